@@ -1,0 +1,147 @@
+//! Writing one record into a buffer of the caller's.
+
+use crate::bytes::put;
+use crate::crc::{self, RecordSeed};
+use crate::error::EncodeError;
+use crate::kind::RecordKind;
+use crate::layout::{
+    BODY_BYTES_MAX, RECORD_ALIGN_BYTES, RECORD_BODY_LEN, RECORD_CHECKED_FROM, RECORD_CHECKSUM,
+    RECORD_DURABLE_BACK, RECORD_EPOCH, RECORD_FLAGS, RECORD_HEADER_BYTES, RECORD_KIND, RECORD_LSN,
+    TXN_LINK_BYTES,
+};
+use crate::lsn::Lsn;
+use crate::record_header::{RecordFlags, TxnLink, durable_back};
+
+/// Bytes that a record with a body of `body_bytes` takes in the log, alignment included.
+#[must_use]
+pub const fn encoded_bytes(body_bytes: usize, in_txn: bool) -> usize {
+    let extension = if in_txn { TXN_LINK_BYTES } else { 0 };
+    (RECORD_HEADER_BYTES + extension + body_bytes).next_multiple_of(RECORD_ALIGN_BYTES)
+}
+
+/// A record which has no address yet.
+///
+/// The body is the concatenation of `parts`, so that a fixed head and an image need not be
+/// copied together first.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordDraft<'a> {
+    /// What the record is.
+    pub kind: RecordKind,
+    /// What is special about it; [`RecordFlags::IN_TXN`] is set from `txn`.
+    pub flags: RecordFlags,
+    /// The transaction, for records in one.
+    pub txn: Option<TxnLink>,
+    /// The body, in pieces.
+    pub parts: &'a [&'a [u8]],
+}
+
+impl<'a> RecordDraft<'a> {
+    /// A plain record of `kind`.
+    #[must_use]
+    pub const fn new(kind: RecordKind, parts: &'a [&'a [u8]]) -> Self {
+        Self { kind, flags: RecordFlags::NONE, txn: None, parts }
+    }
+
+    /// The same record, with more flags.
+    #[must_use]
+    pub const fn with_flags(self, flags: RecordFlags) -> Self {
+        Self { flags: self.flags.with(flags), ..self }
+    }
+
+    /// The same record, in a transaction.
+    #[must_use]
+    pub const fn in_txn(self, txn: TxnLink) -> Self {
+        Self { txn: Some(txn), ..self }
+    }
+
+    /// Bytes of the body.
+    #[must_use]
+    pub fn body_bytes(&self) -> usize {
+        self.parts.iter().map(|part| part.len()).sum()
+    }
+
+    /// Bytes that the record takes in the log, alignment included.
+    #[must_use]
+    pub fn encoded_bytes(&self) -> usize {
+        encoded_bytes(self.body_bytes(), self.txn.is_some())
+    }
+
+    /// Writes the record for address `lsn` at the start of `out`; returns its bytes.
+    ///
+    /// `durable` is what is known to be durable now: everything before that address.
+    ///
+    /// # Errors
+    ///
+    /// - [`EncodeError::BodyTooLong`]: more than [`BODY_BYTES_MAX`] bytes.
+    /// - [`EncodeError::BufferTooSmall`]: `out` is shorter than
+    ///   [`encoded_bytes`](Self::encoded_bytes).
+    ///
+    /// # Cost
+    ///
+    /// One copy of the body and one pass of CRC-32C over the record.
+    pub fn encode_into(
+        &self,
+        seed: &RecordSeed,
+        lsn: Lsn,
+        durable: Option<Lsn>,
+        out: &mut [u8],
+    ) -> Result<usize, EncodeError> {
+        let (head, head_bytes) = self.encode_head(seed, lsn, durable)?;
+        let needed = self.encoded_bytes();
+        let given = out.len();
+        let Some(place) = out.get_mut(..needed) else {
+            return Err(EncodeError::BufferTooSmall { needed, given });
+        };
+        let head = head.get(..head_bytes).unwrap_or(&head);
+        put(place, 0, head);
+        let mut at = head_bytes;
+        for part in self.parts {
+            put(place, at, part);
+            at += part.len();
+        }
+        place.get_mut(at..).unwrap_or_default().fill(0);
+        Ok(needed)
+    }
+
+    /// Header and extension alone, checksum over the whole record included, and their bytes.
+    ///
+    /// For a record written from the caller's own memory: these bytes, then the parts of the
+    /// body, then zeros up to [`encoded_bytes`](Self::encoded_bytes).
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError::BodyTooLong`], as [`encode_into`](Self::encode_into).
+    pub fn encode_head(
+        &self,
+        seed: &RecordSeed,
+        lsn: Lsn,
+        durable: Option<Lsn>,
+    ) -> Result<([u8; RECORD_HEADER_BYTES + TXN_LINK_BYTES], usize), EncodeError> {
+        let body_bytes = self.body_bytes();
+        if body_bytes > BODY_BYTES_MAX {
+            return Err(EncodeError::BodyTooLong { bytes: body_bytes as u64 });
+        }
+        let mut head = [0_u8; RECORD_HEADER_BYTES + TXN_LINK_BYTES];
+        let mut head_bytes = RECORD_HEADER_BYTES;
+        let mut flags = self.flags.without(RecordFlags::IN_TXN);
+        if let Some(link) = self.txn {
+            flags = flags.with(RecordFlags::IN_TXN);
+            put(&mut head, RECORD_HEADER_BYTES, &link.txn_id.get().to_le_bytes());
+            put(&mut head, RECORD_HEADER_BYTES + 8, &link.prev_lsn.get().to_le_bytes());
+            head_bytes += TXN_LINK_BYTES;
+        }
+        put(&mut head, RECORD_BODY_LEN, &(body_bytes as u32).to_le_bytes());
+        put(&mut head, RECORD_LSN, &lsn.get().to_le_bytes());
+        put(&mut head, RECORD_DURABLE_BACK, &durable_back(lsn, durable).to_le_bytes());
+        put(&mut head, RECORD_EPOCH, &seed.epoch().low_bits().to_le_bytes());
+        put(&mut head, RECORD_KIND, &[self.kind.get()]);
+        put(&mut head, RECORD_FLAGS, &[flags.bits()]);
+        let checked = head.get(RECORD_CHECKED_FROM..head_bytes).unwrap_or_default();
+        let mut checksum = crc::append(seed.start(), checked);
+        for part in self.parts {
+            checksum = crc::append(checksum, part);
+        }
+        put(&mut head, RECORD_CHECKSUM, &checksum.to_le_bytes());
+        Ok((head, head_bytes))
+    }
+}

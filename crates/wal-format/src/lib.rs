@@ -1,0 +1,39 @@
+//! The bytes of a write-ahead log, and nothing else.
+//!
+//! This crate turns records, segment headers and control slots into bytes and back.
+//! It never sees a file, a clock or a thread, needs no `std`, and forbids `unsafe`:
+//! a tool or replica that only reads or writes the bytes depends on this crate alone.
+//!
+//! `docs/format.md` is the specification; its tables are checked against [`layout`] by a test.
+//!
+//! The modules below are in reading order: each uses only those above it.
+#![cfg_attr(not(feature = "std"), no_std)]
+#![deny(clippy::indexing_slicing)]
+
+extern crate alloc;
+
+pub mod layout;
+
+pub mod body;
+mod bytes;
+mod control;
+mod crc;
+mod decode;
+mod encode;
+mod error;
+mod ids;
+mod kind;
+mod lsn;
+mod record_header;
+mod segment_header;
+
+pub use control::{CheckpointPointer, ControlSlot};
+pub use crc::RecordSeed;
+pub use decode::{RecordRef, decode_header_at, decode_record};
+pub use encode::{RecordDraft, encoded_bytes};
+pub use error::{DecodeError, EncodeError};
+pub use ids::{Epoch, LogId, TxnId};
+pub use kind::RecordKind;
+pub use lsn::{Lsn, LsnRange};
+pub use record_header::{RecordFlags, RecordHeader, TxnLink};
+pub use segment_header::{Predecessor, SegmentFlags, SegmentHeader};

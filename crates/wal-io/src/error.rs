@@ -1,0 +1,157 @@
+//! What went wrong with a file, and where.
+
+use std::fmt;
+use std::io;
+
+use thiserror::Error;
+use wal_format::{DecodeError, Epoch, LogId, Lsn};
+
+/// The operation that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum IoOp {
+    /// Listing the directory.
+    List,
+    /// Creating a file, its preallocation included.
+    Create,
+    /// Opening a file.
+    Open,
+    /// Reading from a file.
+    Read,
+    /// Writing to a file.
+    Write,
+    /// Making a file's contents durable.
+    Sync,
+    /// Making the directory's entries durable.
+    SyncDir,
+    /// Changing or asking a file's length.
+    Length,
+    /// Giving a file its final name.
+    Rename,
+    /// Removing a file.
+    Remove,
+    /// Locking the directory.
+    Lock,
+}
+
+impl fmt::Display for IoOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::List => "list",
+            Self::Create => "create",
+            Self::Open => "open",
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Sync => "sync",
+            Self::SyncDir => "sync the directory of",
+            Self::Length => "set or ask the length of",
+            Self::Rename => "rename",
+            Self::Remove => "remove",
+            Self::Lock => "lock",
+        })
+    }
+}
+
+/// A failed operation on the storage of a log.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum IoError {
+    /// The storage refused or failed an operation.
+    ///
+    /// After a failed write or sync nothing is known about the bytes concerned: never retry,
+    /// reopen the log. Other operations may be tried again once their cause is gone.
+    #[error("cannot {op} `{name}`{}: {source}", At(*.offset))]
+    Failed {
+        /// What was attempted.
+        op: IoOp,
+        /// The file, or the directory.
+        name: String,
+        /// Where in the file, in bytes, when it matters.
+        offset: Option<u64>,
+        /// The cause.
+        source: io::Error,
+    },
+    /// Another process, or another handle in this one, has the log open for writing.
+    #[error(
+        "the log in `{place}` is open for writing elsewhere; close it there, or open read-only"
+    )]
+    Locked {
+        /// The directory.
+        place: String,
+    },
+    /// The place is not a directory, or does not exist and was not to be created.
+    #[error("`{place}` is not a directory that can hold a log: {source}")]
+    NotADirectory {
+        /// The path given.
+        place: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The directory holds a segment or control file of another log.
+    #[error(
+        "`{name}` belongs to log {found}, this is log {expected}; move it out of the directory"
+    )]
+    Foreign {
+        /// The file.
+        name: String,
+        /// The log it belongs to.
+        found: LogId,
+        /// The log of this directory.
+        expected: LogId,
+    },
+    /// A header or slot that does not decode.
+    #[error("`{name}` at byte {offset}: {source}")]
+    Malformed {
+        /// The file.
+        name: String,
+        /// Where in the file.
+        offset: u64,
+        /// Why.
+        source: DecodeError,
+    },
+    /// A newer opening of the log has taken over; this handle must stop.
+    #[error("the log was taken over by epoch {newer}; this handle is of epoch {ours}")]
+    Superseded {
+        /// The epoch of this handle.
+        ours: Epoch,
+        /// The epoch found.
+        newer: Epoch,
+    },
+    /// The address space or the epochs of the log are used up, or an option is out of range.
+    #[error("{what} is out of range at {lsn}")]
+    OutOfRange {
+        /// What is out of range.
+        what: &'static str,
+        /// Where in the log.
+        lsn: Lsn,
+    },
+}
+
+impl IoError {
+    /// The failure of `op` on `name`.
+    #[must_use]
+    pub fn failed(op: IoOp, name: impl Into<String>, source: io::Error) -> Self {
+        Self::Failed { op, name: name.into(), offset: None, source }
+    }
+
+    /// The failure of `op` on `name` at `offset`.
+    #[must_use]
+    pub fn failed_at(op: IoOp, name: impl Into<String>, offset: u64, source: io::Error) -> Self {
+        Self::Failed { op, name: name.into(), offset: Some(offset), source }
+    }
+
+    /// Whether the cause is that the device or a quota is full.
+    #[must_use]
+    pub fn is_no_space(&self) -> bool {
+        matches!(self, Self::Failed { source, .. }
+            if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    }
+}
+
+struct At(Option<u64>);
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |offset| write!(f, " at byte {offset}"))
+    }
+}

@@ -1,0 +1,164 @@
+//! The contract between the log and the place it is kept in.
+//!
+//! Two small object-safe traits. A backend of one's own implements both and is held to the
+//! contract by `wal_sim::contract::run`. What the log relies on, and nothing more:
+//!
+//! 1. Bytes written are read back by every handle of the same file at once.
+//! 2. Bytes, and the length that holds them, survive power loss once [`LogFile::sync_data`] or
+//!    [`LogFile::sync_all`] **on a handle of that file** returned success after the write, or, on
+//!    a handle opened with [`Access::WriteThrough`], once the write returned.
+//! 3. Without that, any subset of the 512-byte sectors written may survive, in any order.
+//! 4. [`Storage::create`], [`Storage::rename`] and [`Storage::remove`] survive power loss once a
+//!    later [`Storage::sync_dir`] returned success; before it, each may or may not have happened.
+//! 5. A rename is atomic: either name, never both, never neither; it replaces an existing file.
+//! 6. A sync which fails may have lost what it covered, and a later success proves nothing of it.
+
+use std::fmt;
+use std::io::{self, IoSlice};
+
+/// What a handle is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Access {
+    /// Reading only; nothing through this handle changes a byte.
+    Read,
+    /// Reading and writing; writes need a sync to be durable.
+    Write,
+    /// Reading and writing; a write returns when its bytes are durable (`O_DSYNC`).
+    WriteThrough,
+}
+
+/// A file in the directory of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileEntry {
+    /// Name without directory.
+    pub name: String,
+    /// Length in bytes.
+    pub len: u64,
+}
+
+/// One flat directory that holds one log.
+///
+/// Implementations are shared by threads. None of the calls may panic.
+pub trait Storage: Send + Sync + fmt::Debug + 'static {
+    /// All files, in any order. Entries which are not files are left out.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the place reports; `NotFound` when it does not exist.
+    fn list(&self) -> io::Result<Vec<FileEntry>>;
+
+    /// Creates `name` with `len` bytes of zeros whose space is taken on the device.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists`; `StorageFull` when the space is not there, and then no file is left.
+    fn create(&self, name: &str, len: u64) -> io::Result<Box<dyn LogFile>>;
+
+    /// Opens `name`; every call gives a handle of its own, with its own error state (rule 6).
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, `PermissionDenied`, or whatever the place reports.
+    fn open(&self, name: &str, access: Access) -> io::Result<Box<dyn LogFile>>;
+
+    /// Gives `from` the name `to`, replacing a file of that name.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, or whatever the place reports.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes `name`. Open handles stay usable.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, or whatever the place reports.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Makes every creation, renaming and removal so far durable.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the place reports; the entries concerned are then unknown.
+    fn sync_dir(&self) -> io::Result<()>;
+
+    /// Takes the exclusive right to write, until the returned guard is dropped.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when somebody else has it.
+    fn lock(&self) -> io::Result<Box<dyn StorageLock>>;
+
+    /// A name for people, used in errors: usually the path.
+    fn place(&self) -> String;
+}
+
+/// The exclusive right to write a log; given back on drop.
+pub trait StorageLock: Send + Sync + fmt::Debug {}
+
+/// One open file. All calls are positional: there is no cursor, and threads share a handle.
+pub trait LogFile: Send + Sync + fmt::Debug {
+    /// Reads at `offset` into `buf`; returns the bytes read, 0 at or beyond the end of the file.
+    ///
+    /// Any offset and length is legal, whatever [`block_bytes`](Self::block_bytes) says.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the device reports. May read less than asked; `Interrupted` may be retried.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Writes the concatenation of `bufs` at `offset`; returns the bytes written.
+    ///
+    /// `offset` and the total length are multiples of [`block_bytes`](Self::block_bytes).
+    /// Memory need not be aligned; a backend that needs aligned memory copies.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a misaligned call, `StorageFull`, or whatever the device reports. May
+    /// write less than asked; `Interrupted` may be retried.
+    fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
+
+    /// Makes everything written to this file before the call durable, by any handle.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the device reports. It is never retried: see rule 6 of the module.
+    fn sync_data(&self) -> io::Result<()>;
+
+    /// As [`sync_data`](Self::sync_data), all metadata included.
+    ///
+    /// # Errors
+    ///
+    /// As [`sync_data`](Self::sync_data).
+    fn sync_all(&self) -> io::Result<()>;
+
+    /// Length of the file in bytes.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the device reports.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Whether the file is empty.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the device reports.
+    fn is_empty(&self) -> io::Result<bool> {
+        self.len().map(|len| len == 0)
+    }
+
+    /// Cuts the file to `len` bytes, or extends it with zeros.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the device reports.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Writes must start and end at multiples of this many bytes: 1, or a power of two from 512
+    /// to 4,096.
+    fn block_bytes(&self) -> usize {
+        1
+    }
+}

@@ -1,0 +1,1 @@
+//! Placeholder of the walking skeleton: filled by the next commits.

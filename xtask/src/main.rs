@@ -1,0 +1,2 @@
+//! The `wal` command.
+fn main() {}
