@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 
 use crate::bytes::{all_zero, array_at, put, u32_at, u64_at};
 use crate::error::{DecodeError, EncodeError};
+use crate::fields::lsn_at;
 use crate::ids::{Epoch, LogId};
 use crate::layout::{
     BLOCK_BYTES, CONTROL_CHECKPOINT_BYTES, CONTROL_CHECKPOINT_COUNT, CONTROL_CHECKPOINTS,
@@ -17,7 +18,7 @@ use crate::layout::{
     FORMAT_VERSION,
 };
 use crate::lsn::Lsn;
-use crate::segment_header::{lsn_at, open_block, seal_block};
+use crate::segment_header::{open_block, seal_block};
 
 /// Where a complete checkpoint is. All of it was durable before a slot named it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

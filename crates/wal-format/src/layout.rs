@@ -95,3 +95,8 @@ pub(crate) const CONTROL_ZERO: usize =
     CONTROL_CHECKPOINTS + CONTROL_CHECKPOINTS_MAX * CONTROL_CHECKPOINT_BYTES;
 
 const _: () = assert!(SEGMENT_ZERO < BLOCK_BYTES && CONTROL_ZERO < BLOCK_BYTES);
+
+// --- bodies ------------------------------------------------------------------------------
+
+/// Size of the fixed head of a checkpoint-end body, in bytes.
+pub const CHECKPOINT_END_HEAD_BYTES: usize = 16;

@@ -6,7 +6,7 @@
 //!
 //! `docs/format.md` is the specification; its tables are checked against [`layout`] by a test.
 //!
-//! The modules below are in reading order: each uses only those above it.
+//! The modules below are in reading order: each uses only those of the groups above its own.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![deny(clippy::indexing_slicing)]
 
@@ -14,18 +14,23 @@ extern crate alloc;
 
 pub mod layout;
 
-pub mod body;
 mod bytes;
-mod control;
-mod crc;
-mod decode;
-mod encode;
 mod error;
 mod ids;
 mod kind;
 mod lsn;
+
+mod crc;
+mod fields;
 mod record_header;
+
+pub mod body;
 mod segment_header;
+
+mod control;
+mod encode;
+
+mod decode;
 
 pub use control::{CheckpointPointer, ControlSlot};
 pub use crc::RecordSeed;

@@ -6,6 +6,7 @@
 use crate::bytes::{all_zero, array_at, put, u32_at, u64_at};
 use crate::crc;
 use crate::error::DecodeError;
+use crate::fields::lsn_at;
 use crate::ids::{Epoch, LogId};
 use crate::layout::{
     BLOCK_BYTES, FORMAT_VERSION, SEGMENT_BASE, SEGMENT_CAPACITY, SEGMENT_CHECKSUM, SEGMENT_CREATED,
@@ -207,10 +208,6 @@ pub(crate) fn open_block<'a>(
         }
         _ => Ok(block),
     }
-}
-
-pub(crate) fn lsn_at(block: &[u8], offset: usize, field: &'static str) -> Result<Lsn, DecodeError> {
-    Lsn::new(u64_at(block, offset)).ok_or(DecodeError::BadField { field })
 }
 
 fn block_checksum(block: &[u8; BLOCK_BYTES], checksum_at: usize) -> u32 {
