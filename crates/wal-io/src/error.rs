@@ -117,7 +117,55 @@ pub enum IoError {
         /// The epoch found.
         newer: Epoch,
     },
-    /// The address space or the epochs of the log are used up, or an option is out of range.
+    /// An earlier write or sync of this file, or of the directory, failed. What it left is
+    /// unknown and it is never tried again: reopen the log.
+    #[error("an earlier write or sync of `{name}` failed; reopen the log to recover")]
+    Poisoned {
+        /// The file, or the directory.
+        name: String,
+    },
+    /// The log was closed cleanly through this handle; nothing may be written after the mark.
+    #[error("the log in `{place}` was closed; open it again to write")]
+    Closed {
+        /// The directory.
+        place: String,
+    },
+    /// A segment that a reader knew of is no longer there: the writer has truncated the log.
+    ///
+    /// Not damage (rule 22). Take the chain anew and start from its head.
+    #[error("segment `{name}` is gone: the log was truncated; read again from its new head")]
+    Gone {
+        /// The file.
+        name: String,
+    },
+    /// The directory holds damage that must be judged before anything is written here.
+    #[error("the log in `{place}` cannot be written: {problem}; nothing was changed")]
+    Unsound {
+        /// The directory.
+        place: String,
+        /// The first problem found.
+        problem: String,
+    },
+    /// The directory already holds a log, or something of one.
+    #[error("`{place}` already holds `{name}`; open that log, or choose an empty directory")]
+    Exists {
+        /// The directory.
+        place: String,
+        /// What was found.
+        name: String,
+    },
+    /// An option is outside its range. Nothing was changed.
+    #[error("option `{option}` is {value}, but must be {requirement}")]
+    BadOption {
+        /// Name of the option.
+        option: &'static str,
+        /// The value given.
+        value: u64,
+        /// What it must be.
+        requirement: &'static str,
+    },
+    /// The address space or the epochs of the log are used up, or an address is not where it
+    /// can be.
     #[error("{what} is out of range at {lsn}")]
     OutOfRange {
         /// What is out of range.

@@ -17,6 +17,23 @@ pub mod backend {
     pub use memory::MemoryStorage;
 }
 
+mod segment_name;
+mod file_io;
+mod control_file;
+mod chain;
+mod sink;
+mod store;
+
+pub use chain::{ChainLink, ChainProblem, DeadReason, DeadSegment, Survey};
+pub use control_file::{ControlFile, ControlView, SlotState};
 pub use error::{IoError, IoOp};
+pub use file_io::{read_full_at, write_full_at};
+pub use segment_name::{
+    CONTROL_NAME, LOCK_NAME, SPARE_NAME, SegmentName, TEMPORARY_SUFFIX, is_temporary,
+};
+pub use sink::{LogSink, Preparer};
 pub use storage::{Access, FileEntry, LogFile, Storage, StorageLock};
+pub use store::{
+    Discarded, Placement, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, StoreOptions, Truncation,
+};
 pub use sync_method::SyncMethod;

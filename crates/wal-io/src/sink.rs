@@ -1,0 +1,62 @@
+//! The seam to the commit path: somewhere to write log bytes, and someone to prepare segments.
+//!
+//! The commit path knows addresses only; which file an address lies in is decided behind these
+//! traits. Both are object-safe, so that a test can stand in for a whole directory of segments.
+
+use std::fmt;
+use std::io::IoSlice;
+
+use wal_format::Lsn;
+
+use crate::error::IoError;
+
+/// Takes the bytes of the log, in order of address, and makes them durable.
+///
+/// One sink belongs to one flush slot and has its own open files (rule 6).
+pub trait LogSink: Send + fmt::Debug {
+    /// Writes the bytes which begin at address `at`, across segment boundaries if need be; short
+    /// writes are finished.
+    ///
+    /// `at` and the total length are multiples of [`block_bytes`](Self::block_bytes) and of 8.
+    ///
+    /// # Durability
+    ///
+    /// None before [`sync`](Self::sync) returned success.
+    ///
+    /// # Errors
+    ///
+    /// Anything but success may have written some of the bytes: poison the log, never try again.
+    fn write(&mut self, at: Lsn, bufs: &[IoSlice<'_>]) -> Result<(), IoError>;
+
+    /// Makes everything written so far through this sink durable, in every file touched since
+    /// the last sync.
+    ///
+    /// # Errors
+    ///
+    /// What was written since the last successful sync is then unknown: poison the log.
+    fn sync(&mut self) -> Result<(), IoError>;
+
+    /// Writes start and end at multiples of this many bytes: 1, or the block of a direct backend.
+    fn block_bytes(&self) -> usize;
+
+    /// Whether a successful [`sync`](Self::sync) makes anything durable.
+    fn can_promise(&self) -> bool;
+}
+
+/// Makes the next segment ready, off the commit path (rule 12).
+pub trait Preparer: Send + Sync + fmt::Debug {
+    /// Makes the segment of `capacity_bytes` (rounded up to whole blocks of 4,096) which begins at
+    /// `base` ready, durable, and registered as newest (rule 14). Returns the end of the segment.
+    ///
+    /// `base` is the end of the last ready segment, or the base of the last ready segment while
+    /// nothing was written to it: it is then replaced if its capacity differs.
+    ///
+    /// # Errors
+    ///
+    /// [`IoError::is_no_space`]: nothing was promised, the log stays usable, and another try may
+    /// succeed. After any other error the segment is not ready either.
+    fn prepare(&self, base: Lsn, capacity_bytes: u64) -> Result<Lsn, IoError>;
+
+    /// Capacity of a normal segment, in bytes.
+    fn segment_bytes(&self) -> u64;
+}

@@ -1,0 +1,144 @@
+//! What a store is told, and what it tells: plain values.
+
+use wal_format::Lsn;
+use wal_format::layout::{BLOCK_BYTES, CONTROL_CHECKPOINTS_MAX};
+
+use crate::error::IoError;
+use crate::sync_method::SyncMethod;
+
+/// Smallest capacity of a normal segment, in bytes.
+pub const SEGMENT_BYTES_MIN: u64 = 64 << 10;
+/// Largest capacity of a normal segment, in bytes.
+pub const SEGMENT_BYTES_MAX: u64 = 1 << 40;
+
+/// How a log directory is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoreOptions {
+    /// Capacity of a normal segment, in bytes, without its header block: a multiple of 4,096,
+    /// at least 64 KiB. Default: 64 MiB.
+    pub segment_bytes: u64,
+    /// How written bytes are made durable. Default: [`SyncMethod::DataSync`].
+    pub sync_method: SyncMethod,
+    /// How many checkpoints are kept to fall back to: 1 to 8. Default: 2 (rule 5).
+    pub retained_checkpoints: usize,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 64 << 20,
+            sync_method: SyncMethod::default(),
+            retained_checkpoints: 2,
+        }
+    }
+}
+
+impl StoreOptions {
+    /// These options with segments of `segment_bytes`.
+    #[must_use]
+    pub const fn with_segment_bytes(mut self, segment_bytes: u64) -> Self {
+        self.segment_bytes = segment_bytes;
+        self
+    }
+
+    /// These options with another way of syncing.
+    #[must_use]
+    pub const fn with_sync_method(mut self, sync_method: SyncMethod) -> Self {
+        self.sync_method = sync_method;
+        self
+    }
+
+    /// These options with another number of checkpoints kept.
+    #[must_use]
+    pub const fn with_retained_checkpoints(mut self, retained_checkpoints: usize) -> Self {
+        self.retained_checkpoints = retained_checkpoints;
+        self
+    }
+
+    /// Checks that every option is within its range.
+    ///
+    /// # Errors
+    ///
+    /// [`IoError::BadOption`] names the first one that is not.
+    pub fn check(&self) -> Result<(), IoError> {
+        let bytes = self.segment_bytes;
+        if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&bytes)
+            || !bytes.is_multiple_of(BLOCK_BYTES as u64)
+        {
+            return Err(IoError::BadOption {
+                option: "segment_bytes",
+                value: bytes,
+                requirement: "a multiple of 4,096 from 64 KiB to 1 TiB",
+            });
+        }
+        if !(1..=CONTROL_CHECKPOINTS_MAX).contains(&self.retained_checkpoints) {
+            return Err(IoError::BadOption {
+                option: "retained_checkpoints",
+                value: self.retained_checkpoints as u64,
+                requirement: "from 1 to 8",
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Where appending goes on after an opening.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// Address of the next record.
+    pub end: Lsn,
+    /// Where the active segment ends.
+    pub active_end: Lsn,
+    /// Where the last ready segment ends; `active_end` when there was no space for a successor.
+    pub ready_end: Lsn,
+}
+
+/// What a truncation removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Truncation {
+    /// Segment files removed.
+    pub segments: usize,
+    /// Bytes of files removed.
+    pub bytes: u64,
+    /// Lowest base address that is left.
+    pub head: Lsn,
+}
+
+/// What cleaning up after an opening removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Discarded {
+    /// Dead segment files removed.
+    pub segments: usize,
+    /// Temporary files removed.
+    pub temporary: usize,
+    /// Capped segments cut to their extent.
+    pub shrunk: usize,
+    /// Bytes of files given back in all.
+    pub bytes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_in_range() {
+        StoreOptions::default().check().unwrap();
+    }
+
+    #[test]
+    fn options_out_of_range_are_named() {
+        let refused = |options: StoreOptions, name: &str| {
+            assert!(matches!(options.check(), Err(IoError::BadOption { option, .. })
+                if option == name));
+        };
+        for bytes in [0, 4096, SEGMENT_BYTES_MIN + 8, SEGMENT_BYTES_MAX + 4096] {
+            refused(StoreOptions::default().with_segment_bytes(bytes), "segment_bytes");
+        }
+        for count in [0, CONTROL_CHECKPOINTS_MAX + 1] {
+            let options = StoreOptions::default().with_retained_checkpoints(count);
+            refused(options, "retained_checkpoints");
+        }
+    }
+}
