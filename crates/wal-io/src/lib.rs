@@ -13,7 +13,20 @@ pub mod backend {
     //! Places to keep a log in.
 
     mod memory;
+    mod filesystem;
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
+    mod aligned;
+    mod positional;
+    mod space;
+    mod directory;
+    mod buffered;
+    #[cfg(target_os = "linux")]
+    mod direct;
 
+    pub use buffered::FileStorage;
+    #[cfg(target_os = "linux")]
+    pub use direct::DirectStorage;
+    pub use filesystem::FilesystemKind;
     pub use memory::MemoryStorage;
 }
 

@@ -1,0 +1,219 @@
+//! A real directory through the page cache of the system: the default, on every platform.
+//!
+//! Bytes go to the page cache with positional writes, one system call each, and to the device
+//! with `fdatasync` (`F_FULLFSYNC` on Apple systems, which is what `std` calls there). Knows no
+//! alignment: any offset and length may be written. What the names and the lock do is in
+//! `directory`, what preallocation does in `space`.
+
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::path::Path;
+
+use super::directory::Directory;
+use super::filesystem::FilesystemKind;
+use super::positional;
+use crate::error::IoError;
+use crate::storage::{Access, FileEntry, LogFile, Storage, StorageLock};
+
+/// A directory of the file system, read and written through the page cache.
+///
+/// # Durability
+///
+/// What [`Storage`] and [`LogFile`] promise holds as far as the file system keeps its own
+/// promises: see [`filesystem`](Self::filesystem).
+///
+/// An acknowledged sector is never changed, but the page around it may be written again with the
+/// same bytes. Devices which ruin a sector that loses power while it is written need
+/// `DirectStorage`.
+#[derive(Debug)]
+pub struct FileStorage {
+    directory: Directory,
+}
+
+impl FileStorage {
+    /// Opens the directory at `path`, which is created if it is missing; its parent is not.
+    ///
+    /// Nothing in the directory is changed, not even the lock file made: that is left to
+    /// [`Storage::lock`].
+    ///
+    /// # Durability
+    ///
+    /// A directory created here survives power loss.
+    ///
+    /// # Errors
+    ///
+    /// [`IoError::NotADirectory`] when `path` is a file or what lies above it is missing: give
+    /// another path, or create it. [`IoError::Failed`] for whatever else the system reports,
+    /// permissions included.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, IoError> {
+        Ok(Self { directory: Directory::open_or_create(path.as_ref())? })
+    }
+
+    /// Opens the directory at `path`, which must exist. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open); [`IoError::NotADirectory`] when it does not exist.
+    pub fn open_existing(path: impl AsRef<Path>) -> Result<Self, IoError> {
+        Ok(Self { directory: Directory::open(path.as_ref())? })
+    }
+
+    /// The absolute path of the directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.directory.root()
+    }
+
+    /// The file system the directory lies on; [`FilesystemKind::Unknown`] except on Linux.
+    #[must_use]
+    pub fn filesystem(&self) -> FilesystemKind {
+        self.directory.filesystem()
+    }
+
+    fn open_file(&self, name: &str, access: Access) -> io::Result<BufferedFile> {
+        Ok(BufferedFile { file: self.directory.open_file(name, access, 0)?, access })
+    }
+}
+
+impl Storage for FileStorage {
+    fn list(&self) -> io::Result<Vec<FileEntry>> {
+        self.directory.list()
+    }
+
+    fn create(&self, name: &str, len: u64) -> io::Result<Box<dyn LogFile>> {
+        let file = self.directory.create_file(name, len, 1, 0)?;
+        Ok(Box::new(BufferedFile { file, access: Access::Write }))
+    }
+
+    fn open(&self, name: &str, access: Access) -> io::Result<Box<dyn LogFile>> {
+        Ok(Box::new(self.open_file(name, access)?))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.directory.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.directory.remove(name)
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        self.directory.sync()
+    }
+
+    fn lock(&self) -> io::Result<Box<dyn StorageLock>> {
+        self.directory.lock()
+    }
+
+    fn place(&self) -> String {
+        self.directory.root().display().to_string()
+    }
+}
+
+/// One open file description; never duplicated, so that its errors are its own (rule 6).
+#[derive(Debug)]
+struct BufferedFile {
+    file: File,
+    access: Access,
+}
+
+impl BufferedFile {
+    fn writable(&self) -> io::Result<()> {
+        match self.access {
+            Access::Read => Err(io::ErrorKind::PermissionDenied.into()),
+            Access::Write | Access::WriteThrough => Ok(()),
+        }
+    }
+}
+
+impl LogFile for BufferedFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        positional::read_at(&self.file, buf, offset)
+    }
+
+    fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        self.writable()?;
+        let written = positional::write_at(&self.file, bufs, offset)?;
+        // Elsewhere `O_DSYNC` is missing, or, on Apple systems, stops at the device's cache.
+        #[cfg(not(target_os = "linux"))]
+        if self.access == Access::WriteThrough {
+            self.file.sync_data()?;
+        }
+        Ok(written)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.writable()?;
+        self.file.set_len(len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fresh() -> (tempfile::TempDir, FileStorage) {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = FileStorage::open(dir.path().join("log")).unwrap();
+        (dir, storage)
+    }
+
+    #[test]
+    fn looking_at_a_directory_changes_nothing_in_it() {
+        let (_dir, storage) = fresh();
+        drop(storage.create("a", 10).unwrap());
+        let before = std::fs::metadata(storage.path()).unwrap().modified().unwrap();
+        let reader = FileStorage::open_existing(storage.path()).unwrap();
+        assert_eq!(reader.list().unwrap().len(), 1);
+        let file = Storage::open(&reader, "a", Access::Read).unwrap();
+        assert_eq!(file.read_at(&mut [0; 10], 0).unwrap(), 10);
+        assert_eq!(std::fs::metadata(storage.path()).unwrap().modified().unwrap(), before);
+        assert_eq!(std::fs::read_dir(storage.path()).unwrap().count(), 1, "no lock file");
+    }
+
+    #[test]
+    fn a_change_of_the_working_directory_does_not_move_the_log() {
+        let (_dir, storage) = fresh();
+        assert!(storage.path().is_absolute());
+    }
+
+    #[test]
+    fn r06_each_open_gives_an_open_file_description_of_its_own() {
+        // A lock of `flock` belongs to the open file description: a descriptor duplicated from
+        // the one that holds it has it too, a description of its own has not.
+        let (_dir, storage) = fresh();
+        drop(storage.create("a", 4096).unwrap());
+        let first = storage.open_file("a", Access::Write).unwrap();
+        let second = storage.open_file("a", Access::Write).unwrap();
+        first.file.try_lock().unwrap();
+        first.file.try_clone().unwrap().try_lock().unwrap();
+        assert!(second.file.try_lock().is_err());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn write_through_handles_carry_the_flag_and_others_do_not() {
+        let (_dir, storage) = fresh();
+        drop(storage.create("a", 4096).unwrap());
+        let is_dsync = |access| {
+            let file = storage.open_file("a", access).unwrap();
+            let flags = rustix::fs::fcntl_getfl(&file.file).unwrap();
+            flags.contains(rustix::fs::OFlags::DSYNC)
+        };
+        assert!(is_dsync(Access::WriteThrough));
+        assert!(!is_dsync(Access::Write));
+        assert!(!is_dsync(Access::Read));
+    }
+}

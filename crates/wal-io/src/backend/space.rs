@@ -1,0 +1,177 @@
+//! Taking space on the device ahead of need, so that later syncs have only data to write.
+//!
+//! On a file system that overwrites in place (ext4, XFS) the first write to a block changes
+//! metadata: the block is allocated, or its "unwritten" mark is cleared, and `fdatasync` must
+//! commit that to a journal. Zeros written once, here, move that cost off the commit path. On one
+//! that copies on write they would buy nothing, and the space is only reserved.
+//!
+//! Leaves to others: removing the file after a failure, and syncing it after success.
+
+use std::fs::File;
+use std::io::{self, IoSlice};
+
+use super::aligned::ALIGNMENT_BYTES;
+use super::filesystem::FilesystemKind;
+use super::positional;
+
+/// Bytes of zeros in memory; a call writes up to [`ZERO_CALL_BYTES`] by naming them repeatedly.
+const ZERO_BYTES: usize = 64 * 1024;
+
+/// Most zeros written in one system call.
+const ZERO_CALL_BYTES: usize = 16 * ZERO_BYTES;
+
+/// Aligned, so that direct I/O takes them as they are.
+#[repr(align(4096))]
+struct Zeros([u8; ZERO_BYTES]);
+
+const _: () = assert!(align_of::<Zeros>() == ALIGNMENT_BYTES, "direct I/O needs aligned memory");
+
+static ZEROS: Zeros = Zeros([0; ZERO_BYTES]);
+
+/// Makes the empty `file` `len` bytes of zeros whose space is taken.
+///
+/// Writes whole blocks of `block_bytes`, then cuts what is too much. Nothing is durable yet: the
+/// caller syncs the file when it has also written what belongs into it.
+///
+/// # Errors
+///
+/// `StorageFull` (before writing anything, when the file system says how much it has),
+/// `QuotaExceeded`, `FileTooLarge`, or whatever the device reports. The file is then of no use.
+///
+/// # Cost
+///
+/// One write of every byte, in calls of 1 MiB, except on file systems that copy on write.
+pub(super) fn take(
+    file: &File,
+    len: u64,
+    block_bytes: usize,
+    filesystem: FilesystemKind,
+) -> io::Result<()> {
+    if len == 0 {
+        return Ok(());
+    }
+    refuse_the_impossible(file, len)?;
+    let reserved = reserve(file, len)?;
+    if filesystem.copies_on_write() {
+        return if reserved { Ok(()) } else { file.set_len(len) };
+    }
+    write_zeros(file, len, block_bytes)?;
+    if len % block_bytes as u64 != 0 {
+        file.set_len(len)?;
+    }
+    Ok(())
+}
+
+/// Refuses what is larger than everything the file system has free.
+///
+/// Without it a file that cannot fit would fill the device before it fails, and take its
+/// neighbours' last space with it.
+fn refuse_the_impossible(file: &File, len: u64) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    if let Ok(stat) = rustix::fs::fstatvfs(file) {
+        // Free to anybody, root included: a bound that is never too low. Some file systems in
+        // user space do not know their size.
+        let free = stat.f_bfree.saturating_mul(stat.f_frsize);
+        if stat.f_blocks > 0 && len > free {
+            return Err(io::Error::new(
+                io::ErrorKind::StorageFull,
+                format!("{len} bytes wanted, {free} bytes free"),
+            ));
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (file, len);
+    Ok(())
+}
+
+/// Reserves the space in one piece where the system can; tells whether it could.
+fn reserve(file: &File, len: u64) -> io::Result<bool> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{FallocateFlags, fallocate};
+        use rustix::io::Errno;
+        loop {
+            return match fallocate(file, FallocateFlags::empty(), 0, len) {
+                Ok(()) => Ok(true),
+                Err(Errno::INTR) => continue,
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
+                Err(error) => Err(error.into()),
+            };
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (file, len);
+        Ok(false)
+    }
+}
+
+fn write_zeros(file: &File, len: u64, block_bytes: usize) -> io::Result<()> {
+    let end =
+        len.checked_next_multiple_of(block_bytes as u64).ok_or(io::ErrorKind::FileTooLarge)?;
+    let mut at = 0;
+    while at < end {
+        let mut left = usize::try_from(end - at).unwrap_or(usize::MAX).min(ZERO_CALL_BYTES);
+        let mut bufs = Vec::with_capacity(ZERO_CALL_BYTES / ZERO_BYTES);
+        while left > 0 {
+            let piece = left.min(ZERO_BYTES);
+            bufs.push(IoSlice::new(&ZEROS.0[..piece]));
+            left -= piece;
+        }
+        match positional::write_at(file, &bufs, at) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => at += written as u64,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_any_length_is_filled_with_zeros() {
+        for len in [0, 1, 4095, 4096, 4097, 1 << 20, (1 << 20) + 5] {
+            let file = tempfile::tempfile().unwrap();
+            take(&file, len, 1, FilesystemKind::Ext).unwrap();
+            assert_eq!(file.metadata().unwrap().len(), len);
+        }
+    }
+
+    #[test]
+    fn whole_blocks_are_written_and_the_rest_is_cut() {
+        let file = tempfile::tempfile().unwrap();
+        take(&file, 5000, 4096, FilesystemKind::Ext).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), 5000);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn the_space_is_taken_on_the_device_not_only_promised() {
+        use std::os::unix::fs::MetadataExt;
+        let file = tempfile::tempfile().unwrap();
+        take(&file, 1 << 20, 1, FilesystemKind::Ext).unwrap();
+        // Delayed allocation may show in the count only after a sync.
+        file.sync_all().unwrap();
+        assert!(file.metadata().unwrap().blocks() * 512 >= 1 << 20);
+    }
+
+    #[test]
+    fn where_writes_copy_the_length_is_reserved_without_zeros() {
+        let file = tempfile::tempfile().unwrap();
+        take(&file, 1 << 20, 1, FilesystemKind::Btrfs).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), 1 << 20);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn more_than_the_device_has_is_refused_before_a_byte_is_written() {
+        let file = tempfile::tempfile().unwrap();
+        let error = take(&file, 1 << 60, 1, FilesystemKind::Ext).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{error}");
+        assert_eq!(file.metadata().unwrap().len(), 0);
+    }
+}
