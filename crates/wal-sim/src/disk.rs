@@ -1,0 +1,459 @@
+//! The simulated disk: a [`Storage`] which can lose power at any operation.
+//!
+//! A thin shell over the state machine in `state`: one lock, handles as objects, and the verbs by
+//! which a test looks at the disk, cuts its power, and damages it. No thread, no clock.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use wal_io::{Access, FileEntry, LogFile, Storage, StorageLock};
+
+use crate::choice::{Chance, Chooser, Newest, Oldest};
+use crate::faults::{Call, Faults};
+use crate::image::{Image, SECTOR_BYTES, Sector, pieces};
+use crate::state::{HandleId, LastOp, State};
+
+/// What a power cut leaves of the bytes, lengths and names which were not yet durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CrashMode {
+    /// Nothing.
+    LoseAll,
+    /// Everything, as after the death of the process alone.
+    KeepAll,
+    /// Any legal part, drawn from the seed.
+    Random(u64),
+    /// As `Random`, and some surviving sectors are a mix of old and new bytes.
+    Torn(u64),
+}
+
+/// A disk in memory that keeps what was written apart from what is durable.
+///
+/// Clones share the disk. [`crash`](Self::crash) makes another disk, as a power cut would leave it,
+/// and does not touch this one: many crashes can be made of one disk. Copies share their sectors,
+/// so a crash state costs what it changed.
+///
+/// ```
+/// use std::io::IoSlice;
+/// use wal_io::{LogFile, Storage};
+/// use wal_sim::{CrashMode, SimDisk};
+///
+/// let disk = SimDisk::new();
+/// let file = disk.create("log", 0)?;
+/// file.write_at(&[IoSlice::new(b"kept")], 0)?;
+/// file.sync_data()?;
+/// assert!(disk.crash(CrashMode::LoseAll).names().is_empty(), "the name was not synced");
+/// disk.sync_dir()?;
+/// assert_eq!(disk.crash(CrashMode::LoseAll).contents("log").as_deref(), Some(&b"kept"[..]));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct SimDisk {
+    /// All state, changed only under this lock.
+    state: Arc<Mutex<State>>,
+}
+
+impl Default for SimDisk {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl SimDisk {
+    /// An empty disk which takes writes at any byte.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::of(State::new(1))
+    }
+
+    /// An empty disk whose writes must start and end at multiples of `block_bytes`.
+    ///
+    /// `block_bytes` is 1, or a power of two from 512 to 4,096; anything else is taken for 4,096.
+    #[must_use]
+    pub fn with_block_bytes(block_bytes: usize) -> Self {
+        let legal = matches!(block_bytes, 1 | 512 | 1024 | 2048 | 4096);
+        Self::of(State::new(if legal { block_bytes } else { 4096 }))
+    }
+
+    pub(crate) fn of(state: State) -> Self {
+        Self { state: Arc::new(Mutex::new(state)) }
+    }
+
+    pub(crate) fn with<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.state.lock())
+    }
+
+    // ---- Operations and power.
+
+    /// How many operations were begun: calls that create, write, set a length, sync, rename or
+    /// remove, and that were not refused at once.
+    #[must_use]
+    pub fn ops(&self) -> u64 {
+        self.state.lock().ops()
+    }
+
+    /// The last operation begun; when the power is off, the one during which it went.
+    #[must_use]
+    pub fn last_op(&self) -> Option<LastOp> {
+        self.state.lock().last_op().cloned()
+    }
+
+    /// Cuts the power during operation `op`, counted as by [`ops`](Self::ops) from 1.
+    ///
+    /// That operation reports [`SimError::PowerOff`](crate::SimError::PowerOff), as does every call
+    /// of any kind after it. Nothing the operation was to make durable is; what it was to change
+    /// may survive in any part. 0 cuts the power now.
+    pub fn power_cut_at(&self, op: u64) {
+        self.state.lock().cut_at(op);
+    }
+
+    /// Cuts the power now, between two operations.
+    pub fn power_off(&self) {
+        self.state.lock().cut_now();
+    }
+
+    /// Whether the power is off.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        self.state.lock().is_off()
+    }
+
+    /// The disk as a power cut now, or the one that has happened, leaves it.
+    ///
+    /// It is on, nothing is pending, nobody holds its lock, and it has no faults. This disk and
+    /// its handles are not changed.
+    #[must_use]
+    pub fn crash(&self, mode: CrashMode) -> Self {
+        match mode {
+            CrashMode::LoseAll => self.crash_by(&mut Oldest),
+            CrashMode::KeepAll => self.crash_by(&mut Newest),
+            CrashMode::Random(seed) => self.crash_by(&mut Chance::new(seed, false)),
+            CrashMode::Torn(seed) => self.crash_by(&mut Chance::new(seed, true)),
+        }
+    }
+
+    pub(crate) fn crash_by(&self, chooser: &mut dyn Chooser) -> Self {
+        Self::of(self.state.lock().survive(chooser))
+    }
+
+    // ---- Faults.
+
+    /// Replaces the plan of faults; its counting starts now.
+    pub fn set_faults(&self, faults: Faults) {
+        self.state.lock().set_faults(faults);
+    }
+
+    /// How many faults have hit, by call.
+    #[must_use]
+    pub fn faults_fired(&self) -> BTreeMap<Call, u64> {
+        self.state.lock().fired().clone()
+    }
+
+    /// Lets the kernel fail to write back `name` in the background; the next sync of each handle
+    /// reports it.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`.
+    pub fn fail_writeback(&self, name: &str) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.file_mut(name).ok_or(io::ErrorKind::NotFound)?.fail_writeback();
+        Ok(())
+    }
+
+    /// Lets the page cache forget what it shows although it never reached the device.
+    pub fn drop_caches(&self) {
+        self.state.lock().drop_caches();
+    }
+
+    // ---- Looking.
+
+    /// The names, sorted, as programs see them; also when the power is off.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.state.lock().files().map(|(name, _)| name.to_owned()).collect()
+    }
+
+    /// The bytes of `name` as programs see them; also when the power is off.
+    #[must_use]
+    pub fn contents(&self, name: &str) -> Option<Vec<u8>> {
+        self.state.lock().file(name).map(|inode| inode.written().to_vec())
+    }
+
+    /// The bytes of `name` that are sure to survive, provided its name does.
+    #[must_use]
+    pub fn durable_contents(&self, name: &str) -> Option<Vec<u8>> {
+        self.state.lock().file(name).map(|inode| inode.durable().to_vec())
+    }
+
+    /// A number for names and bytes as programs see them: equal disks have equal fingerprints.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        self.state.lock().fingerprint()
+    }
+
+    /// How many handles are open.
+    #[must_use]
+    pub fn open_handles(&self) -> usize {
+        self.state.lock().open_handles()
+    }
+
+    /// An independent disk with the same files, what is pending included, and nothing open.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self::of(self.state.lock().fork())
+    }
+
+    // ---- Latent damage. Durable at once, no operation, whether the power is on or off; whatever
+    // else was pending in the file counts as durable first.
+
+    /// Flips bit `bit` of `name`, counted from the lowest bit of its first byte.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`; `InvalidInput` beyond the end of the file.
+    pub fn flip_bit(&self, name: &str, bit: u64) -> io::Result<()> {
+        let at = bit / 8;
+        self.damage_range(name, at, 1, |byte| *byte ^= 1 << (bit % 8))
+    }
+
+    /// Zeroes sector `sector` of `name`.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`; `InvalidInput` beyond the end of the file.
+    pub fn zero_sector(&self, name: &str, sector: u64) -> io::Result<()> {
+        let at = sector.saturating_mul(SECTOR_BYTES as u64);
+        self.damage_range(name, at, SECTOR_BYTES, |byte| *byte = 0)
+    }
+
+    /// Overwrites bytes of `name` from `offset` on; the file does not grow.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`; `InvalidInput` if `offset` is beyond the end of the file.
+    pub fn overwrite(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut source = bytes.iter();
+        self.damage_range(name, offset, bytes.len(), |byte| {
+            *byte = source.next().copied().unwrap_or(*byte);
+        })
+    }
+
+    /// Puts what sector `from` of `name` holds into sector `to` as well: a misdirected write.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`; `InvalidInput` if either lies beyond the end of the file.
+    pub fn copy_sector(&self, name: &str, from: u64, to: u64) -> io::Result<()> {
+        let mut found = [0; SECTOR_BYTES];
+        let mut state = self.state.lock();
+        let inode = state.file_mut(name).ok_or(io::ErrorKind::NotFound)?;
+        let offset = from.saturating_mul(SECTOR_BYTES as u64);
+        if inode.written().read(&mut found, offset) == 0 {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        drop(state);
+        self.overwrite(name, to.saturating_mul(SECTOR_BYTES as u64), &found)
+    }
+
+    /// Cuts `name` to `len` bytes, or extends it with zeros.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`.
+    pub fn cut_file(&self, name: &str, len: u64) -> io::Result<()> {
+        let mut state = self.state.lock();
+        let inode = state.file_mut(name).ok_or(io::ErrorKind::NotFound)?;
+        inode.damage(|image| image.set_len(len));
+        Ok(())
+    }
+
+    /// Removes `name`.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`.
+    pub fn remove_file(&self, name: &str) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.file(name).ok_or(io::ErrorKind::NotFound)?;
+        state.put(name, None);
+        Ok(())
+    }
+
+    /// Adds `name` with these bytes, or replaces it.
+    pub fn put_file(&self, name: &str, bytes: &[u8]) {
+        let mut image = Image::default();
+        image.set_len(bytes.len() as u64);
+        put_bytes(&mut image, 0, bytes);
+        self.state.lock().put(name, Some(image));
+    }
+
+    /// Gives each of two files the other's bytes.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`.
+    pub fn swap_files(&self, one: &str, other: &str) -> io::Result<()> {
+        let mut state = self.state.lock();
+        let image = |name| state.file(name).map(|inode| inode.written().clone());
+        let (first, second) = image(one).zip(image(other)).ok_or(io::ErrorKind::NotFound)?;
+        state.put(one, Some(second));
+        state.put(other, Some(first));
+        Ok(())
+    }
+
+    fn damage_range(
+        &self,
+        name: &str,
+        offset: u64,
+        count: usize,
+        mut change: impl FnMut(&mut u8),
+    ) -> io::Result<()> {
+        let mut state = self.state.lock();
+        let inode = state.file_mut(name).ok_or(io::ErrorKind::NotFound)?;
+        let mut bytes = vec![0; count];
+        let count = inode.written().read(&mut bytes, offset);
+        if count == 0 {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        bytes.truncate(count);
+        bytes.iter_mut().for_each(&mut change);
+        inode.damage(|image| put_bytes(image, offset, &bytes));
+        Ok(())
+    }
+}
+
+/// Replaces bytes within an image.
+fn put_bytes(image: &mut Image, offset: u64, bytes: &[u8]) {
+    for piece in pieces(offset, bytes.len()) {
+        let mut sector = *image.sector(piece.sector).bytes();
+        sector[piece.within..][..piece.bytes].copy_from_slice(&bytes[piece.buf]);
+        image.set_sector(piece.sector, Sector::new(sector));
+    }
+}
+
+impl fmt::Debug for SimDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.lock();
+        let files: BTreeMap<&str, u64> =
+            state.files().map(|(name, inode)| (name, inode.written().len())).collect();
+        f.debug_struct("SimDisk")
+            .field("ops", &state.ops())
+            .field("off", &state.is_off())
+            .field("files", &files)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Storage for SimDisk {
+    fn list(&self) -> io::Result<Vec<FileEntry>> {
+        let files = self.state.lock().list()?;
+        Ok(files.into_iter().map(|(name, len)| FileEntry { name, len }).collect())
+    }
+
+    fn create(&self, name: &str, len: u64) -> io::Result<Box<dyn LogFile>> {
+        let handle = self.state.lock().create(name, len)?;
+        Ok(self.file(handle))
+    }
+
+    fn open(&self, name: &str, access: Access) -> io::Result<Box<dyn LogFile>> {
+        let handle = self.state.lock().open(name, access)?;
+        Ok(self.file(handle))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.state.lock().rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.state.lock().remove(name)
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        self.state.lock().sync_dir()
+    }
+
+    fn lock(&self) -> io::Result<Box<dyn StorageLock>> {
+        let mut state = self.state.lock();
+        state.check_power()?;
+        if state.locked {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        state.locked = true;
+        Ok(Box::new(SimLock(self.clone())))
+    }
+
+    fn place(&self) -> String {
+        "simulated disk".to_owned()
+    }
+}
+
+impl SimDisk {
+    fn file(&self, handle: HandleId) -> Box<dyn LogFile> {
+        Box::new(SimFile { disk: self.clone(), handle })
+    }
+}
+
+#[derive(Debug)]
+struct SimLock(SimDisk);
+
+impl StorageLock for SimLock {}
+
+impl Drop for SimLock {
+    fn drop(&mut self) {
+        self.0.state.lock().locked = false;
+    }
+}
+
+/// An open file of a [`SimDisk`].
+#[derive(Debug)]
+struct SimFile {
+    disk: SimDisk,
+    handle: HandleId,
+}
+
+impl Drop for SimFile {
+    fn drop(&mut self) {
+        self.disk.state.lock().close(self.handle);
+    }
+}
+
+impl LogFile for SimFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.disk.state.lock().read(self.handle, buf, offset)
+    }
+
+    fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        let mut state = self.disk.state.lock();
+        match bufs {
+            [one] => state.write(self.handle, one, offset),
+            many => {
+                let bytes: Vec<u8> = many.iter().flat_map(|buf| buf.iter().copied()).collect();
+                state.write(self.handle, &bytes, offset)
+            }
+        }
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.disk.state.lock().sync(self.handle)
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.disk.state.lock().sync(self.handle)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.disk.state.lock().len(self.handle)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.disk.state.lock().set_len(self.handle, len)
+    }
+
+    fn block_bytes(&self) -> usize {
+        self.disk.state.lock().block_bytes
+    }
+}
