@@ -34,13 +34,18 @@ mod segment_name;
 mod file_io;
 mod control_file;
 mod chain;
+mod build_chain;
+mod survey;
+mod segment_reader;
 mod sink;
 mod store;
 
+pub use build_chain::{Chain, FoundSegment, build_chain};
 pub use chain::{ChainLink, ChainProblem, DeadReason, DeadSegment, Survey};
 pub use control_file::{ControlFile, ControlView, SlotState};
 pub use error::{IoError, IoOp};
 pub use file_io::{read_full_at, write_full_at};
+pub use segment_reader::SegmentReader;
 pub use segment_name::{
     CONTROL_NAME, LOCK_NAME, SPARE_NAME, SegmentName, TEMPORARY_SUFFIX, is_temporary,
 };
