@@ -11,11 +11,12 @@ use crate::error::{DecodeError, EncodeError};
 use crate::fields::lsn_at;
 use crate::ids::{Epoch, LogId};
 use crate::layout::{
-    BLOCK_BYTES, CONTROL_CHECKPOINT_BYTES, CONTROL_CHECKPOINT_COUNT, CONTROL_CHECKPOINTS,
-    CONTROL_CHECKPOINTS_MAX, CONTROL_CHECKSUM, CONTROL_CLEAN_END, CONTROL_CLEAN_EPOCH,
-    CONTROL_DURABLE, CONTROL_EPOCH, CONTROL_HEAD, CONTROL_LOG_ID, CONTROL_MAGIC,
-    CONTROL_NEWEST_BASE, CONTROL_NEWEST_EPOCH, CONTROL_RESERVED, CONTROL_SEQUENCE, CONTROL_VERSION,
-    FORMAT_VERSION,
+    BLOCK_BYTES, CHECKPOINT_POINTER_BEGIN, CHECKPOINT_POINTER_END, CHECKPOINT_POINTER_RECORD,
+    CHECKPOINT_POINTER_REDO_FROM, CONTROL_CHECKPOINT_BYTES, CONTROL_CHECKPOINT_COUNT,
+    CONTROL_CHECKPOINTS, CONTROL_CHECKPOINTS_MAX, CONTROL_CHECKSUM, CONTROL_CLEAN_END,
+    CONTROL_CLEAN_EPOCH, CONTROL_DURABLE, CONTROL_EPOCH, CONTROL_HEAD, CONTROL_LOG_ID,
+    CONTROL_MAGIC, CONTROL_MAGIC_AT, CONTROL_NEWEST_BASE, CONTROL_NEWEST_EPOCH, CONTROL_RESERVED,
+    CONTROL_SEQUENCE, CONTROL_VERSION, FORMAT_VERSION,
 };
 use crate::lsn::Lsn;
 use crate::segment_header::{open_block, seal_block};
@@ -69,7 +70,7 @@ impl ControlSlot {
             return Err(EncodeError::BadField { field: "checkpoints" });
         }
         let mut block = [0_u8; BLOCK_BYTES];
-        put(&mut block, 0, &CONTROL_MAGIC);
+        put(&mut block, CONTROL_MAGIC_AT, &CONTROL_MAGIC);
         put(&mut block, CONTROL_VERSION, &FORMAT_VERSION.to_le_bytes());
         put(&mut block, CONTROL_LOG_ID, self.log_id.as_bytes());
         put(&mut block, CONTROL_SEQUENCE, &self.sequence.to_le_bytes());
@@ -86,9 +87,13 @@ impl ControlSlot {
         put(&mut block, CONTROL_CHECKPOINT_COUNT, &count.to_le_bytes());
         for (index, pointer) in self.checkpoints.iter().enumerate() {
             let at = CONTROL_CHECKPOINTS + index * CONTROL_CHECKPOINT_BYTES;
-            let fields = [pointer.begin, pointer.redo_from, pointer.record, pointer.end];
-            for (field, lsn) in fields.into_iter().enumerate() {
-                put(&mut block, at + field * 8, &lsn.get().to_le_bytes());
+            for (offset, lsn) in [
+                (CHECKPOINT_POINTER_BEGIN, pointer.begin),
+                (CHECKPOINT_POINTER_REDO_FROM, pointer.redo_from),
+                (CHECKPOINT_POINTER_RECORD, pointer.record),
+                (CHECKPOINT_POINTER_END, pointer.end),
+            ] {
+                put(&mut block, at + offset, &lsn.get().to_le_bytes());
             }
         }
         seal_block(&mut block, CONTROL_CHECKSUM);
@@ -141,9 +146,13 @@ impl ControlSlot {
 }
 
 fn decode_pointer(block: &[u8], at: usize) -> Result<CheckpointPointer, DecodeError> {
-    let lsn = |field: usize| lsn_at(block, at + field * 8, "checkpoints");
-    let pointer =
-        CheckpointPointer { begin: lsn(0)?, redo_from: lsn(1)?, record: lsn(2)?, end: lsn(3)? };
+    let lsn = |offset: usize| lsn_at(block, at + offset, "checkpoints");
+    let pointer = CheckpointPointer {
+        begin: lsn(CHECKPOINT_POINTER_BEGIN)?,
+        redo_from: lsn(CHECKPOINT_POINTER_REDO_FROM)?,
+        record: lsn(CHECKPOINT_POINTER_RECORD)?,
+        end: lsn(CHECKPOINT_POINTER_END)?,
+    };
     let ordered = Lsn::FIRST <= pointer.redo_from
         && pointer.redo_from <= pointer.begin
         && pointer.begin <= pointer.record

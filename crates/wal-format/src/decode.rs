@@ -3,11 +3,13 @@
 use crate::bytes::{all_zero, u16_at, u32_at, u64_at};
 use crate::crc::{self, RecordSeed};
 use crate::error::DecodeError;
+use crate::fields::lsn_at;
 use crate::ids::{Epoch, TxnId};
 use crate::kind::RecordKind;
 use crate::layout::{
     BODY_BYTES_MAX, RECORD_BODY_LEN, RECORD_CHECKED_FROM, RECORD_CHECKSUM, RECORD_DURABLE_BACK,
-    RECORD_EPOCH, RECORD_FLAGS, RECORD_HEADER_BYTES, RECORD_KIND, RECORD_LSN,
+    RECORD_EPOCH, RECORD_FLAGS, RECORD_HEADER_BYTES, RECORD_KIND, RECORD_LSN, TXN_LINK_PREV_LSN,
+    TXN_LINK_TXN_ID,
 };
 use crate::lsn::Lsn;
 use crate::record_header::{RecordFlags, RecordHeader, TxnLink};
@@ -109,7 +111,9 @@ pub fn decode_header_at(bytes: &[u8], lsn: Lsn) -> Result<RecordHeader, DecodeEr
 /// Reads the record at the start of `bytes`, which were read from address `lsn`.
 ///
 /// `bytes` may go on beyond the record. The record is valid only if it carries `lsn`, the epoch
-/// of `seed`, known flags, a true checksum and zero alignment bytes.
+/// of `seed`, known flags, a true checksum, zero alignment bytes and, in a transaction, a
+/// `prev_lsn` before its own address. What its kind is, and whether this version knows it, is not
+/// judged here: see [`RecordKind::is_readable`]. A compressed body stays compressed (rule 20).
 ///
 /// # Errors
 ///
@@ -143,16 +147,26 @@ pub fn decode_record<'a>(
     if !all_zero(padding) {
         return Err(DecodeError::NotZero);
     }
-    let body_at = RECORD_HEADER_BYTES + header.extension_bytes();
+    if header.flags.contains(RecordFlags::COMPRESSED) && !header.kind.is_compressible() {
+        return Err(DecodeError::BadField { field: "flags" });
+    }
     let txn = if header.flags.contains(RecordFlags::IN_TXN) {
-        let prev_lsn = Lsn::new(u64_at(checked, RECORD_HEADER_BYTES + 8))
-            .ok_or(DecodeError::BadField { field: "prev_lsn" })?;
-        Some(TxnLink { txn_id: TxnId::new(u64_at(checked, RECORD_HEADER_BYTES)), prev_lsn })
+        Some(decode_txn_link(checked, lsn)?)
     } else {
         None
     };
+    let body_at = RECORD_HEADER_BYTES + header.extension_bytes();
     let body = checked.get(body_at..).unwrap_or_default();
     Ok(RecordRef { header, epoch: seed.epoch(), txn, body })
+}
+
+fn decode_txn_link(record: &[u8], lsn: Lsn) -> Result<TxnLink, DecodeError> {
+    let link = TxnLink {
+        txn_id: TxnId::new(u64_at(record, RECORD_HEADER_BYTES + TXN_LINK_TXN_ID)),
+        prev_lsn: lsn_at(record, RECORD_HEADER_BYTES + TXN_LINK_PREV_LSN, "prev_lsn")?,
+    };
+    link.check(lsn).map_err(|field| DecodeError::BadField { field })?;
+    Ok(link)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::kind::RecordKind;
 use crate::layout::{
     BODY_BYTES_MAX, RECORD_ALIGN_BYTES, RECORD_BODY_LEN, RECORD_CHECKED_FROM, RECORD_CHECKSUM,
     RECORD_DURABLE_BACK, RECORD_EPOCH, RECORD_FLAGS, RECORD_HEADER_BYTES, RECORD_KIND, RECORD_LSN,
-    TXN_LINK_BYTES,
+    TXN_LINK_BYTES, TXN_LINK_PREV_LSN, TXN_LINK_TXN_ID,
 };
 use crate::lsn::Lsn;
 use crate::record_header::{RecordFlags, TxnLink, durable_back};
@@ -73,8 +73,12 @@ impl<'a> RecordDraft<'a> {
     /// # Errors
     ///
     /// - [`EncodeError::BodyTooLong`]: more than [`BODY_BYTES_MAX`] bytes.
+    /// - [`EncodeError::BadField`]: a transaction without an identity, a `prev_lsn` which is no
+    ///   earlier record, or a compressed body in a kind that recovery itself reads.
     /// - [`EncodeError::BufferTooSmall`]: `out` is shorter than
     ///   [`encoded_bytes`](Self::encoded_bytes).
+    ///
+    /// In each case nothing was written.
     ///
     /// # Cost
     ///
@@ -110,24 +114,26 @@ impl<'a> RecordDraft<'a> {
     ///
     /// # Errors
     ///
-    /// [`EncodeError::BodyTooLong`], as [`encode_into`](Self::encode_into).
+    /// [`EncodeError::BodyTooLong`] and [`EncodeError::BadField`], as
+    /// [`encode_into`](Self::encode_into).
     pub fn encode_head(
         &self,
         seed: &RecordSeed,
         lsn: Lsn,
         durable: Option<Lsn>,
     ) -> Result<([u8; RECORD_HEADER_BYTES + TXN_LINK_BYTES], usize), EncodeError> {
-        let body_bytes = self.body_bytes();
-        if body_bytes > BODY_BYTES_MAX {
-            return Err(EncodeError::BodyTooLong { bytes: body_bytes as u64 });
-        }
+        let body_bytes = self.check(lsn)?;
         let mut head = [0_u8; RECORD_HEADER_BYTES + TXN_LINK_BYTES];
         let mut head_bytes = RECORD_HEADER_BYTES;
         let mut flags = self.flags.without(RecordFlags::IN_TXN);
         if let Some(link) = self.txn {
             flags = flags.with(RecordFlags::IN_TXN);
-            put(&mut head, RECORD_HEADER_BYTES, &link.txn_id.get().to_le_bytes());
-            put(&mut head, RECORD_HEADER_BYTES + 8, &link.prev_lsn.get().to_le_bytes());
+            put(&mut head, RECORD_HEADER_BYTES + TXN_LINK_TXN_ID, &link.txn_id.get().to_le_bytes());
+            put(
+                &mut head,
+                RECORD_HEADER_BYTES + TXN_LINK_PREV_LSN,
+                &link.prev_lsn.get().to_le_bytes(),
+            );
             head_bytes += TXN_LINK_BYTES;
         }
         put(&mut head, RECORD_BODY_LEN, &(body_bytes as u32).to_le_bytes());
@@ -143,5 +149,78 @@ impl<'a> RecordDraft<'a> {
         }
         put(&mut head, RECORD_CHECKSUM, &checksum.to_le_bytes());
         Ok((head, head_bytes))
+    }
+
+    /// What a decoder would refuse is not written. Returns the bytes of the body.
+    fn check(&self, lsn: Lsn) -> Result<usize, EncodeError> {
+        let body_bytes = self.body_bytes();
+        if body_bytes > BODY_BYTES_MAX {
+            return Err(EncodeError::BodyTooLong { bytes: body_bytes as u64 });
+        }
+        if lsn < Lsn::FIRST {
+            return Err(EncodeError::BadField { field: "lsn" });
+        }
+        if self.flags.contains(RecordFlags::COMPRESSED) && !self.kind.is_compressible() {
+            return Err(EncodeError::BadField { field: "flags" });
+        }
+        self.txn
+            .map_or(Ok(()), |link| link.check(lsn))
+            .map_err(|field| EncodeError::BadField { field })?;
+        Ok(body_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Epoch, LogId, TxnId};
+
+    fn refusal(draft: &RecordDraft<'_>, lsn: Lsn) -> EncodeError {
+        let seed = RecordSeed::new(LogId::from_bytes([1; 16]), Epoch::FIRST);
+        draft.encode_into(&seed, lsn, None, &mut [0; 256]).unwrap_err()
+    }
+
+    #[test]
+    fn what_a_decoder_would_refuse_is_not_written() {
+        let lsn = Lsn::new(8192).unwrap();
+        let draft = RecordDraft::new(RecordKind::DATA, &[]);
+        let linked = |txn_id, prev_lsn| draft.in_txn(TxnLink { txn_id, prev_lsn });
+        let txn_id = TxnId::new(1);
+        let bad = |field| EncodeError::BadField { field };
+        assert_eq!(refusal(&linked(txn_id, lsn), lsn), bad("prev_lsn"));
+        assert_eq!(refusal(&linked(txn_id, Lsn::new(8).unwrap()), lsn), bad("prev_lsn"));
+        assert_eq!(refusal(&linked(TxnId::NONE, Lsn::NONE), lsn), bad("txn_id"));
+        assert_eq!(refusal(&draft, Lsn::NONE), bad("lsn"));
+        let commit = RecordDraft::new(RecordKind::COMMIT, &[]);
+        assert_eq!(refusal(&commit.with_flags(RecordFlags::COMPRESSED), lsn), bad("flags"));
+    }
+
+    #[test]
+    fn a_buffer_too_small_is_left_alone() {
+        let seed = RecordSeed::new(LogId::from_bytes([1; 16]), Epoch::FIRST);
+        let draft = RecordDraft::new(RecordKind::DATA, &[b"nine bytes"]);
+        let mut out = [0xee; 32];
+        assert_eq!(
+            draft.encode_into(&seed, Lsn::FIRST, None, &mut out),
+            Err(EncodeError::BufferTooSmall { needed: 40, given: 32 })
+        );
+        assert_eq!(out, [0xee; 32]);
+    }
+
+    #[test]
+    fn a_head_written_apart_is_the_same_record() {
+        let seed = RecordSeed::new(LogId::from_bytes([1; 16]), Epoch::FIRST);
+        let link = TxnLink { txn_id: TxnId::new(3), prev_lsn: Lsn::NONE };
+        for draft in [
+            RecordDraft::new(RecordKind::DATA, &[b"two ", b"parts"]),
+            RecordDraft::new(RecordKind::DATA, &[b"two ", b"parts"]).in_txn(link),
+        ] {
+            let mut whole = [0; 64];
+            let bytes = draft.encode_into(&seed, Lsn::FIRST, None, &mut whole).unwrap();
+            let (head, head_bytes) = draft.encode_head(&seed, Lsn::FIRST, None).unwrap();
+            assert_eq!(whole[..head_bytes], head[..head_bytes]);
+            assert_eq!(whole[head_bytes..head_bytes + 9], *b"two parts");
+            assert!(whole[head_bytes + 9..bytes].iter().all(|byte| *byte == 0));
+        }
     }
 }

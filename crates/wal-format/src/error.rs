@@ -78,6 +78,17 @@ pub enum DecodeError {
         /// The name of the field, as in `docs/format.md`.
         field: &'static str,
     },
+    /// A compressed body does not decompress to the length that it states.
+    #[error("the compressed body is damaged")]
+    BadCompression,
+    /// The buffer given is too small for the decompressed body; nothing is wrong with the bytes.
+    #[error("{needed} bytes are needed for the decompressed body, the buffer has {given}")]
+    BufferTooSmall {
+        /// Bytes needed.
+        needed: usize,
+        /// Bytes given.
+        given: usize,
+    },
 }
 
 /// A record or header that cannot be written. Nothing was written.

@@ -3,13 +3,24 @@
 //! [`bytes`](crate::bytes) moves bits; here a length or a value that the format forbids becomes
 //! an error with the name of the field.
 
-use crate::bytes::{all_zero, u64_at};
+use crate::bytes::{all_zero, array_at, u64_at};
 use crate::error::DecodeError;
+use crate::ids::PageId;
 use crate::lsn::Lsn;
 
 /// The address at `offset`; [`Lsn::NONE`] is let through.
 pub(crate) fn lsn_at(bytes: &[u8], offset: usize, field: &'static str) -> Result<Lsn, DecodeError> {
     Lsn::new(u64_at(bytes, offset)).ok_or(DecodeError::BadField { field })
+}
+
+/// The address at `offset`: none, or one that a record can have.
+pub(crate) fn link_at(
+    bytes: &[u8],
+    offset: usize,
+    field: &'static str,
+) -> Result<Lsn, DecodeError> {
+    let lsn = lsn_at(bytes, offset, field)?;
+    if lsn.is_none() || lsn >= Lsn::FIRST { Ok(lsn) } else { Err(DecodeError::BadField { field }) }
 }
 
 /// The address at `offset`, which must be one that a record can have.
@@ -19,38 +30,58 @@ pub(crate) fn address_at(
     field: &'static str,
 ) -> Result<Lsn, DecodeError> {
     let lsn = lsn_at(bytes, offset, field)?;
-    if lsn < Lsn::FIRST { Err(DecodeError::BadField { field }) } else { Ok(lsn) }
+    if lsn >= Lsn::FIRST { Ok(lsn) } else { Err(DecodeError::BadField { field }) }
+}
+
+/// The page at `offset`, which must be one.
+pub(crate) fn page_at(bytes: &[u8], offset: usize) -> Result<PageId, DecodeError> {
+    match PageId::new(u64_at(bytes, offset)) {
+        PageId::NONE => Err(DecodeError::BadField { field: "page" }),
+        page => Ok(page),
+    }
+}
+
+/// The byte at `offset`.
+pub(crate) fn u8_at(bytes: &[u8], offset: usize) -> u8 {
+    let [byte] = array_at(bytes, offset);
+    byte
 }
 
 /// The fixed head of a body and what follows it.
 pub(crate) fn split_head<const N: usize>(body: &[u8]) -> Result<(&[u8; N], &[u8]), DecodeError> {
-    body.split_first_chunk::<N>().ok_or(DecodeError::BadLength { found: body.len() as u64 })
+    body.split_first_chunk::<N>().ok_or(bad_length(body))
 }
 
 /// A body which is its fixed head and nothing else.
 pub(crate) fn exact<const N: usize>(body: &[u8]) -> Result<&[u8; N], DecodeError> {
     match split_head::<N>(body)? {
         (head, []) => Ok(head),
-        _ => Err(DecodeError::BadLength { found: body.len() as u64 }),
+        _ => Err(bad_length(body)),
     }
 }
 
 /// Two byte strings that follow a head, of which the first has a stored length.
-#[allow(dead_code)]
 pub(crate) fn split_rest(rest: &[u8], first_bytes: u32) -> Result<(&[u8], &[u8]), DecodeError> {
     rest.split_at_checked(first_bytes as usize)
         .ok_or(DecodeError::BadLength { found: u64::from(first_bytes) })
 }
 
-/// Reserved bytes: an error unless they are all zero.
-#[allow(dead_code)]
-pub(crate) fn reserved(bytes: &[u8]) -> Result<(), DecodeError> {
-    if all_zero(bytes) { Ok(()) } else { Err(DecodeError::NotZero) }
+/// Reserved bytes from `offset` to the end of the head: an error unless they are zero.
+pub(crate) fn reserved_from(head: &[u8], offset: usize) -> Result<(), DecodeError> {
+    if all_zero(head.get(offset..).unwrap_or_default()) {
+        Ok(())
+    } else {
+        Err(DecodeError::NotZero)
+    }
+}
+
+/// The error for a body whose length is not that of its kind.
+pub(crate) const fn bad_length(body: &[u8]) -> DecodeError {
+    DecodeError::BadLength { found: body.len() as u64 }
 }
 
 /// A length as the format stores it. One that does not fit saturates: its body is longer than
-/// any record, so the encoder of the record refuses it.
-#[allow(dead_code)]
+/// any record may be, so the encoder of the record refuses it.
 pub(crate) fn stored_len(bytes: &[u8]) -> [u8; 4] {
     u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes()
 }

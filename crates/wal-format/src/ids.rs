@@ -1,4 +1,4 @@
-//! Names that are not addresses: the log, its openings, its transactions.
+//! Names that are not addresses: the log, its openings, its transactions, the pages of its engine.
 
 use core::fmt;
 
@@ -102,5 +102,40 @@ impl TxnId {
 impl fmt::Display for TxnId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// Name of a page in the engine's own storage; the log never interprets it.
+///
+/// Engines with several files put the file's number into the high bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PageId(u64);
+
+impl PageId {
+    /// No page: of a logical operation that touches none. The highest number, for 0 is a page.
+    pub const NONE: Self = Self(u64::MAX);
+
+    /// The page with this number.
+    #[must_use]
+    pub const fn new(raw: u64) -> Self {
+        Self(raw)
+    }
+
+    /// The number of the page.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// Whether this is [`PageId::NONE`].
+    #[must_use]
+    pub const fn is_none(self) -> bool {
+        self.0 == Self::NONE.0
+    }
+}
+
+impl fmt::Display for PageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_none() { f.write_str("none") } else { fmt::Display::fmt(&self.0, f) }
     }
 }

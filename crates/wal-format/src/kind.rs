@@ -115,6 +115,15 @@ impl RecordKind {
         self.is_engine() || self.is_skippable() || self.name().is_some()
     }
 
+    /// Whether a record of this kind may have a compressed body.
+    ///
+    /// Those that recovery itself reads are never compressed: reading a log needs no compressor.
+    #[must_use]
+    pub const fn is_compressible(self) -> bool {
+        self.is_engine()
+            || matches!(self, Self::UPDATE | Self::LOGICAL | Self::CLR | Self::PAGE_IMAGE)
+    }
+
     /// Whether records of this kind are the log's own housekeeping, never an engine's data.
     #[must_use]
     pub const fn is_housekeeping(self) -> bool {

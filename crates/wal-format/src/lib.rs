@@ -6,39 +6,43 @@
 //!
 //! `docs/format.md` is the specification; its tables are checked against [`layout`] by a test.
 //!
-//! The modules below are in reading order: each uses only those of the groups above its own.
+//! The modules below are in reading order: each uses only those above it.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![deny(clippy::indexing_slicing)]
 
 extern crate alloc;
 
 pub mod layout;
-
 mod bytes;
 mod error;
 mod ids;
-mod kind;
 mod lsn;
-
+mod kind;
 mod crc;
 mod fields;
 mod record_header;
-
 pub mod body;
 mod segment_header;
-
 mod control;
 mod encode;
-
 mod decode;
+mod epochs;
+mod records;
+mod look_ahead;
+pub mod compress;
+#[cfg(feature = "serde")]
+pub mod payload;
 
 pub use control::{CheckpointPointer, ControlSlot};
 pub use crc::RecordSeed;
 pub use decode::{RecordRef, decode_header_at, decode_record};
 pub use encode::{RecordDraft, encoded_bytes};
+pub use epochs::{EpochCandidates, EpochTracker, TrackedRecord, resolve_epoch};
 pub use error::{DecodeError, EncodeError};
-pub use ids::{Epoch, LogId, TxnId};
+pub use ids::{Epoch, LogId, PageId, TxnId};
 pub use kind::RecordKind;
+pub use look_ahead::find_record_candidate;
 pub use lsn::{Lsn, LsnRange};
 pub use record_header::{RecordFlags, RecordHeader, TxnLink};
+pub use records::RecordIter;
 pub use segment_header::{Predecessor, SegmentFlags, SegmentHeader};

@@ -64,6 +64,19 @@ pub struct TxnLink {
     pub prev_lsn: Lsn,
 }
 
+impl TxnLink {
+    /// What a record at `lsn` must hold; else the name of the field that does not.
+    ///
+    /// A chain which only leads back cannot go round in circles.
+    pub(crate) fn check(&self, lsn: Lsn) -> Result<(), &'static str> {
+        if self.txn_id == TxnId::NONE {
+            return Err("txn_id");
+        }
+        let leads_back = Lsn::FIRST <= self.prev_lsn && self.prev_lsn < lsn;
+        if self.prev_lsn.is_none() || leads_back { Ok(()) } else { Err("prev_lsn") }
+    }
+}
+
 /// The fields of a record header, as read; nothing here is proven before the checksum is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordHeader {

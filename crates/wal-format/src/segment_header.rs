@@ -10,8 +10,9 @@ use crate::fields::lsn_at;
 use crate::ids::{Epoch, LogId};
 use crate::layout::{
     BLOCK_BYTES, FORMAT_VERSION, SEGMENT_BASE, SEGMENT_CAPACITY, SEGMENT_CHECKSUM, SEGMENT_CREATED,
-    SEGMENT_EPOCH, SEGMENT_FLAGS, SEGMENT_HEAD, SEGMENT_LOG_ID, SEGMENT_MAGIC, SEGMENT_PRED_BASE,
-    SEGMENT_PRED_END, SEGMENT_PRED_EPOCH, SEGMENT_RESERVED, SEGMENT_VERSION, SEGMENT_ZERO,
+    SEGMENT_EPOCH, SEGMENT_FLAGS, SEGMENT_HEAD, SEGMENT_LOG_ID, SEGMENT_MAGIC, SEGMENT_MAGIC_AT,
+    SEGMENT_PRED_BASE, SEGMENT_PRED_END, SEGMENT_PRED_EPOCH, SEGMENT_RESERVED, SEGMENT_VERSION,
+    SEGMENT_ZERO,
 };
 use crate::lsn::Lsn;
 
@@ -93,7 +94,7 @@ impl SegmentHeader {
     #[must_use]
     pub fn encode(&self) -> [u8; BLOCK_BYTES] {
         let mut block = [0_u8; BLOCK_BYTES];
-        put(&mut block, 0, &SEGMENT_MAGIC);
+        put(&mut block, SEGMENT_MAGIC_AT, &SEGMENT_MAGIC);
         put(&mut block, SEGMENT_VERSION, &FORMAT_VERSION.to_le_bytes());
         put(&mut block, SEGMENT_LOG_ID, self.log_id.as_bytes());
         put(&mut block, SEGMENT_BASE, &self.base.get().to_le_bytes());

@@ -2,7 +2,9 @@
 
 use crate::bytes::{put, u64_at};
 use crate::error::DecodeError;
+use crate::fields::{exact, lsn_at};
 use crate::ids::Epoch;
+use crate::layout::{OPENED_BYTES, OPENED_EPOCH, OPENED_PREVIOUS_END, OPENED_UNIX_US};
 use crate::lsn::Lsn;
 
 /// First record of an opening (rule 7).
@@ -21,15 +23,15 @@ pub struct Opened {
 
 impl Opened {
     /// Bytes of the body.
-    pub const BYTES: usize = 24;
+    pub const BYTES: usize = OPENED_BYTES;
 
     /// The body.
     #[must_use]
-    pub fn encode(&self) -> [u8; Self::BYTES] {
-        let mut body = [0; Self::BYTES];
-        put(&mut body, 0, &self.epoch.get().to_le_bytes());
-        put(&mut body, 8, &self.previous_end.get().to_le_bytes());
-        put(&mut body, 16, &self.opened_unix_us.to_le_bytes());
+    pub fn encode(&self) -> [u8; OPENED_BYTES] {
+        let mut body = [0; OPENED_BYTES];
+        put(&mut body, OPENED_EPOCH, &self.epoch.get().to_le_bytes());
+        put(&mut body, OPENED_PREVIOUS_END, &self.previous_end.get().to_le_bytes());
+        put(&mut body, OPENED_UNIX_US, &self.opened_unix_us.to_le_bytes());
         body
     }
 
@@ -39,15 +41,32 @@ impl Opened {
     ///
     /// [`DecodeError::BadLength`] or [`DecodeError::BadField`]: not such a body.
     pub fn decode(body: &[u8]) -> Result<Self, DecodeError> {
-        if body.len() != Self::BYTES {
-            return Err(DecodeError::BadLength { found: body.len() as u64 });
-        }
-        let epoch = Epoch::new(u64_at(body, 0));
+        let body = exact::<OPENED_BYTES>(body)?;
+        let epoch = Epoch::new(u64_at(body, OPENED_EPOCH));
         if epoch == Epoch::NONE {
             return Err(DecodeError::BadField { field: "epoch" });
         }
-        let previous_end =
-            Lsn::new(u64_at(body, 8)).ok_or(DecodeError::BadField { field: "previous_end" })?;
-        Ok(Self { epoch, previous_end, opened_unix_us: u64_at(body, 16) })
+        let previous_end = lsn_at(body, OPENED_PREVIOUS_END, "previous_end")?;
+        Ok(Self { epoch, previous_end, opened_unix_us: u64_at(body, OPENED_UNIX_US) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r07_an_opening_names_its_full_epoch_and_the_previous_end() {
+        let epoch = Epoch::new(3 + (1 << 40));
+        for previous_end in [Lsn::NONE, Lsn::FIRST, Lsn::MAX] {
+            let opened = Opened { epoch, previous_end, opened_unix_us: 17 };
+            assert_eq!(Opened::decode(&opened.encode()), Ok(opened));
+        }
+    }
+
+    #[test]
+    fn an_opening_without_an_epoch_is_refused() {
+        assert_eq!(Opened::decode(&[0; 24]), Err(DecodeError::BadField { field: "epoch" }));
+        assert_eq!(Opened::decode(&[1; 23]), Err(DecodeError::BadLength { found: 23 }));
     }
 }

@@ -1,6 +1,8 @@
 //! The body of [`RecordKind::RESTORE_POINT`](crate::RecordKind::RESTORE_POINT).
 
 use crate::error::{DecodeError, EncodeError};
+use crate::fields::bad_length;
+use crate::layout::RESTORE_POINT_NAME_BYTES_MAX;
 
 /// A place in the log that has a name, to recover to.
 ///
@@ -13,7 +15,7 @@ pub struct RestorePoint<'a> {
 
 impl<'a> RestorePoint<'a> {
     /// Longest name, in bytes.
-    pub const NAME_BYTES_MAX: usize = 255;
+    pub const NAME_BYTES_MAX: usize = RESTORE_POINT_NAME_BYTES_MAX;
 
     /// The body: the bytes of the name.
     ///
@@ -35,7 +37,7 @@ impl<'a> RestorePoint<'a> {
     /// - [`DecodeError::BadField`]: not UTF-8.
     pub fn decode(body: &'a [u8]) -> Result<Self, DecodeError> {
         if body.is_empty() || body.len() > Self::NAME_BYTES_MAX {
-            return Err(DecodeError::BadLength { found: body.len() as u64 });
+            return Err(bad_length(body));
         }
         let name =
             core::str::from_utf8(body).map_err(|_| DecodeError::BadField { field: "name" })?;
