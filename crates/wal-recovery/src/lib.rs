@@ -1,1 +1,42 @@
-//! Placeholder of the walking skeleton: filled by the next commits.
+//! What a crash left: scan, verdicts, and strategies to recover an engine.
+//!
+//! This crate reads a log and judges it; it starts no thread, reads no clock, and touches files
+//! only through `wal-io`. It decides what is the log; what the log means is left to the engine.
+//!
+//! The modules below are in reading order: each uses only those above it.
+#![deny(clippy::indexing_slicing)]
+
+mod evidence;
+mod verdict;
+
+mod fault;
+mod error;
+mod progress;
+
+mod epochs;
+mod window;
+
+mod scan;
+mod source;
+
+mod lookahead;
+mod examine;
+
+mod report;
+mod strategy;
+
+mod record_cache;
+mod redo_only;
+
+pub use error::RecoveryError;
+pub use examine::{Depth, Examination, ScanCounts, examine};
+pub use evidence::{Claims, Evidence};
+pub use progress::{Phase, Progress};
+pub use scan::{Scanner, Step, Stop, StopReason};
+pub use source::LogSource;
+pub use verdict::{Dropped, Facts, ROWS, Row, StopClass, Verdict, VerdictKind, decide};
+
+pub use fault::{ChainFault, Nearest, PointFault};
+pub use redo_only::{CheckpointView, CommitMark, RedoOnly, RedoTarget, ReplayRecord};
+pub use report::{BatchCounts, RecoveryReport, TransactionCounts};
+pub use strategy::{RecoveryLog, RecoveryStrategy};

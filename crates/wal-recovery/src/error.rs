@@ -1,0 +1,178 @@
+//! What keeps a log from being examined, resumed, read or replayed.
+//!
+//! The end of a log is no error, and neither is a torn tail: those are values. Each error says
+//! what, where, and what to do next.
+
+use thiserror::Error;
+use wal_format::{DecodeError, EncodeError, Lsn, RecordKind, TxnId};
+use wal_io::{IoError, SegmentName};
+
+use crate::fault::{ChainFault, Nearest, PointFault};
+use crate::verdict::Verdict;
+
+/// Why a log could not be examined, resumed, read or replayed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RecoveryError {
+    /// The storage failed. Nothing was concluded from it; try again once the cause is gone.
+    #[error(transparent)]
+    Io(#[from] IoError),
+    /// There is no log in this place.
+    #[error("there is no log in `{place}`; check the path, or create one")]
+    NoLog {
+        /// The place looked at.
+        place: String,
+    },
+    /// The log is damaged or cannot be judged, and the policy is to stop. Nothing was changed.
+    #[error("the log was not opened, nothing was changed: {0}")]
+    Refused(Box<Verdict>),
+    /// Memory for one record could not be had. This is not the end of the log.
+    #[error("no memory for the record at {lsn} ({bytes} bytes); free some and try again")]
+    OutOfMemory {
+        /// Address of the record.
+        lsn: Lsn,
+        /// Bytes asked for.
+        bytes: u64,
+    },
+    /// No valid record stands at an address where one is needed.
+    #[error(
+        "no record can be read at {lsn} (`{segment}`, byte {offset}): {source}; verify the log"
+    )]
+    Unreadable {
+        /// The address.
+        lsn: Lsn,
+        /// The segment that covers it.
+        segment: SegmentName,
+        /// Where in its file, in bytes.
+        offset: u64,
+        /// Why.
+        source: DecodeError,
+    },
+    /// The address lies outside what is retained.
+    #[error("{lsn} is not in the log, which holds {head} up to {end}; ask for a retained address")]
+    OutOfRange {
+        /// The address asked for.
+        lsn: Lsn,
+        /// Lowest address retained.
+        head: Lsn,
+        /// First address after the log.
+        end: Lsn,
+    },
+    /// The log is not what it was when it was examined; nothing was promised. Examine it again.
+    #[error("the log changed at {lsn} since it was examined; examine it again")]
+    Changed {
+        /// Where the difference is.
+        lsn: Lsn,
+    },
+    /// A record could not be encoded: a defect in this program, not in the log.
+    #[error("the record at {lsn} could not be encoded: {source}; report this")]
+    Encode {
+        /// Where it was to stand.
+        lsn: Lsn,
+        /// Why.
+        source: EncodeError,
+    },
+    /// A replay handler refused a record, or the payload of the checkpoint at its own address.
+    /// The log is unchanged; repair the engine and open again.
+    #[error("the engine refused the record at {lsn}: {source}; the log is unchanged")]
+    Handler {
+        /// The record.
+        lsn: Lsn,
+        /// What the handler returned.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A replay handler panicked. The log is unchanged; repair the engine and open again.
+    #[error("the engine panicked at the record at {lsn}: {message}; the log is unchanged")]
+    HandlerPanicked {
+        /// The record.
+        lsn: Lsn,
+        /// The message of the panic.
+        message: String,
+    },
+    /// The records of a committed transaction do not link as they must: a defect in what wrote
+    /// the log, since every record of it is valid.
+    #[error(
+        "transaction {txn}, committed at {commit}, has a broken chain at {lsn}: {why}; keep the \
+         log and report this"
+    )]
+    BrokenChain {
+        /// The transaction.
+        txn: TxnId,
+        /// Its commit record.
+        commit: Lsn,
+        /// The record where the chain breaks.
+        lsn: Lsn,
+        /// How.
+        why: ChainFault,
+    },
+    /// A valid record has a body that its kind cannot have: a defect in what wrote the log.
+    #[error("the {kind} record at {lsn} has an impossible body: {source}; report this")]
+    BadBody {
+        /// The record.
+        lsn: Lsn,
+        /// Its kind.
+        kind: RecordKind,
+        /// Why.
+        source: DecodeError,
+    },
+    /// The log holds a kind of record which the chosen strategy has no meaning for.
+    #[error("{strategy} cannot replay the {kind} record at {lsn}; recover with what wrote it")]
+    Unfit {
+        /// The record.
+        lsn: Lsn,
+        /// Its kind.
+        kind: RecordKind,
+        /// The strategy, as it calls itself.
+        strategy: &'static str,
+    },
+    /// The address lies in the log, but no record starts there.
+    #[error("no record starts at {lsn}; {nearest}")]
+    NotARecordStart {
+        /// The address asked for.
+        lsn: Lsn,
+        /// Where records start instead.
+        nearest: Nearest,
+    },
+    /// A record that must be readable is not: the log is damaged there. Verify it, then salvage.
+    #[error("the log is damaged at {lsn} (`{segment}`, byte {offset}); verify it, then salvage")]
+    Corrupt {
+        /// First address that cannot be read.
+        lsn: Lsn,
+        /// The segment that covers it.
+        segment: SegmentName,
+        /// Where in its file, in bytes.
+        offset: u64,
+    },
+    /// The address was truncated away, perhaps while it was being read. Go on at the head.
+    #[error("{lsn} is no longer in the log, which begins at {head}; go on from there")]
+    Truncated {
+        /// The address asked for.
+        lsn: Lsn,
+        /// Lowest address retained.
+        head: Lsn,
+    },
+    /// The address lies at or beyond what may be read so far.
+    #[error("{lsn} lies beyond {end}, the end of what may be read; wait for it, or ask below")]
+    BeyondEnd {
+        /// The address asked for.
+        lsn: Lsn,
+        /// First address that may not be read yet.
+        end: Lsn,
+    },
+    /// A copy needs an empty place. Nothing was changed there; give another one.
+    #[error("`{place}` already holds `{name}`; give an empty place to copy to")]
+    NotEmpty {
+        /// The place.
+        place: String,
+        /// A file that is there.
+        name: String,
+    },
+    /// The log cannot be restored to that point. Nothing was written.
+    #[error("cannot restore to {until}: {why}")]
+    NoSuchPoint {
+        /// The point, in words.
+        until: String,
+        /// Why not.
+        why: PointFault,
+    },
+}

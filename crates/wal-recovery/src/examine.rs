@@ -1,0 +1,409 @@
+//! Looking at a log without changing it: one verdict, and all that an opening needs to know.
+//!
+//! Steps 1 and 2 of the opening (`docs/design/0001-seams-between-crates.md`): survey, scan, look
+//! ahead, decide. Nothing here writes; what follows from the verdict is for the policies.
+
+use std::sync::Arc;
+
+use wal_format::body::CheckpointEnd;
+use wal_format::{
+    CheckpointPointer, Epoch, LogId, Lsn, LsnRange, RecordKind, RecordRef, SegmentFlags,
+};
+use wal_io::{ChainProblem, SegmentName, Storage, Survey};
+
+use crate::error::RecoveryError;
+use crate::evidence::{Claims, Evidence};
+use crate::lookahead::{Behind, look_ahead};
+use crate::progress::{Pace, Phase, Progress};
+use crate::scan::{Step, Stop, StopReason};
+use crate::source::LogSource;
+use crate::verdict::{Dropped, Facts, StopClass, Verdict, VerdictKind, decide};
+
+/// How much of a log is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Depth {
+    /// From the newest usable checkpoint on: what an opening replays. What lies before it is
+    /// covered by evidence and was not needed; decay there is found by [`Depth::Full`].
+    #[default]
+    FromCheckpoint,
+    /// From the head on: every record is verified.
+    Full,
+}
+
+/// What a scan passed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScanCounts {
+    /// Valid records.
+    pub records: u64,
+    /// Bytes of these records.
+    pub bytes: u64,
+    /// Those among them which are the log's own: openings, padding, watermarks.
+    pub housekeeping: u64,
+    /// Declared jumps.
+    pub jumps: u64,
+    /// Declared jumps behind which records are known to be lost.
+    pub losses: u64,
+}
+
+/// What a log is found to be.
+#[derive(Clone, Debug)]
+pub struct Examination {
+    /// What the directory holds.
+    pub survey: Survey,
+    /// What the log is found to be.
+    pub verdict: Verdict,
+    /// What the scan read: from the checkpoint or the head up to T.
+    pub scanned_range: LsnRange,
+    /// What it passed.
+    pub scanned: ScanCounts,
+    /// Where the scan stopped, and why.
+    pub stop: Stop,
+    /// T: end of the last valid record before the first unreadable place.
+    pub end: Lsn,
+    /// D: end of what evidence proves durable; beyond `end` only if the log is damaged.
+    pub durable: Lsn,
+    /// The evidence that reaches furthest.
+    pub evidence: Option<Evidence>,
+    /// The epoch in force at T.
+    pub epoch: Epoch,
+    /// Whether the log was closed cleanly, and nothing speaks against it (rule 4).
+    pub clean: bool,
+    /// The newest usable checkpoint.
+    pub checkpoint: Option<CheckpointPointer>,
+    /// From here to T the log holds nothing but housekeeping, in segments of its own; an unclean
+    /// opening leaves these out (rule 16). Equals T when the last segment holds more.
+    pub housekeeping_from: Lsn,
+    /// Segments of the chain that an unclean opening keeps: those before `housekeeping_from`.
+    pub(crate) kept_links: usize,
+}
+
+impl Examination {
+    /// The log as it was found, readable up to [`end`](Self::end).
+    ///
+    /// # Errors
+    ///
+    /// [`RecoveryError::NoLog`]: nothing told which log this is, so no record can be verified.
+    pub fn source(&self, storage: &Arc<dyn Storage>) -> Result<LogSource, RecoveryError> {
+        source_of(&self.survey, storage)
+    }
+}
+
+/// Examines the log in `storage`.
+///
+/// Takes no lock and changes nothing. A log which is being written meanwhile is seen as it was at
+/// some moment; its end may then look torn.
+///
+/// # Errors
+///
+/// - [`RecoveryError::NoLog`]: there is none; create one, or check the path.
+/// - [`RecoveryError::Io`], [`RecoveryError::OutOfMemory`]: nothing was concluded; try again.
+///
+/// Damage is no error but a [`Verdict`].
+///
+/// # Cost
+///
+/// Reads the log from the newest checkpoint (or the head) to the end of its last file, once.
+pub fn examine(
+    storage: &Arc<dyn Storage>,
+    depth: Depth,
+    progress: &mut dyn Progress,
+) -> Result<Examination, RecoveryError> {
+    let survey = Survey::read(&**storage)?;
+    if survey.is_empty() {
+        return Err(RecoveryError::NoLog { place: survey.place });
+    }
+    let Some(log_id) = survey.log_id else {
+        return Ok(unreadable(survey));
+    };
+    let source = source_of(&survey, storage)?;
+    let mut claims = claims_of(&survey, log_id);
+    let named = named_checkpoint(&source, &survey)?;
+    let start = match (depth, named) {
+        (Depth::FromCheckpoint, Some(pointer)) => pointer.redo_from,
+        _ => source.range().start,
+    };
+    let scan = scan_all(&source, start, &mut claims, progress)?;
+    let behind = look_ahead(&source, &scan.stop, &mut claims, progress)?;
+    let facts = facts_of(&survey, &scan.stop, &claims, behind);
+    let verdict = verdict_of(&facts, &survey, &scan.stop, &claims, behind.dropped);
+    let checkpoint = if survey.control.both_lost() { scan.checkpoint } else { named };
+    let clean = verdict == Verdict::CleanEnd && is_marked_clean(&survey, &scan.stop);
+    let (kept_links, housekeeping_from) = housekeeping(&source, &scan);
+    tracing::debug!(place = survey.place, %verdict, end = %scan.stop.at, clean, "examined");
+    Ok(Examination {
+        verdict,
+        scanned_range: LsnRange::new(start, scan.stop.at),
+        scanned: scan.counts,
+        stop: scan.stop,
+        end: scan.stop.at,
+        durable: claims.durable(),
+        evidence: claims.strongest(),
+        epoch: scan.stop.epoch,
+        clean,
+        checkpoint,
+        housekeeping_from,
+        kept_links,
+        survey,
+    })
+}
+
+fn source_of(survey: &Survey, storage: &Arc<dyn Storage>) -> Result<LogSource, RecoveryError> {
+    let Some(log_id) = survey.log_id else {
+        return Err(RecoveryError::NoLog { place: survey.place.clone() });
+    };
+    let source = LogSource::new(Arc::clone(storage), survey.links.clone(), log_id);
+    Ok(source.with_highest_epoch(survey.highest_epoch))
+}
+
+/// What the control file and the headers of the chain prove.
+fn claims_of(survey: &Survey, log_id: LogId) -> Claims {
+    let mut claims = Claims::default();
+    // A slot that was superseded still tells the truth about what was durable then.
+    let slots = survey.control.slots.iter().filter_map(|slot| slot.whole());
+    for slot in slots.filter(|slot| slot.log_id == log_id) {
+        claims.add(Evidence::ControlDurable { durable: slot.durable });
+        if let Some((end, _)) = slot.clean {
+            claims.add(Evidence::CleanMark { end });
+        }
+        for &CheckpointPointer { record, end, .. } in &slot.checkpoints {
+            claims.add(Evidence::Checkpoint { record, end });
+        }
+    }
+    for link in &survey.links {
+        let (segment, flags) = (link.name, link.header.flags);
+        let has = |flag| flags.contains(flag);
+        if let Some(before) = link.header.predecessor {
+            // Only an opening, or a salvage, goes on further up; both sync what is before first.
+            let is_jump = link.range().start > before.end;
+            if is_jump || has(SegmentFlags::OPENING) || has(SegmentFlags::AFTER_LOSS) {
+                claims.add(Evidence::OpeningHeader { segment, end: before.end });
+            }
+        }
+        if has(SegmentFlags::BORN_DURABLE) {
+            claims.add(Evidence::BornDurable { segment, end: link.end().min(link.cap) });
+        }
+    }
+    claims
+}
+
+/// The newest checkpoint named by the control file that can be read and lies in the log.
+fn named_checkpoint(
+    source: &LogSource,
+    survey: &Survey,
+) -> Result<Option<CheckpointPointer>, RecoveryError> {
+    let named = survey.control.current().map(|slot| slot.checkpoints.as_slice());
+    let mut buf = Vec::new();
+    for pointer in named.unwrap_or_default().iter().rev() {
+        if source.link_of(pointer.redo_from).is_none() {
+            continue;
+        }
+        match source.read_record(pointer.record, &mut buf) {
+            Ok(record) if checkpoint_at(&record) == Some(*pointer) => return Ok(Some(*pointer)),
+            // Not usable. If it is damaged, the scan from an older place will meet the damage.
+            Ok(_) | Err(RecoveryError::Unreadable { .. } | RecoveryError::OutOfRange { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+/// The pointer to the checkpoint which `record` completes.
+fn checkpoint_at(record: &RecordRef<'_>) -> Option<CheckpointPointer> {
+    if record.kind() != RecordKind::CHECKPOINT_END {
+        return None;
+    }
+    let CheckpointEnd { begin, redo_from, .. } = CheckpointEnd::decode(record.body).ok()?;
+    let pointer = CheckpointPointer { begin, redo_from, record: record.lsn(), end: record.end() };
+    (begin <= pointer.record).then_some(pointer)
+}
+
+/// What one pass over the log found.
+struct Scan {
+    counts: ScanCounts,
+    stop: Stop,
+    /// Index of the segment where it stopped.
+    stop_index: usize,
+    /// Segments up to the last which holds more than housekeeping.
+    kept_links: usize,
+    /// The last complete checkpoint met whose replay can start in this log.
+    checkpoint: Option<CheckpointPointer>,
+}
+
+fn scan_all(
+    source: &LogSource,
+    start: Lsn,
+    claims: &mut Claims,
+    progress: &mut dyn Progress,
+) -> Result<Scan, RecoveryError> {
+    let mut scanner = source.scan(LsnRange::new(start, Lsn::MAX));
+    let mut pace = Pace::start(Phase::Scan, LsnRange::new(start, source.range().end), progress);
+    let mut counts = ScanCounts::default();
+    let mut checkpoint = None;
+    // Segments before the start were not looked into: they count as more than housekeeping.
+    let starts_inside =
+        source.links().get(scanner.index()).is_some_and(|link| link.name.base < start);
+    let mut kept_links = scanner.index() + usize::from(starts_inside);
+    loop {
+        match scanner.next()? {
+            Step::Record(record) => {
+                counts.records += 1;
+                counts.bytes += record.encoded_bytes() as u64;
+                let is_housekeeping = record.kind().is_housekeeping();
+                counts.housekeeping += u64::from(is_housekeeping);
+                if let Some(durable) = record.durable() {
+                    claims.add(Evidence::Watermark { record: record.lsn(), durable });
+                }
+                if let Some(pointer) = checkpoint_at(&record)
+                    && pointer.redo_from >= source.range().start
+                {
+                    checkpoint = Some(pointer);
+                }
+                if !is_housekeeping {
+                    kept_links = scanner.index() + 1;
+                }
+                pace.reach(scanner.position(), progress);
+            }
+            Step::Jump { after_loss, .. } => {
+                counts.jumps += 1;
+                counts.losses += u64::from(after_loss);
+            }
+            Step::Stopped(stop) => {
+                pace.finish(stop.at, progress);
+                let stop_index = scanner.index();
+                return Ok(Scan { counts, stop, stop_index, kept_links, checkpoint });
+            }
+        }
+    }
+}
+
+/// How many segments hold more than trailing housekeeping, and where they end (rule 16).
+///
+/// The first segment is always kept: a chain has a beginning.
+fn housekeeping(source: &LogSource, scan: &Scan) -> (usize, Lsn) {
+    let kept = scan.kept_links.max(1);
+    if kept > scan.stop_index {
+        return (kept, scan.stop.at);
+    }
+    let end = source.links().get(kept - 1).map_or(scan.stop.at, |link| link.range().end);
+    (kept, end)
+}
+
+/// Rule 4: the mark's end is T, its epoch is the one in force there, both slots are sound.
+fn is_marked_clean(survey: &Survey, stop: &Stop) -> bool {
+    let [Some(first), Some(second)] = survey.control.slots.each_ref().map(|slot| slot.whole())
+    else {
+        return false;
+    };
+    let agree = first.log_id == second.log_id && first.sequence.abs_diff(second.sequence) == 1;
+    let mark = survey.control.current().and_then(|slot| slot.clean);
+    agree && mark == Some((stop.at, stop.epoch))
+}
+
+fn facts_of(survey: &Survey, stop: &Stop, claims: &Claims, behind: Behind) -> Facts {
+    let any = |wanted: fn(&ChainProblem) -> bool| survey.problems.iter().any(wanted);
+    Facts {
+        newer_format: any(|problem| matches!(problem, ChainProblem::UnsupportedVersion { .. })),
+        foreign: any(|problem| matches!(problem, ChainProblem::Foreign { .. })),
+        missing: any(|problem| matches!(problem, ChainProblem::Missing { .. })),
+        damaged_header: any(|problem| damaged_header(problem).is_some()),
+        head_unproven: any(|problem| matches!(problem, ChainProblem::HeadUnproven { .. })),
+        stop: behind.class,
+        promised: claims.durable() > stop.at,
+        records_behind: behind.dropped.records > 0,
+    }
+}
+
+/// The segment whose header cannot be believed.
+const fn damaged_header(problem: &ChainProblem) -> Option<SegmentName> {
+    match problem {
+        ChainProblem::DamagedHeader { name, .. } | ChainProblem::Misplaced { name, .. } => {
+            Some(*name)
+        }
+        _ => None,
+    }
+}
+
+/// The verdict of the row which `facts` meet, with its details.
+fn verdict_of(
+    facts: &Facts,
+    survey: &Survey,
+    stop: &Stop,
+    claims: &Claims,
+    dropped: Dropped,
+) -> Verdict {
+    let kind = decide(facts).map_or(VerdictKind::Corrupt, |row| row.verdict);
+    // A detail that is not there, because the table and the facts differ, falls through to
+    // `Corrupt` at the stop: damage in doubt is damage.
+    let found = match kind {
+        VerdictKind::CleanEnd => Some(Verdict::CleanEnd),
+        VerdictKind::TornTail => Some(Verdict::TornTail { at: stop.at, dropped }),
+        VerdictKind::Corrupt => survey.problems.iter().find_map(damaged_header).map(corrupt_header),
+        VerdictKind::UnsupportedVersion => problem_verdict(survey, kind).or(match stop.why {
+            StopReason::UnknownKind(kind) => Some(Verdict::UnsupportedVersion {
+                name: stop.segment.map(|segment| segment.to_string()).unwrap_or_default(),
+                found: u32::from(kind.get()),
+            }),
+            _ => None,
+        }),
+        _ => problem_verdict(survey, kind),
+    };
+    found.unwrap_or_else(|| corrupt_record(stop, claims))
+}
+
+/// The verdict of `kind` that a problem of the survey stands for.
+fn problem_verdict(survey: &Survey, kind: VerdictKind) -> Option<Verdict> {
+    survey.problems.iter().find_map(|problem| {
+        let verdict = match problem {
+            ChainProblem::UnsupportedVersion { name, found } => {
+                Verdict::UnsupportedVersion { name: name.clone(), found: *found }
+            }
+            ChainProblem::Foreign { name, .. } => Verdict::ForeignSegment { name: name.clone() },
+            ChainProblem::Missing { from, to } => Verdict::MissingSegment { from: *from, to: *to },
+            ChainProblem::HeadUnproven { first } => Verdict::HeadUnproven { first: *first },
+            _ => return None,
+        };
+        (verdict.kind() == kind).then_some(verdict)
+    })
+}
+
+const fn corrupt_header(segment: SegmentName) -> Verdict {
+    let promised_by = Evidence::LiveName { segment };
+    Verdict::Corrupt { lsn: segment.base, segment, offset: 0, promised_by }
+}
+
+fn corrupt_record(stop: &Stop, claims: &Claims) -> Verdict {
+    let segment = stop.segment.unwrap_or(SegmentName { epoch: stop.epoch, base: stop.at });
+    let promised_by = claims.strongest().unwrap_or(Evidence::LiveName { segment });
+    Verdict::Corrupt { lsn: stop.at, segment, offset: stop.offset, promised_by }
+}
+
+/// A directory in which nothing tells which log it is: only the survey speaks.
+fn unreadable(survey: Survey) -> Examination {
+    let at = survey.links.first().map_or(Lsn::FIRST, |link| link.range().start);
+    let stop = Stop {
+        at,
+        segment: survey.links.first().map(|link| link.name),
+        offset: 0,
+        why: StopReason::EndOfChain,
+        epoch: survey.highest_epoch,
+    };
+    let claims = Claims::default();
+    let behind = Behind { class: StopClass::Unreadable, dropped: Dropped::default() };
+    let facts = Facts { promised: true, ..facts_of(&survey, &stop, &claims, behind) };
+    Examination {
+        verdict: verdict_of(&facts, &survey, &stop, &claims, behind.dropped),
+        scanned_range: LsnRange::new(at, at),
+        scanned: ScanCounts::default(),
+        stop,
+        end: at,
+        durable: at,
+        evidence: None,
+        epoch: stop.epoch,
+        clean: false,
+        checkpoint: None,
+        housekeeping_from: at,
+        kept_links: 1,
+        survey,
+    }
+}

@@ -1,0 +1,261 @@
+//! Reading a chain of segments from front to back, record by record.
+//!
+//! A [`Scanner`] yields what is proven: every record carries its own address, the epoch in force
+//! and a true checksum. It stops at the first place where that is not so and says why; what that
+//! means is left to the verdict. Memory is one window of 256 KiB, and one record where that is
+//! larger. A length is compared with what the segment still holds before anything is read.
+
+use std::sync::Arc;
+
+use wal_format::layout::RECORD_HEADER_BYTES;
+use wal_format::{
+    DecodeError, Epoch, EpochTracker, LogId, Lsn, LsnRange, RecordHeader, RecordKind, RecordRef,
+    SegmentFlags, TxnLink,
+};
+use wal_io::{ChainLink, SegmentName, Storage};
+
+use crate::epochs::decode_under_any;
+use crate::error::RecoveryError;
+use crate::window::Window;
+
+/// What a scan meets next.
+#[derive(Debug)]
+pub enum Step<'a> {
+    /// A valid record; borrowed until the next step.
+    Record(RecordRef<'a>),
+    /// The next segment declares that it begins further on.
+    Jump {
+        /// Where the segment before ends.
+        from: Lsn,
+        /// Where the next one begins.
+        to: Lsn,
+        /// Whether records between the two were lost, in a log that was salvaged.
+        after_loss: bool,
+    },
+    /// The scan is over; every later call returns the same.
+    Stopped(Stop),
+}
+
+/// Where and why a scan stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stop {
+    /// First address that was not read.
+    pub at: Lsn,
+    /// The segment which covers it; that which ends there when the chain does.
+    pub segment: Option<SegmentName>,
+    /// Where in its file, in bytes.
+    pub offset: u64,
+    /// Why.
+    pub why: StopReason,
+    /// The epoch in force there.
+    pub epoch: Epoch,
+}
+
+/// Why a scan stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StopReason {
+    /// The end of the range asked for.
+    RangeEnd,
+    /// The end of the last segment.
+    EndOfChain,
+    /// No valid record stands there.
+    Unreadable(DecodeError),
+    /// A valid record stands there, of a kind that this version does not know and may not skip.
+    UnknownKind(RecordKind),
+}
+
+/// Reads records in order; made by [`LogSource::scan`](crate::LogSource::scan).
+#[derive(Debug)]
+pub struct Scanner {
+    storage: Arc<dyn Storage>,
+    links: Arc<[ChainLink]>,
+    log_id: LogId,
+    highest_epoch: Epoch,
+    end: Lsn,
+    position: Lsn,
+    /// The segment being read; links before it end at or before `position`.
+    index: usize,
+    window: Option<Window>,
+    /// `None` until the first record has proven which epoch is in force.
+    in_force: Option<EpochTracker>,
+    stopped: Option<Stop>,
+}
+
+/// A step whose record is still in the window.
+enum Advance {
+    Record { header: RecordHeader, epoch: Epoch, txn: Option<TxnLink> },
+    Jump { from: Lsn, to: Lsn, after_loss: bool },
+    Stopped(Stop),
+}
+
+impl Scanner {
+    pub(crate) fn new(
+        storage: Arc<dyn Storage>,
+        links: Arc<[ChainLink]>,
+        log_id: LogId,
+        highest_epoch: Epoch,
+        range: LsnRange,
+    ) -> Self {
+        let LsnRange { start: position, end } = range;
+        let index = links.partition_point(|link| link.range().end <= position);
+        Self {
+            storage,
+            links,
+            log_id,
+            highest_epoch,
+            end,
+            position,
+            index,
+            window: None,
+            in_force: None,
+            stopped: None,
+        }
+    }
+
+    /// Where the next step begins: the end of the last record or jump.
+    #[must_use]
+    pub const fn position(&self) -> Lsn {
+        self.position
+    }
+
+    /// The epoch in force at [`position`](Self::position).
+    ///
+    /// Before the first record of a scan that starts within a segment it is that segment's.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        let of_segment = self.link_here().map_or(Epoch::NONE, |link| link.header.epoch);
+        self.in_force.map_or(of_segment, |tracker| tracker.epoch().max(of_segment))
+    }
+
+    /// Index of the segment at [`position`](Self::position), in the chain that is scanned.
+    pub(crate) const fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The next record, jump, or the stop.
+    ///
+    /// A record which starts before the end of the range is returned whole.
+    ///
+    /// # Errors
+    ///
+    /// - [`RecoveryError::Io`]: a segment could not be opened or read.
+    /// - [`RecoveryError::OutOfMemory`]: a record is larger than the memory there is. Neither is
+    ///   the end of the log; the same call may be tried again.
+    /// - [`RecoveryError::OutOfRange`]: the range starts below the first segment.
+    ///
+    /// # Cost
+    ///
+    /// One system call per 256 KiB, one pass of CRC-32C, no copy of a body beyond the window.
+    #[allow(clippy::should_implement_trait, reason = "it lends from its window, Iterator cannot")]
+    pub fn next(&mut self) -> Result<Step<'_>, RecoveryError> {
+        Ok(match self.advance()? {
+            Advance::Jump { from, to, after_loss } => Step::Jump { from, to, after_loss },
+            Advance::Stopped(stop) => Step::Stopped(stop),
+            Advance::Record { header, epoch, txn } => {
+                let held = self.window.as_ref().map_or(&[][..], |window| window.held(header.lsn));
+                let body_at = RECORD_HEADER_BYTES + header.extension_bytes();
+                let body = held.get(body_at..header.unpadded_bytes()).unwrap_or_default();
+                debug_assert_eq!(body.len(), header.body_len as usize, "the window holds it all");
+                Step::Record(RecordRef { header, epoch, txn, body })
+            }
+        })
+    }
+
+    fn advance(&mut self) -> Result<Advance, RecoveryError> {
+        loop {
+            if let Some(stop) = self.stopped {
+                return Ok(Advance::Stopped(stop));
+            }
+            if self.position >= self.end {
+                return Ok(self.stop(StopReason::RangeEnd));
+            }
+            let Some(range) = self.link_here().map(ChainLink::range) else {
+                return Ok(self.stop(StopReason::EndOfChain));
+            };
+            if self.position < range.start {
+                return self.jump(range.start);
+            }
+            if self.position < range.end {
+                return self.read();
+            }
+            self.leave_segment();
+        }
+    }
+
+    /// Passes from a segment that is read to its end to the next one.
+    fn leave_segment(&mut self) {
+        // Segments of one opening that were prepared under an earlier one keep its epoch in their
+        // header; the epoch in force never falls.
+        let epoch = self.epoch();
+        self.index += 1;
+        self.window = None;
+        if self.in_force.is_some() {
+            let epoch = epoch.max(self.link_here().map_or(epoch, |link| link.header.epoch));
+            self.in_force = Some(EpochTracker::new(self.log_id, epoch));
+        }
+    }
+
+    fn jump(&mut self, to: Lsn) -> Result<Advance, RecoveryError> {
+        let from = self.position;
+        if self.index == 0 {
+            let end = self.links.last().map_or(to, |link| link.range().end);
+            return Err(RecoveryError::OutOfRange { lsn: from, head: to, end });
+        }
+        let after_loss = self
+            .link_here()
+            .is_some_and(|link| link.header.flags.contains(SegmentFlags::AFTER_LOSS));
+        self.position = to;
+        Ok(Advance::Jump { from, to, after_loss })
+    }
+
+    /// Reads the record at the position, within the segment at `index`.
+    fn read(&mut self) -> Result<Advance, RecoveryError> {
+        let Some(link) = self.links.get(self.index) else {
+            return Ok(self.stop(StopReason::EndOfChain));
+        };
+        let window = match &mut self.window {
+            Some(window) => window,
+            closed => closed.insert(Window::open(&*self.storage, link)?),
+        };
+        let (at, log_id) = (self.position, self.log_id);
+        let (lowest, highest) = (link.header.epoch, self.highest_epoch);
+        let found = window.decode(at, |bytes| {
+            let record = match &mut self.in_force {
+                Some(tracker) => tracker.decode(bytes, at).map(|tracked| tracked.record),
+                None => decode_under_any(bytes, at, log_id, lowest, highest),
+            };
+            record.map(|record| (record.header, record.epoch, record.txn))
+        })?;
+        match found {
+            Ok((header, ..)) if !header.kind.is_readable() => {
+                Ok(self.stop(StopReason::UnknownKind(header.kind)))
+            }
+            Ok((header, epoch, txn)) => {
+                let end = at.checked_add(header.encoded_bytes() as u64);
+                self.position = end.unwrap_or(Lsn::MAX);
+                self.in_force.get_or_insert_with(|| EpochTracker::new(log_id, epoch));
+                Ok(Advance::Record { header, epoch, txn })
+            }
+            Err(why) => Ok(self.stop(StopReason::Unreadable(why))),
+        }
+    }
+
+    fn stop(&mut self, why: StopReason) -> Advance {
+        let at = self.position;
+        let link = self.link_here().or_else(|| self.links.last());
+        let stop = Stop {
+            at,
+            segment: link.map(|link| link.name),
+            offset: link.map_or(0, |link| link.offset_of(at)),
+            why,
+            epoch: self.epoch(),
+        };
+        self.stopped = Some(stop);
+        Advance::Stopped(stop)
+    }
+
+    fn link_here(&self) -> Option<&ChainLink> {
+        self.links.get(self.index)
+    }
+}

@@ -1,0 +1,82 @@
+//! How an engine chooses what recovery means for its log.
+//!
+//! A [`RecoveryStrategy`] is picked per log, and an engine can write its own. The opening calls
+//! it once, after the tail has been made safe (design 0001, steps 1 to 5) and before anything is
+//! appended: every record of the range is proven, durable, and where it will stay.
+//!
+//! What is left to others: the verdict on the log (`examine`), making its tail safe (`resume`),
+//! and how fast anything is. This file knows no strategy.
+//!
+//! # A strategy that writes
+//!
+//! Undo as in ARIES appends compensation records, and they can be appended only when the commit
+//! path runs again. Such a strategy keeps what it found in `recover` (analysis and redo) in
+//! itself, `&mut self`, and undoes in a second step which the opening calls with a way to append.
+//! That step will be a provided method of this trait, so that a strategy which only reads, as
+//! [`RedoOnly`](crate::RedoOnly) does, stays as it is; it is not here before there is a strategy
+//! that needs it.
+
+use wal_format::{CheckpointPointer, LsnRange};
+
+use crate::error::RecoveryError;
+use crate::progress::Progress;
+use crate::report::RecoveryReport;
+use crate::source::LogSource;
+use crate::verdict::Verdict;
+
+/// What a strategy is given: a log that is proven from one end of its range to the other.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct RecoveryLog<'a> {
+    /// Where the records are read from.
+    pub source: &'a LogSource,
+    /// The log: from its head to its end. Nothing beyond is to be looked at.
+    pub range: LsnRange,
+    /// The newest complete checkpoint, if there is one.
+    pub checkpoint: Option<CheckpointPointer>,
+    /// The verdict on the log, if it was judged.
+    pub verdict: Option<&'a Verdict>,
+}
+
+impl<'a> RecoveryLog<'a> {
+    /// A log without a checkpoint, which nobody has judged.
+    #[must_use]
+    pub const fn new(source: &'a LogSource, range: LsnRange) -> Self {
+        Self { source, range, checkpoint: None, verdict: None }
+    }
+
+    /// The same log, with its newest complete checkpoint.
+    #[must_use]
+    pub const fn with_checkpoint(self, checkpoint: Option<CheckpointPointer>) -> Self {
+        Self { checkpoint, ..self }
+    }
+
+    /// The same log, with the verdict on it.
+    #[must_use]
+    pub const fn with_verdict(self, verdict: &'a Verdict) -> Self {
+        Self { verdict: Some(verdict), ..self }
+    }
+}
+
+/// What recovery means for an engine of type `E`.
+pub trait RecoveryStrategy<E: ?Sized> {
+    /// Brings `engine` to the state which the log proves.
+    ///
+    /// Called once per opening, on one thread. It may be interrupted at any point, by a crash or
+    /// by an error, and is then called again from the start by the next opening: what it does to
+    /// the engine must bear being done twice.
+    ///
+    /// # Durability
+    ///
+    /// Every record in the range is durable. Nothing may be written to the log here.
+    ///
+    /// # Errors
+    ///
+    /// [`RecoveryError`]: the opening fails, the log is left as it is and can be opened again.
+    fn recover(
+        &mut self,
+        log: &RecoveryLog<'_>,
+        engine: &mut E,
+        progress: &mut dyn Progress,
+    ) -> Result<RecoveryReport, RecoveryError>;
+}
