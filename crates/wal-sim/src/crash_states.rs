@@ -81,7 +81,9 @@ impl Iterator for CrashStates {
                 return Some(self.disk.crash_by(paths));
             }
             // The enumeration is over; what is left of the budget goes to torn sectors.
-            let torn = self.torn && number < self.limit && number < paths.given() + self.limit / 2;
+            // With one state nothing was pending, so there is nothing to tear.
+            let end = self.limit.min(paths.given() + self.limit / 2);
+            let torn = self.torn && paths.given() > 1 && number < end;
             return torn.then(|| self.sample(number.max(2)));
         }
         (number < self.limit).then(|| self.sample(number))

@@ -177,6 +177,13 @@ impl SimDisk {
         self.state.lock().files().map(|(name, _)| name.to_owned()).collect()
     }
 
+    /// The names, sorted, with the files' lengths in bytes; also when the power is off.
+    #[must_use]
+    pub fn files(&self) -> Vec<(String, u64)> {
+        let state = self.state.lock();
+        state.files().map(|(name, inode)| (name.to_owned(), inode.written().len())).collect()
+    }
+
     /// The bytes of `name` as programs see them; also when the power is off.
     #[must_use]
     pub fn contents(&self, name: &str) -> Option<Vec<u8>> {

@@ -61,8 +61,11 @@ impl Inode {
         &self.durable
     }
 
-    /// Writes into the cache; the file grows as needed.
+    /// Writes into the cache; the file grows as needed, but not for a write of no bytes.
     pub(crate) fn write(&mut self, bytes: &[u8], offset: u64) {
+        if bytes.is_empty() {
+            return;
+        }
         let end = offset + bytes.len() as u64;
         if end > self.written.len() {
             self.set_len(end);

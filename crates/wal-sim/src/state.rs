@@ -245,6 +245,9 @@ impl State {
         inode.write(&bytes[..count], offset);
         if step.effect == Some(Effect::LoseWriteback) {
             inode.fail_writeback();
+            if through {
+                return Err(SimError::Device.into());
+            }
         } else if through && !step.dying && !step.fails() {
             inode.sync_range(offset, count);
         }
