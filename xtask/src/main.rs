@@ -1,2 +1,74 @@
-//! The `wal` command.
-fn main() {}
+//! Everything that `cargo` alone cannot say about this repository: one verb a file.
+//!
+//! This file parses a verb and calls its file. Verbs know the repository through `workspace` and
+//! the text of its sources through `rust_text`; only `ci` calls other verbs. No product crate is
+//! linked: what is tested here from outside is run as a command.
+//!
+//! The modules below are in reading order: each uses only those above it.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod outcome;
+mod rust_text;
+mod used_paths;
+mod workspace;
+mod module_tree;
+mod shell;
+mod layers;
+mod tidy;
+mod unsafe_ledger;
+mod model;
+mod demo;
+mod ci;
+
+/// What can be asked of the repository beyond `cargo build` and `cargo test`.
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    after_help = "Start with:\n  \
+        cargo xtask demo     append from eight threads, kill it ten times, see that nothing is lost\n  \
+        cargo test --workspace\n  \
+        cargo xtask ci       all that a change must pass, in the order of the hosted pipeline\n\n\
+        A check that fails says where, what is wrong, and how to mend it."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Kill a writer again and again, and show that no acknowledged record is lost
+    Demo(demo::Arguments),
+    /// Run every check of the pipeline, in order, with the time of each
+    Ci(ci::Arguments),
+    /// Check that crates and files depend downwards only
+    Layers,
+    /// Check sizes, heads, banned words, dead files, links, and that each rule has its test
+    Tidy,
+    /// Count `unsafe`, and compare with what is argued for
+    UnsafeLedger,
+    /// Run the model of the commit path: every interleaving of a few threads
+    Model,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().verb {
+        Verb::Demo(arguments) => demo::run(&arguments),
+        Verb::Ci(arguments) => ci::run(&arguments),
+        Verb::Layers => layers::run(),
+        Verb::Tidy => tidy::run(),
+        Verb::UnsafeLedger => unsafe_ledger::run(),
+        Verb::Model => model::run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! `cargo xtask tidy`: what keeps the sources readable, checked so that nobody has to argue.
+//!
+//! Sizes and heads (`shape`), words that have no place here (`words`), files that nothing reaches
+//! (`dead`), links that lead nowhere (`links`), and a test for each rule (`rules`).
+
+mod dead;
+mod links;
+mod rules;
+mod shape;
+mod words;
+
+use crate::outcome::{Outcome, conclude};
+use crate::workspace::{Workspace, read};
+
+/// Files whose words are checked. `Cargo.lock` is cargo's own.
+const TEXTS: &[&str] = &[".rs", ".md", ".toml", ".yml", ".sh", "/.ci/run"];
+
+/// Runs all checks, and prints the table of rules and tests.
+///
+/// # Errors
+///
+/// When there is a finding, or a file cannot be read.
+pub(crate) fn run() -> Outcome {
+    let workspace = Workspace::load()?;
+    let mut findings = Vec::new();
+    let mut sources = Vec::new();
+    for file in workspace.files(&[".rs"])? {
+        let text = read(&file)?;
+        let name = workspace.relative(&file).to_path_buf();
+        findings.extend(shape::check(&name, &text));
+        sources.push((name, text));
+    }
+    for file in workspace.files(TEXTS)? {
+        findings.extend(words::check(workspace.relative(&file), &read(&file)?));
+    }
+    for file in workspace.files(&[".md"])? {
+        findings.extend(links::check(&workspace.root, &file, &read(&file)?));
+    }
+    findings.extend(dead::check(&workspace)?);
+
+    let titles = rules::titles(&read(&workspace.root.join("docs/rules.md"))?);
+    let table = rules::table(&titles, &sources);
+    print!("{}", rules::rendered(&table));
+    findings.extend(rules::check(&table));
+    conclude("tidy", &findings, &format!("{} sources in order", sources.len()))
+}
