@@ -233,6 +233,10 @@ impl State {
         if !offset.is_multiple_of(block) || !end.is_multiple_of(block) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
+        // Nothing to write makes no file longer, however far away.
+        if bytes.is_empty() {
+            return Ok(0);
+        }
         let step = self.begin(Call::Write, &name)?;
         step.failing()?;
         let count = step.short(bytes.len(), self.block_bytes).min(self.room_at(ino, offset)?);

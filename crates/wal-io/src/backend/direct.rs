@@ -113,7 +113,7 @@ impl DirectStorage {
         if offset == 0 || memory == 0 {
             return Err(self.refused());
         }
-        if BLOCK_BYTES % offset != 0 || ALIGNMENT_BYTES % memory != 0 {
+        if !BLOCK_BYTES.is_multiple_of(offset) || !ALIGNMENT_BYTES.is_multiple_of(memory) {
             let text = format!(
                 "direct I/O on {} needs blocks of {offset} bytes in memory aligned to {memory}, \
                  more than {BLOCK_BYTES}; use FileStorage",
@@ -209,7 +209,7 @@ impl LogFile for DirectFile {
         if buf.is_empty() {
             return Ok(0);
         }
-        if skip == 0 && buf.len() % BLOCK_BYTES == 0 && is_aligned(buf, ALIGNMENT_BYTES) {
+        if skip == 0 && buf.len().is_multiple_of(BLOCK_BYTES) && is_aligned(buf, ALIGNMENT_BYTES) {
             return positional::read_at(&self.file, buf, offset);
         }
         let wanted = buf.len().saturating_add(skip).min(BOUNCE_BYTES).next_multiple_of(BLOCK_BYTES);
@@ -229,12 +229,13 @@ impl LogFile for DirectFile {
     fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         self.writable()?;
         let total: usize = bufs.iter().map(|buf| buf.len()).sum();
-        if offset % BLOCK_BYTES as u64 != 0 || total % BLOCK_BYTES != 0 {
+        if !offset.is_multiple_of(BLOCK_BYTES as u64) || !total.is_multiple_of(BLOCK_BYTES) {
             let text = format!("{total} bytes at {offset}: not in blocks of {BLOCK_BYTES}");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        let whole =
-            |buf: &IoSlice<'_>| buf.len() % BLOCK_BYTES == 0 && is_aligned(buf, ALIGNMENT_BYTES);
+        let whole = |buf: &IoSlice<'_>| {
+            buf.len().is_multiple_of(BLOCK_BYTES) && is_aligned(buf, ALIGNMENT_BYTES)
+        };
         if bufs.iter().all(whole) {
             return positional::write_at(&self.file, bufs, offset);
         }
@@ -277,7 +278,8 @@ fn gather(bufs: &[IoSlice<'_>], to: &mut [u8]) -> usize {
     filled
 }
 
-const _: () = assert!(BOUNCE_BYTES % BLOCK_BYTES == 0, "a full bounce buffer is whole blocks");
+const _: () =
+    assert!(BOUNCE_BYTES.is_multiple_of(BLOCK_BYTES), "a full bounce buffer is whole blocks");
 
 #[cfg(test)]
 mod tests {

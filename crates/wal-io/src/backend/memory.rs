@@ -125,6 +125,9 @@ impl LogFile for MemoryFile {
     fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         self.writable()?;
         let total: usize = bufs.iter().map(|buf| buf.len()).sum();
+        if total == 0 {
+            return Ok(0);
+        }
         let end = offset.checked_add(total as u64).ok_or(io::ErrorKind::FileTooLarge)?;
         let mut contents = self.contents.write();
         if end > contents.len() as u64 {

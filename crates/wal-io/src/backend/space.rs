@@ -56,7 +56,7 @@ pub(super) fn take(
         return if reserved { Ok(()) } else { file.set_len(len) };
     }
     write_zeros(file, len, block_bytes)?;
-    if len % block_bytes as u64 != 0 {
+    if !len.is_multiple_of(block_bytes as u64) {
         file.set_len(len)?;
     }
     Ok(())
