@@ -133,6 +133,16 @@ pub enum RecoveryError {
         /// Where records start instead.
         nearest: Nearest,
     },
+    /// The record at the address is not one of the transaction asked for.
+    #[error("the record at {lsn} is not one of transaction {txn}, but of {found}")]
+    NotOfTransaction {
+        /// The address asked for.
+        lsn: Lsn,
+        /// The transaction asked for.
+        txn: TxnId,
+        /// Whose record it is; [`TxnId::NONE`] for nobody's.
+        found: TxnId,
+    },
     /// A record that must be readable is not: the log is damaged there. Verify it, then salvage.
     #[error("the log is damaged at {lsn} (`{segment}`, byte {offset}); verify it, then salvage")]
     Corrupt {

@@ -40,7 +40,9 @@ impl fmt::Display for ChainFault {
             Self::NotARecord => f.write_str("no record starts there"),
             Self::PointsForward { to } => write!(f, "it points forward, to {to}"),
             Self::CrossesOpening { opened } => write!(f, "it crosses the opening at {opened}"),
-            Self::BeforeScan { start } => write!(f, "it goes back past {start}, where replay starts"),
+            Self::BeforeScan { start } => {
+                write!(f, "it goes back past {start}, where replay starts")
+            }
             Self::OtherTransaction { found: TxnId::NONE } => {
                 f.write_str("the record belongs to no transaction")
             }

@@ -27,6 +27,7 @@ mod strategy;
 
 mod record_cache;
 mod redo_only;
+mod reader;
 
 pub use error::RecoveryError;
 pub use examine::{Depth, Examination, ScanCounts, examine};
@@ -37,6 +38,7 @@ pub use source::LogSource;
 pub use verdict::{Dropped, Facts, ROWS, Row, StopClass, Verdict, VerdictKind, decide};
 
 pub use fault::{ChainFault, Nearest, PointFault};
+pub use reader::{CommitFate, LinkSource, LogReader, LogSnapshot, OwnedRecord};
 pub use redo_only::{CheckpointView, CommitMark, RedoOnly, RedoTarget, ReplayRecord};
 pub use report::{BatchCounts, RecoveryReport, TransactionCounts};
 pub use strategy::{RecoveryLog, RecoveryStrategy};

@@ -16,13 +16,13 @@ mod fate;
 
 use wal_format::layout::RECORD_ALIGN_BYTES;
 use wal_format::{Lsn, RecordHeader, RecordKind, RecordRef, TxnId};
-use wal_io::{ChainLink, IoError, SegmentName, SegmentReader};
+use wal_io::{ChainLink, IoError, SegmentReader};
 
 use crate::error::RecoveryError;
 use crate::fault::Nearest;
 use crate::record_cache::{Heading, Located, Lookup, RecordCache};
-use index::SparseIndex;
 pub use fate::CommitFate;
+use index::{SegmentIndex, SparseIndex};
 pub use links::{LinkSource, LogSnapshot};
 
 /// A record with a body of its own, to be kept.
@@ -73,9 +73,9 @@ pub struct LogReader<S: LinkSource> {
     housekeeping: bool,
 }
 
-/// What a walk along record boundaries found at or behind an address.
+/// The record boundaries around an address.
 struct Around {
-    /// The last record that starts before it.
+    /// The last record that starts before it, in the same segment.
     before: Option<Lsn>,
     /// The first boundary at or behind it.
     boundary: Lsn,
@@ -218,9 +218,10 @@ impl<S: LinkSource> LogReader<S> {
                 self.refresh_end();
             }
             let Some(lsn) = self.next_start()? else { return Ok(None) };
-            let Some(located) = self.read_readable(lsn, Heading::Forwards)? else {
+            let located = self.must_find(lsn, Heading::Forwards)?;
+            if located.end() > self.end {
                 return Ok(None);
-            };
+            }
             self.position = located.end();
             if self.shows(located.header.kind) {
                 return Ok(Some(self.records.borrow(located)));
@@ -243,13 +244,9 @@ impl<S: LinkSource> LogReader<S> {
     pub fn prev(&mut self) -> Result<Option<RecordRef<'_>>, RecoveryError> {
         loop {
             let Some(lsn) = self.start_before(self.position)? else { return Ok(None) };
-            let located = match self.records.find(lsn, Heading::Backwards) {
-                Ok(Lookup::Record(located)) => located,
-                Ok(_) => return Err(self.judge(lsn)),
-                Err(error) => return Err(self.explain(lsn, error)),
-            };
+            let located = self.must_find(lsn, Heading::Backwards)?;
             self.position = lsn;
-            if self.shows(located.header.kind) {
+            if self.shows(located.header.kind) && located.end() <= self.end {
                 return Ok(Some(self.records.borrow(located)));
             }
         }
@@ -264,32 +261,23 @@ impl<S: LinkSource> LogReader<S> {
         if self.position >= self.end {
             return Ok(None);
         }
-        if self.records.source().link_of(self.position).is_none() {
-            // Rotated, reopened or truncated since the chain was read.
-            self.refresh_view();
-        }
-        let view = self.records.source();
-        let head = view.range().start;
+        let head = self.head_for(self.position);
         if self.position < head {
             return Err(RecoveryError::Truncated { lsn: self.position, head });
         }
-        let next = view.links().partition_point(|link| link.range().end <= self.position);
-        let start = view.links().get(next).map(|link| link.range().start.max(self.position));
+        let links = self.records.source().links();
+        let next = links.partition_point(|link| link.range().end <= self.position);
+        let start = links.get(next).map(|link| link.range().start.max(self.position));
         Ok(start.filter(|start| *start < self.end))
     }
 
-    /// The record at `lsn`; `None` when it reaches beyond what may be read.
-    fn read_readable(
-        &mut self,
-        lsn: Lsn,
-        heading: Heading,
-    ) -> Result<Option<Located>, RecoveryError> {
-        match self.records.find(lsn, heading) {
-            Ok(Lookup::Record(located)) if located.end() > self.end => Ok(None),
-            Ok(Lookup::Record(located)) => Ok(Some(located)),
-            Ok(_) => Err(self.judge(lsn)),
-            Err(error) => Err(self.explain(lsn, error)),
+    /// The head of a view of the log that is new enough to cover `lsn`, if any is.
+    fn head_for(&mut self, lsn: Lsn) -> Lsn {
+        if self.records.source().link_of(lsn).is_none() {
+            // Rotated, reopened or truncated since the chain was read.
+            self.refresh_view();
         }
+        self.records.source().range().start
     }
 
     /// Finds the record that starts at `lsn`, or says why there is none.
@@ -298,20 +286,32 @@ impl<S: LinkSource> LogReader<S> {
         if lsn >= self.end {
             return Err(RecoveryError::BeyondEnd { lsn, end: self.end });
         }
-        if self.records.source().link_of(lsn).is_none() {
-            self.refresh_view();
-        }
-        let head = self.records.source().range().start;
+        let head = self.head_for(lsn);
         if lsn < head {
             return Err(RecoveryError::Truncated { lsn, head });
         }
-        match self.records.find(lsn, Heading::Forwards) {
-            Ok(Lookup::Record(located)) if located.end() > self.end => {
-                Err(RecoveryError::BeyondEnd { lsn, end: self.end })
+        let located = self.must_find(lsn, Heading::Forwards)?;
+        if located.end() > self.end {
+            return Err(RecoveryError::BeyondEnd { lsn, end: self.end });
+        }
+        Ok(located)
+    }
+
+    /// The record that starts at `lsn`, an address of the log, or why it cannot be read.
+    fn must_find(&mut self, lsn: Lsn, heading: Heading) -> Result<Located, RecoveryError> {
+        match self.find(lsn, heading)? {
+            Lookup::Record(located) => Ok(located),
+            Lookup::Nothing => {
+                let around = self.walk_to(lsn)?;
+                if around.boundary == lsn {
+                    // A record must start there.
+                    return Err(self.judge(lsn));
+                }
+                let after = (around.boundary < self.end).then_some(around.boundary);
+                let nearest = Nearest { before: around.before, after };
+                Err(RecoveryError::NotARecordStart { lsn, nearest })
             }
-            Ok(Lookup::Record(located)) => Ok(located),
-            Ok(Lookup::Undecodable { .. }) => Err(self.misplaced_or_damaged(lsn)?),
-            Ok(Lookup::Uncovered | Lookup::Lost) => {
+            Lookup::Uncovered | Lookup::Lost => {
                 // Between two segments: an opening jumped over it, or a salvage found nothing.
                 let before = self.start_before(lsn)?;
                 let links = self.records.source().links();
@@ -319,56 +319,129 @@ impl<S: LinkSource> LogReader<S> {
                 let after = after.filter(|after| *after < self.end);
                 Err(RecoveryError::NotARecordStart { lsn, nearest: Nearest { before, after } })
             }
-            Err(error) => Err(self.explain(lsn, error)),
         }
     }
 
-    /// What to say of an address of the log at which no record can be read (rule 19).
-    fn misplaced_or_damaged(&mut self, lsn: Lsn) -> Result<RecoveryError, RecoveryError> {
-        let around = self.walk_to(lsn)?;
-        if around.boundary == lsn {
-            // A record ought to start there.
-            return Ok(self.judge(lsn));
+    /// What stands at `lsn`; looks again, at the chain as it is now, before saying no (rule 22).
+    fn find(&mut self, lsn: Lsn, heading: Heading) -> Result<Lookup, RecoveryError> {
+        let mut found = self.records.find(lsn, heading);
+        if matches!(found, Ok(Lookup::Record(_))) {
+            return found;
         }
-        let after = (around.boundary < self.end).then_some(around.boundary);
-        let nearest = Nearest { before: around.before, after };
-        Ok(RecoveryError::NotARecordStart { lsn, nearest })
+        let gone_up_to = self.records.source().link_of(lsn).map_or(lsn, |(_, link)| link.cap);
+        if self.refresh_view() {
+            let head = self.records.source().range().start;
+            if lsn < head {
+                return Err(RecoveryError::Truncated { lsn, head });
+            }
+            found = self.records.find(lsn, heading);
+        }
+        match found {
+            Err(RecoveryError::Io(IoError::Gone { .. })) => {
+                Err(RecoveryError::Truncated { lsn, head: gone_up_to })
+            }
+            found => found,
+        }
+    }
+
+    /// What to say of `lsn`, at which a record must start and none can be read.
+    ///
+    /// The chain has been looked at again; now the header is (rule 22).
+    fn judge(&self, lsn: Lsn) -> RecoveryError {
+        let view = self.records.source();
+        let Some((_, link)) = view.link_of(lsn) else {
+            return RecoveryError::Truncated { lsn, head: view.range().start };
+        };
+        let storage = &**view.storage();
+        match SegmentReader::open(storage, link).and_then(|reader| reader.verify(storage)) {
+            Ok(()) | Err(IoError::Malformed { .. }) => {
+                let (segment, offset) = (link.name, link.offset_of(lsn));
+                RecoveryError::Corrupt { lsn, segment, offset }
+            }
+            Err(IoError::Gone { .. }) => RecoveryError::Truncated { lsn, head: link.cap },
+            Err(error) => RecoveryError::Io(error),
+        }
     }
 
     /// The last record that starts before `lsn`, which is a boundary or lies in a jump.
     fn start_before(&mut self, lsn: Lsn) -> Result<Option<Lsn>, RecoveryError> {
-        if self.records.source().range().end < lsn {
-            self.refresh_view();
-        }
-        let view = self.records.source();
-        let head = view.range().start;
+        let head = self.head_for(lsn);
         if lsn < head {
             return Err(RecoveryError::Truncated { lsn, head });
         }
-        // The segment that holds what comes before `lsn`; an empty one holds nothing.
-        let count = view.links().partition_point(|link| link.range().start < lsn);
-        let links = view.links().get(..count).unwrap_or_default();
-        let Some(link) = links.iter().rev().find(|link| !link.range().is_empty()) else {
-            return Ok(None);
-        };
-        let until = link.range().end.min(lsn).min(self.end);
-        Ok(self.walk_to(until)?.before)
-    }
-
-    /// Walks record boundaries up to the first one at or behind `lsn`, which a segment covers or
-    /// ends at, from the last known one before it.
-    fn walk_to(&mut self, lsn: Lsn) -> Result<Around, RecoveryError> {
-        if self.run.first().is_some_and(|first| *first < lsn) && lsn <= self.run_end {
-            let count = self.run.partition_point(|start| *start < lsn);
-            self.run.truncate(count.max(1));
-            let boundary = if lsn == self.run_end || count == 0 { self.run_end } else { lsn };
-            return self.finish_run(lsn, boundary);
+        match self.link_before(lsn) {
+            None => Ok(None),
+            Some(link) => Ok(self.walk_to(link.range().end.min(lsn))?.before),
         }
-        self.fill_run(lsn)
     }
 
-    fn finish_run(&mut self, lsn: Lsn, boundary: Lsn) -> Result<Around, RecoveryError> {
-        let _ = lsn;
-        Ok(Around { before: self.run.last().copied(), boundary })
+    /// The segment which holds what comes before `lsn`; an empty one holds nothing.
+    fn link_before(&self, lsn: Lsn) -> Option<ChainLink> {
+        let links = self.records.source().links();
+        let count = links.partition_point(|link| link.range().start < lsn);
+        let links = links.get(..count).unwrap_or_default();
+        links.iter().rev().find(|link| !link.range().is_empty()).copied()
+    }
+
+    /// The record boundaries around `lsn`, which a segment covers or ends at.
+    fn walk_to(&mut self, lsn: Lsn) -> Result<Around, RecoveryError> {
+        let in_run = self.run.first().is_some_and(|first| *first < lsn) && lsn <= self.run_end;
+        if !in_run {
+            let Some(link) = self.link_before(lsn) else {
+                return Ok(Around { before: None, boundary: lsn });
+            };
+            // Taken out while the records are read, since both are parts of this reader.
+            let mut index = self.index.take(link.name);
+            let walked = self.walk_run(&mut index, lsn);
+            self.index.put(index);
+            walked?;
+        }
+        let after = self.run.partition_point(|start| *start < lsn);
+        let before = after.checked_sub(1).and_then(|last| self.run.get(last)).copied();
+        Ok(Around { before, boundary: self.run.get(after).copied().unwrap_or(self.run_end) })
+    }
+
+    /// Makes the run of record starts that leads up to `lsn`, within one segment.
+    fn walk_run(&mut self, index: &mut SegmentIndex, lsn: Lsn) -> Result<(), RecoveryError> {
+        let last_place = Lsn::new(lsn.get().saturating_sub(RECORD_ALIGN_BYTES as u64));
+        let mut at = index.floor(last_place.unwrap_or(Lsn::NONE));
+        self.run.clear();
+        self.run_end = at;
+        while at < lsn {
+            let Lookup::Record(located) = self.find(at, Heading::Forwards)? else {
+                return Err(self.judge(at));
+            };
+            index.note(at, located.end());
+            if index.floor(at) == at {
+                // The index knows this place now: the run need not hold what lies before it.
+                self.run.clear();
+            }
+            self.run.push(at);
+            at = located.end();
+            self.run_end = at;
+        }
+        Ok(())
+    }
+
+    /// Takes the chain anew; says whether it changed.
+    fn refresh_view(&mut self) -> bool {
+        let view = self.source.view();
+        let old = self.records.source();
+        if view.links() == old.links() && view.highest_epoch() == old.highest_epoch() {
+            return false;
+        }
+        // Boundaries and the index stay true: what an address holds never changes (rule 8).
+        self.records.replace(view);
+        true
+    }
+
+    /// Asks how far may be read now.
+    fn refresh_end(&mut self) {
+        let end = self.source.readable_end();
+        if end > self.end {
+            self.records.forget(self.end);
+            self.end = end;
+            self.refresh_view();
+        }
     }
 }

@@ -9,7 +9,6 @@
 
 use wal_format::layout::RECORD_HEADER_BYTES;
 use wal_format::{DecodeError, Epoch, Lsn, RecordHeader, RecordRef, SegmentFlags, TxnLink};
-use wal_io::SegmentName;
 
 use crate::epochs::decode_under_any;
 use crate::error::RecoveryError;
@@ -56,14 +55,7 @@ pub(crate) enum Lookup {
     /// A valid record.
     Record(Located),
     /// A segment covers the address, and no valid record starts there.
-    Undecodable {
-        /// The segment.
-        segment: SegmentName,
-        /// Where in its file, in bytes.
-        offset: u64,
-        /// Why.
-        why: DecodeError,
-    },
+    Nothing,
     /// No segment covers the address: it was skipped by an opening, or lies outside the log.
     Uncovered,
     /// No segment covers the address because a salvage found nothing there (rule 8).
@@ -114,7 +106,7 @@ impl RecordCache {
         let Some((_, link)) = self.source.link_of(lsn) else {
             return Ok(if is_lost(&self.source, lsn) { Lookup::Lost } else { Lookup::Uncovered });
         };
-        let (segment, offset, lowest) = (link.name, link.offset_of(lsn), link.header.epoch);
+        let lowest = link.header.epoch;
         let (log_id, highest) = (self.source.log_id(), self.source.highest_epoch());
         let slot = self.slot_at(lsn, heading)?;
         let Some(Slot { window, .. }) = self.slots.get_mut(slot) else {
@@ -132,7 +124,7 @@ impl RecordCache {
                     want = usize::try_from(needed)
                         .map_err(|_| RecoveryError::OutOfMemory { lsn, bytes: needed })?;
                 }
-                Err(why) => return Ok(Lookup::Undecodable { segment, offset, why }),
+                Err(_) => return Ok(Lookup::Nothing),
                 Ok(RecordRef { header, epoch, txn, .. }) => {
                     return Ok(Lookup::Record(Located { header, epoch, txn, slot }));
                 }
@@ -197,7 +189,5 @@ pub(crate) fn is_lost(source: &LogSource, lsn: Lsn) -> bool {
     let after = links.partition_point(|link| link.range().start <= lsn);
     let covered = source.link_of(lsn).is_some();
     !covered
-        && links
-            .get(after)
-            .is_some_and(|link| link.header.flags.contains(SegmentFlags::AFTER_LOSS))
+        && links.get(after).is_some_and(|link| link.header.flags.contains(SegmentFlags::AFTER_LOSS))
 }

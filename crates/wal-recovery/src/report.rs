@@ -56,6 +56,8 @@ pub struct RecoveryReport {
     pub records_skipped: u64,
     /// What became of the transactions.
     pub transactions: TransactionCounts,
+    /// The most transactions that were active at once: what memory grew with (rule 21).
+    pub transactions_active_max: usize,
     /// What became of the atomic batches.
     pub batches: BatchCounts,
     /// Openings of the log met in the range.

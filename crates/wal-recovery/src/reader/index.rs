@@ -88,11 +88,6 @@ impl SparseIndex {
         }
         self.segments.push(segment);
     }
-
-    /// Forgets everything; for a chain that was replaced.
-    pub(super) fn clear(&mut self) {
-        self.segments.clear();
-    }
 }
 
 #[cfg(test)]

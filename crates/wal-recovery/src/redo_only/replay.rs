@@ -166,11 +166,8 @@ impl<E: RedoTarget + ?Sized> Replay<'_, E> {
             scan_start: self.bounds.range.start,
             rungs_max: self.bounds.rungs_max,
         };
-        let mut members = Members {
-            records: &mut self.records,
-            settler: &mut self.settler,
-            mark: commit.mark,
-        };
+        let mut members =
+            Members { records: &mut self.records, settler: &mut self.settler, mark: commit.mark };
         let end = chain.replay(&mut members)?;
         let counts = self.settler.active.counts();
         match end {
@@ -200,7 +197,7 @@ impl<E: RedoTarget + ?Sized> ChainReader for Members<'_, '_, E> {
     fn find(&mut self, lsn: Lsn) -> Result<Found, RecoveryError> {
         Ok(match self.records.find(lsn, Heading::Backwards)? {
             Lookup::Record(record) => Found::Record { kind: record.header.kind, link: record.txn },
-            Lookup::Undecodable { .. } | Lookup::Uncovered => Found::Nothing,
+            Lookup::Nothing | Lookup::Uncovered => Found::Nothing,
             Lookup::Lost => Found::Lost,
         })
     }

@@ -130,6 +130,7 @@ impl<'e, E: RedoTarget + ?Sized> Settler<'e, E> {
     pub(super) fn finish(mut self) -> RecoveryReport {
         self.active.void_all();
         self.report.transactions = *self.active.counts();
+        self.report.transactions_active_max = self.active.most();
         self.report
     }
 }
