@@ -68,8 +68,10 @@ pub(super) const REMOVED_FILES_STAY_USABLE: Clause = Clause {
         let file = storage.create("a.wal", 0).doing("creating a file")?;
         let reader = storage.open("a.wal", Access::Read).doing("opening to read")?;
         let block = block_of(&*file);
-        write_all(&*file, &[&pattern(2 * block, 1)], 0)?;
+        let data = pattern(2 * block, 1);
+        write_all(&*file, &[&data], 0)?;
         storage.remove("a.wal").doing("removing")?;
+        holds(&*reader, &data, "a handle of a file just removed")?;
         demand!(names(storage)?.is_empty(), "after the removal there is {:?}", names(storage)?);
         refused(storage.open("a.wal", Access::Read), ErrorKind::NotFound, "the removed name")?;
         let data = pattern(3 * block, 2);

@@ -191,7 +191,7 @@ impl<'a> Pair<'a> {
             return Ok(());
         }
         // Whole blocks where blocks are asked for, any bytes where not.
-        let unit = handle.file.block_bytes();
+        let unit = handle.file.block_bytes().max(1);
         let units_max = BLOCKS_MAX * block_of(&*handle.file) / unit;
         let start = self.rng.random_range(0..units_max) * unit;
         let len = self.rng.random_range(1..=units_max / 4) * unit;
