@@ -180,14 +180,11 @@ fn collect_notes(lines: impl BufRead) -> Notes {
 mod tests {
     use super::*;
 
-    /// A shell script in the place of the `wal` command.
+    /// A writer that does what `text`, a piece of shell, says.
     fn script(dir: &Path, text: &str) -> Writer {
-        use std::os::unix::fs::PermissionsExt;
-        let program = dir.join("wal");
-        std::fs::write(&program, format!("#!/bin/sh\n{text}\n")).unwrap();
-        let mode = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(&program, mode).unwrap();
-        Writer::start(&program, dir, dir, 1).unwrap()
+        std::fs::write(dir.join("behave"), text).unwrap();
+        let stand_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/demo/stand_in.sh");
+        Writer::start(&stand_in, dir, dir, 1).unwrap()
     }
 
     #[test]
