@@ -52,6 +52,7 @@ pub use segment_name::{
 pub use sink::{LogSink, Preparer};
 pub use storage::{Access, FileEntry, LogFile, Storage, StorageLock};
 pub use store::{
-    Discarded, Placement, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, StoreOptions, Truncation,
+    Discarded, Placement, RunWriter, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SegmentStore,
+    StoreOptions, Truncation,
 };
 pub use sync_method::SyncMethod;

@@ -11,7 +11,8 @@ pub enum SyncMethod {
     FullSync,
     /// Files opened with `O_DSYNC`: the write itself returns when the bytes are durable.
     WriteThrough,
-    /// Nothing is ever synced. The log then promises nothing beyond `Written`.
+    /// No record is ever synced. The log then promises nothing beyond `Written`. Its control file
+    /// and the names and headers of its segments still are, so that it opens after a power loss.
     None,
 }
 

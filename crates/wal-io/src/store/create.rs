@@ -1,0 +1,246 @@
+//! A new log, and a writer's first step into an old one.
+//!
+//! Creation writes the control file first, naming no segment, and registers the newest segment
+//! last. A crash in between leaves a directory of which [`Survey::is_empty`] is true, and the
+//! next creation finishes it; after the last step it is a log that opens. Reopening spends an
+//! epoch and clears the clean mark, in both slots, before anything else (rules 4, 17).
+
+use std::sync::Arc;
+
+use wal_format::{ControlSlot, Epoch, LogId, Lsn, SegmentFlags};
+
+use super::directory::{make_segment, random_log_id, remove_if_there};
+use super::options::{Placement, StoreOptions};
+use super::segment_store::{ChainState, SegmentStore, Work, predecessor_of};
+use crate::chain::Survey;
+use crate::control_file::ControlFile;
+use crate::error::{IoError, IoOp};
+use crate::file_io::read_full_at;
+use crate::segment_name::{CONTROL_NAME, SegmentName};
+use crate::storage::{Access, Storage, StorageLock};
+
+/// Epochs are skipped this far when a control slot is lost: it may have spent some unseen.
+const EPOCHS_SKIPPED: u64 = 1000;
+
+impl SegmentStore {
+    /// Makes a new log: control file, first segment, its successor, and the spare.
+    ///
+    /// The caller has taken `lock` from `storage`. A creation that a crash cut short is finished.
+    ///
+    /// # Durability
+    ///
+    /// All of it is durable when this returns. See the head of this file for a crash before.
+    ///
+    /// # Errors
+    ///
+    /// - [`IoError::BadOption`]: nothing was changed.
+    /// - [`IoError::Exists`]: the directory holds a log; open it instead.
+    /// - [`IoError::Failed`]: try again once the cause is gone.
+    pub fn create(
+        storage: Arc<dyn Storage>,
+        lock: Box<dyn StorageLock>,
+        options: StoreOptions,
+    ) -> Result<Arc<Self>, IoError> {
+        let store = Self::create_bare(storage, lock, options)?;
+        store.place_first()?;
+        Ok(store)
+    }
+
+    /// Makes a new log without any segment, for a copy that is about to be written with
+    /// [`write_run`](Self::write_run) and ended with [`resume_after`](Self::resume_after).
+    ///
+    /// Until then the directory counts as empty.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create).
+    pub fn create_bare(
+        storage: Arc<dyn Storage>,
+        lock: Box<dyn StorageLock>,
+        options: StoreOptions,
+    ) -> Result<Arc<Self>, IoError> {
+        options.check()?;
+        let survey = Survey::read(storage.as_ref())?;
+        if !survey.is_empty() {
+            let first = survey.links.first().map(|link| link.name.to_string());
+            let name = first.unwrap_or_else(|| CONTROL_NAME.to_owned());
+            return Err(IoError::Exists { place: survey.place, name });
+        }
+        for temporary in &survey.temporary {
+            remove_if_there(storage.as_ref(), temporary)?;
+        }
+        let control = match survey.control.current() {
+            None => ControlFile::create(&storage, &first_slot(random_log_id()?))?,
+            Some(slot) => {
+                remove_leftovers(storage.as_ref(), &survey)?;
+                let epoch = next_epoch(slot.epoch, 1)?;
+                let mut control = ControlFile::open(&storage)?;
+                control.update_both(|slot| *slot = ControlSlot { epoch, ..slot.clone() })?;
+                control
+            }
+        };
+        let work = Work::new(control, Lsn::FIRST);
+        let chain = ChainState { links: vec![], active: None, writable_from: Lsn::FIRST };
+        Ok(Self::assemble(storage, lock, options, work, chain))
+    }
+
+    /// Makes the first segment of a new log and its successor, both empty.
+    ///
+    /// Once, and only on a store from [`create_bare`](Self::create_bare).
+    ///
+    /// # Errors
+    ///
+    /// [`IoError`]: drop the store and open again, which takes what was made up.
+    pub fn place_first(&self) -> Result<Placement, IoError> {
+        let capacity = self.options.segment_bytes;
+        let mut work = self.work.lock();
+        let header = self.new_header(Lsn::FIRST, capacity, SegmentFlags::NONE, None, Lsn::FIRST);
+        let first = make_segment(self.storage.as_ref(), header)?;
+        let predecessor = Some(predecessor_of(&first, first.cap));
+        let header =
+            self.new_header(first.cap, capacity, SegmentFlags::NONE, predecessor, Lsn::FIRST);
+        let second = make_segment(self.storage.as_ref(), header)?;
+        self.keep_spare()?;
+        let newest = second.name;
+        // In both slots: the loss of either one must not make the log look unfinished.
+        self.update_both_slots(&mut work, |slot| {
+            (slot.newest_base, slot.newest_epoch) = (newest.base, newest.epoch);
+        })?;
+        work.address_end = second.cap;
+        let mut chain = self.chain.lock();
+        chain.links = vec![first, second];
+        chain.active = Some(0);
+        Ok(Placement { end: Lsn::FIRST, active_end: first.cap, ready_end: second.cap })
+    }
+
+    /// Takes over an existing log for writing: spends an epoch, clears the clean mark.
+    ///
+    /// `survey` was read while `lock` was held, and its verdict allows writing. Appending goes
+    /// on after [`resume_in_place`](Self::resume_in_place) or
+    /// [`resume_after`](Self::resume_after).
+    ///
+    /// # Durability
+    ///
+    /// Epoch and cleared mark are durable, in both slots, when this returns. No segment changed.
+    ///
+    /// # Errors
+    ///
+    /// - [`IoError::BadOption`], [`IoError::Unsound`], [`IoError::Superseded`]: nothing was
+    ///   changed.
+    /// - [`IoError::Failed`]: at most an epoch was spent; open again.
+    pub fn reopen(
+        storage: Arc<dyn Storage>,
+        lock: Box<dyn StorageLock>,
+        options: StoreOptions,
+        survey: &Survey,
+    ) -> Result<Arc<Self>, IoError> {
+        options.check()?;
+        if let Some(problem) = survey.problems.first() {
+            return Err(unsound(survey, problem));
+        }
+        let Some(log_id) = survey.log_id.filter(|_| !survey.is_empty()) else {
+            return Err(unsound(survey, &"there is no log here"));
+        };
+        let openings = if survey.control.both_whole() { 1 } else { EPOCHS_SKIPPED };
+        let epoch = next_epoch(survey.highest_epoch, openings)?;
+        let control = match survey.control.current() {
+            Some(slot) => {
+                let mut control = ControlFile::open(&storage)?;
+                if control.current() != slot {
+                    let newer = control.current().epoch;
+                    return Err(IoError::Superseded { ours: slot.epoch, newer });
+                }
+                control.update_both(|slot| (slot.epoch, slot.clean) = (epoch, None))?;
+                control
+            }
+            None => {
+                let slot = slot_of_survey(survey, log_id, epoch);
+                match ControlFile::create(&storage, &slot) {
+                    Err(error) if error.is_no_space() => {
+                        remove_if_there(storage.as_ref(), crate::segment_name::SPARE_NAME)?;
+                        ControlFile::create(&storage, &slot)?
+                    }
+                    made => made?,
+                }
+            }
+        };
+        let work = Work {
+            dead: survey.dead.clone(),
+            temporary: survey.temporary.clone(),
+            ..Work::new(control, survey.address_end)
+        };
+        let links = survey.links.clone();
+        let chain = ChainState { links, active: None, writable_from: Lsn::MAX };
+        tracing::debug!(place = %survey.place, %epoch, "log taken over");
+        Ok(Self::assemble(storage, lock, options, work, chain))
+    }
+}
+
+impl Work {
+    fn new(control: ControlFile, address_end: Lsn) -> Self {
+        let (dead, temporary) = (Vec::new(), Vec::new());
+        Self { control, dead, temporary, address_end, broken: false, closed: false }
+    }
+}
+
+/// The slot of a log without a segment: newest is none.
+const fn first_slot(log_id: LogId) -> ControlSlot {
+    ControlSlot {
+        log_id,
+        sequence: 1,
+        epoch: Epoch::FIRST,
+        head: Lsn::FIRST,
+        newest_base: Lsn::NONE,
+        newest_epoch: Epoch::NONE,
+        durable: Lsn::NONE,
+        clean: None,
+        checkpoints: Vec::new(),
+    }
+}
+
+/// Both slots are lost: what the segments tell takes their place. Checkpoints are found again by
+/// scanning.
+fn slot_of_survey(survey: &Survey, log_id: LogId, epoch: Epoch) -> ControlSlot {
+    let mut slot = ControlSlot { epoch, ..first_slot(log_id) };
+    if let (Some(first), Some(last)) = (survey.links.first(), survey.links.last()) {
+        slot.head = first.name.base;
+        (slot.newest_base, slot.newest_epoch) = (last.name.base, last.name.epoch);
+    }
+    slot
+}
+
+/// Removes the segments of a creation which never finished, if they are as empty as they must be.
+fn remove_leftovers(storage: &dyn Storage, survey: &Survey) -> Result<(), IoError> {
+    let links = survey.links.iter().map(|link| link.name);
+    let names: Vec<_> = links.chain(survey.dead.iter().map(|dead| dead.name)).collect();
+    for name in &names {
+        if !begins_empty(storage, *name)? {
+            return Err(IoError::Exists { place: survey.place.clone(), name: name.to_string() });
+        }
+    }
+    for name in names {
+        remove_if_there(storage, &name.to_string())?;
+    }
+    Ok(())
+}
+
+/// Whether no record was ever written at the start of a segment.
+fn begins_empty(storage: &dyn Storage, name: SegmentName) -> Result<bool, IoError> {
+    let name = name.to_string();
+    let file = storage
+        .open(&name, Access::Read)
+        .map_err(|error| IoError::failed(IoOp::Open, &*name, error))?;
+    let mut first = [0_u8; wal_format::layout::RECORD_HEADER_BYTES];
+    read_full_at(file.as_ref(), &name, &mut first, super::directory::HEADER_BYTES)?;
+    Ok(first.iter().all(|byte| *byte == 0))
+}
+
+fn next_epoch(epoch: Epoch, openings: u64) -> Result<Epoch, IoError> {
+    epoch
+        .checked_add(openings)
+        .ok_or(IoError::OutOfRange { what: "the epoch of the log", lsn: Lsn::NONE })
+}
+
+fn unsound(survey: &Survey, problem: &dyn std::fmt::Display) -> IoError {
+    IoError::Unsound { place: survey.place.clone(), problem: problem.to_string() }
+}

@@ -1,0 +1,116 @@
+//! The next segment, made ready off the commit path (rule 12).
+
+use wal_format::{Lsn, SegmentFlags};
+
+use super::directory::{HEADER_BYTES, make_segment};
+use super::segment_store::{ChainState, SegmentStore, Work, predecessor_of};
+use crate::chain::ChainLink;
+use crate::error::IoError;
+use crate::sink::Preparer;
+
+impl Preparer for SegmentStore {
+    fn prepare(&self, base: Lsn, capacity_bytes: u64) -> Result<Lsn, IoError> {
+        let out_of_range = IoError::OutOfRange { what: "a segment", lsn: base };
+        let Some(capacity) =
+            capacity_bytes.checked_next_multiple_of(HEADER_BYTES).filter(|bytes| *bytes > 0)
+        else {
+            return Err(out_of_range);
+        };
+        let mut work = self.work.lock();
+        self.check_usable(&work)?;
+        let plan = plan(&self.chain.lock(), base, capacity);
+        match plan {
+            Plan::Ready(end) => Ok(end),
+            Plan::Add { after } => self.add(&mut work, &after, capacity),
+            Plan::Replace { old, after } => self.replace(&mut work, &old, &after, capacity),
+            Plan::Refuse => Err(out_of_range),
+        }
+    }
+
+    fn segment_bytes(&self) -> u64 {
+        self.options.segment_bytes
+    }
+}
+
+enum Plan {
+    /// There already, with that capacity.
+    Ready(Lsn),
+    /// A new segment at the end of the chain.
+    Add { after: ChainLink },
+    /// Another capacity for the last segment, which nothing was written to.
+    Replace { old: ChainLink, after: ChainLink },
+    /// The base is not where a segment can be.
+    Refuse,
+}
+
+fn plan(chain: &ChainState, base: Lsn, capacity_bytes: u64) -> Plan {
+    let (Some(active), Some(last)) = (chain.active, chain.last()) else { return Plan::Refuse };
+    if last.cap == base {
+        return Plan::Add { after: last };
+    }
+    let unentered = chain.links.get(active + 1..).unwrap_or_default();
+    match unentered.iter().find(|link| link.name.base == base) {
+        Some(link) if link.header.capacity_bytes == capacity_bytes => Plan::Ready(link.cap),
+        Some(link) if link.name == last.name => match chain.links.iter().nth_back(1) {
+            Some(after) => Plan::Replace { old: last, after: *after },
+            None => Plan::Refuse,
+        },
+        _ => Plan::Refuse,
+    }
+}
+
+impl SegmentStore {
+    fn add(&self, work: &mut Work, after: &ChainLink, capacity_bytes: u64) -> Result<Lsn, IoError> {
+        let link = self.make_after(work, after, capacity_bytes)?;
+        // Rule 14: registered after it exists durably, before any record goes into it.
+        let name = link.name;
+        self.update_control(work, |slot| {
+            (slot.newest_base, slot.newest_epoch) = (name.base, name.epoch);
+        })?;
+        work.address_end = work.address_end.max(link.cap);
+        self.chain.lock().links.push(link);
+        Ok(link.cap)
+    }
+
+    /// Puts an empty segment of another capacity in the place of an empty segment: same base,
+    /// same epoch, so the rename replaces one by the other at once and its registration stands.
+    fn replace(
+        &self,
+        work: &mut Work,
+        old: &ChainLink,
+        after: &ChainLink,
+        capacity_bytes: u64,
+    ) -> Result<Lsn, IoError> {
+        assert_eq!(old.name.epoch, self.epoch(), "a ready successor is of this opening");
+        // While its file is being replaced, no appender may enter it.
+        self.chain.lock().links.pop();
+        let made = self.make_after(work, after, capacity_bytes);
+        if made.is_err() && work.broken {
+            return made.map(|link| link.cap);
+        }
+        let mut chain = self.chain.lock();
+        match made {
+            Ok(link) => {
+                work.address_end = work.address_end.max(link.cap);
+                chain.links.push(link);
+                Ok(link.cap)
+            }
+            Err(error) => {
+                chain.links.push(*old);
+                Err(error)
+            }
+        }
+    }
+
+    fn make_after(
+        &self,
+        work: &mut Work,
+        after: &ChainLink,
+        capacity_bytes: u64,
+    ) -> Result<ChainLink, IoError> {
+        let predecessor = Some(predecessor_of(after, after.cap));
+        let flags = SegmentFlags::NONE;
+        let header = self.new_header(after.cap, capacity_bytes, flags, predecessor, self.head());
+        work.watch(make_segment(self.storage.as_ref(), header))
+    }
+}

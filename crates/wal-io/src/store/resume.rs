@@ -1,0 +1,217 @@
+//! Where appending goes on after an opening: in place, or after the end of an unclean one.
+
+use wal_format::{Lsn, Predecessor, SegmentFlags, SegmentHeader};
+
+use super::directory::{HEADER_BYTES, file_bytes, make_segment, recycle_segment, shrink};
+use super::options::{Placement, SEGMENT_BYTES_MIN};
+use super::segment_store::{SegmentStore, Work, predecessor_of};
+use crate::chain::{ChainLink, DeadReason};
+use crate::error::IoError;
+
+impl SegmentStore {
+    /// Goes on at `end` in the segment that holds it: the log was closed cleanly there (rule 4).
+    ///
+    /// The empty successor gets a name and header of this epoch, so that the first records of
+    /// every segment carry their header's epoch; its space is used again.
+    ///
+    /// # Durability
+    ///
+    /// Everything this changes is durable when it returns. A crash in between leaves the chain
+    /// with or without the empty successor.
+    ///
+    /// # Errors
+    ///
+    /// - [`IoError::OutOfRange`]: no segment of the chain can go on at `end`.
+    /// - [`IoError::Failed`]: drop the store and open again. A full disk is no error: the log
+    ///   goes on without a successor until there is room.
+    pub fn resume_in_place(&self, end: Lsn) -> Result<Placement, IoError> {
+        let mut work = self.work.lock();
+        self.check_usable(&work)?;
+        let (active, after) = self.split_at_end(end)?;
+        self.extend_to_capacity(&active)?;
+        // What comes after is about to lose its name: it must not be the newest any more, in
+        // either slot, when it does.
+        if !after.is_empty() {
+            self.register_newest(&mut work, &active, true)?;
+        }
+        let successor = self.renew_successor(&mut work, &active, after)?;
+        if let Some(successor) = &successor {
+            self.register_newest(&mut work, successor, false)?;
+        }
+        let placement = self.place(end, active, successor);
+        self.keep_spare_if_room();
+        Ok(placement)
+    }
+
+    /// Goes on in a new segment, above `above` and above every address that any file could hold
+    /// (rule 8), after the log has ended at `predecessor.end`.
+    ///
+    /// # Durability
+    ///
+    /// The segment, its successor and their registration are durable when this returns.
+    ///
+    /// # Errors
+    ///
+    /// - [`IoError::OutOfRange`]: `predecessor` is not on the chain, or no address is left.
+    /// - [`IoError::is_no_space`]: not even a segment of 64 KiB could be made from the spare
+    ///   space; make room and open again. Nothing that was durable was changed.
+    /// - [`IoError::Failed`]: drop the store and open again.
+    pub fn resume_after(&self, predecessor: Predecessor, above: Lsn) -> Result<Placement, IoError> {
+        let mut work = self.work.lock();
+        self.check_usable(&work)?;
+        let base = above
+            .max(work.address_end)
+            .max(predecessor.end)
+            .align_up(HEADER_BYTES)
+            .ok_or(IoError::OutOfRange { what: "the address space", lsn: above })?;
+        let (after, head) = {
+            let mut chain = self.chain.lock();
+            let after = chain.cap_at(&predecessor)?;
+            (after, chain.links.first().map_or(Lsn::FIRST, |link| link.name.base))
+        };
+        work.bury(after, DeadReason::OffChain);
+        let flags = SegmentFlags::OPENING;
+        let capacity = self.options.segment_bytes;
+        let header = self.new_header(base, capacity, flags, Some(predecessor), head);
+        let active = self.make_at_any_size(&mut work, header, predecessor.end)?;
+        let successor = self.make_successor(&mut work, &active, head)?;
+        let newest = successor.as_ref().unwrap_or(&active);
+        let (name, durable) = (newest.name, predecessor.end);
+        self.update_control(&mut work, |slot| {
+            (slot.newest_base, slot.newest_epoch) = (name.base, name.epoch);
+            slot.head = head;
+            // Rule 1: what an opening ends with was durable before it, or was written again.
+            slot.durable = slot.durable.max(durable);
+        })?;
+        work.address_end = newest.cap;
+        self.chain.lock().links.push(active);
+        let placement = self.place(base, active, successor);
+        self.keep_spare_if_room();
+        Ok(placement)
+    }
+
+    /// The link to go on in at `end`, and the empty ones after it.
+    fn split_at_end(&self, end: Lsn) -> Result<(ChainLink, Vec<ChainLink>), IoError> {
+        let chain = self.chain.lock();
+        let wrong = IoError::OutOfRange { what: "the end of the log", lsn: end };
+        let Some(index) = chain.links.iter().rposition(|link| link.name.base <= end) else {
+            return Err(wrong);
+        };
+        match chain.links.get(index..) {
+            Some([active, after @ ..]) if end <= active.end() && active.cap == active.end() => {
+                Ok((*active, after.to_vec()))
+            }
+            _ => Err(wrong),
+        }
+    }
+
+    /// A clean end can lie in a file that somebody has cut right there.
+    fn extend_to_capacity(&self, active: &ChainLink) -> Result<(), IoError> {
+        let full = file_bytes(active.header.capacity_bytes).unwrap_or(u64::MAX);
+        if active.file_bytes < full {
+            shrink(self.storage.as_ref(), &active.name.to_string(), full)?;
+        }
+        Ok(())
+    }
+
+    fn renew_successor(
+        &self,
+        work: &mut Work,
+        active: &ChainLink,
+        mut after: Vec<ChainLink>,
+    ) -> Result<Option<ChainLink>, IoError> {
+        let whole = |link: &ChainLink| {
+            Some(link.file_bytes) == file_bytes(link.header.capacity_bytes)
+                && link.name.base == active.cap
+        };
+        if !after.first().is_some_and(whole) {
+            work.bury(after, DeadReason::OffChain);
+            return self.make_successor(work, active, self.head());
+        }
+        let old = after.remove(0);
+        work.bury(after, DeadReason::OffChain);
+        let header = SegmentHeader {
+            capacity_bytes: old.header.capacity_bytes,
+            ..self.successor_header(active, self.head())
+        };
+        let renewed = recycle_segment(self.storage.as_ref(), old.name, header);
+        work.watch(renewed).map(Some)
+    }
+
+    /// The successor of a segment just made; `None` when there is no room for one yet.
+    fn make_successor(
+        &self,
+        work: &mut Work,
+        active: &ChainLink,
+        head: Lsn,
+    ) -> Result<Option<ChainLink>, IoError> {
+        let made = make_segment(self.storage.as_ref(), self.successor_header(active, head));
+        match work.watch(made) {
+            Ok(successor) => Ok(Some(successor)),
+            Err(error) if error.is_no_space() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn successor_header(&self, active: &ChainLink, head: Lsn) -> SegmentHeader {
+        let predecessor = Some(predecessor_of(active, active.end()));
+        let capacity = self.options.segment_bytes;
+        self.new_header(active.end(), capacity, SegmentFlags::NONE, predecessor, head)
+    }
+
+    /// Makes the segment of `header`; on a full disk gives up the spare space, and then makes a
+    /// smaller one (rule 16).
+    fn make_at_any_size(
+        &self,
+        work: &mut Work,
+        mut header: SegmentHeader,
+        end: Lsn,
+    ) -> Result<ChainLink, IoError> {
+        let storage = self.storage.as_ref();
+        match work.watch(make_segment(storage, header)) {
+            Err(error) if error.is_no_space() => {}
+            made => return made,
+        }
+        self.free_space(work, end)?;
+        loop {
+            match work.watch(make_segment(storage, header)) {
+                Err(error) if error.is_no_space() && header.capacity_bytes > SEGMENT_BYTES_MIN => {
+                    let half = header.capacity_bytes / 2 / HEADER_BYTES * HEADER_BYTES;
+                    header.capacity_bytes = half.max(SEGMENT_BYTES_MIN);
+                }
+                made => return made,
+            }
+        }
+    }
+
+    fn register_newest(
+        &self,
+        work: &mut Work,
+        newest: &ChainLink,
+        both: bool,
+    ) -> Result<(), IoError> {
+        let name = newest.name;
+        self.update_control(work, |slot| {
+            (slot.newest_base, slot.newest_epoch) = (name.base, name.epoch);
+        })?;
+        if both { self.update_control(work, |_| ()) } else { Ok(()) }
+    }
+
+    /// Lets appenders in: everything they may write to is durable and registered.
+    fn place(&self, end: Lsn, active: ChainLink, successor: Option<ChainLink>) -> Placement {
+        let mut chain = self.chain.lock();
+        let index = chain.position(active.name).unwrap_or(0);
+        chain.links.truncate(index + 1);
+        if let Some(link) = chain.links.get_mut(index) {
+            let full = file_bytes(active.header.capacity_bytes).unwrap_or(u64::MAX);
+            link.file_bytes = link.file_bytes.max(full);
+        }
+        chain.links.extend(successor);
+        chain.active = Some(index);
+        chain.writable_from = end;
+        let active_end = active.cap;
+        let ready_end = successor.map_or(active_end, |link| link.cap);
+        tracing::debug!(%end, %active_end, %ready_end, "appending goes on");
+        Placement { end, active_end, ready_end }
+    }
+}

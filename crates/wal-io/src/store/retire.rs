@@ -1,0 +1,186 @@
+//! What lets go of the past: checkpoints, truncation, cleaning up, and the clean mark.
+
+use wal_format::{CheckpointPointer, Lsn};
+
+use super::directory::{HEADER_BYTES, remove_if_there, shrink, sync_dir};
+use super::options::{Discarded, Truncation};
+use super::segment_store::{SegmentStore, Work};
+use crate::chain::{ChainLink, DeadReason};
+use crate::error::IoError;
+
+impl SegmentStore {
+    /// Names a complete checkpoint in the control file; the oldest beyond the number retained is
+    /// forgotten. Its end record must be durable.
+    ///
+    /// # Durability
+    ///
+    /// The pointer is durable when this returns.
+    ///
+    /// # Errors
+    ///
+    /// - [`IoError::OutOfRange`]: the pointer is out of order, or not later than the last one.
+    /// - [`IoError::Failed`]: reopen the log.
+    pub fn record_checkpoint(&self, pointer: CheckpointPointer) -> Result<(), IoError> {
+        let mut work = self.work.lock();
+        self.check_usable(&work)?;
+        let last = work.control.current().checkpoints.last();
+        let ordered = Lsn::FIRST <= pointer.redo_from
+            && pointer.redo_from <= pointer.begin
+            && pointer.begin <= pointer.record
+            && pointer.record < pointer.end;
+        if !ordered || last.is_some_and(|last| last.begin >= pointer.begin) {
+            return Err(IoError::OutOfRange { what: "a checkpoint", lsn: pointer.begin });
+        }
+        let retained = self.options.retained_checkpoints;
+        self.update_control(&mut work, |slot| {
+            slot.checkpoints.push(pointer);
+            let forgotten = slot.checkpoints.len().saturating_sub(retained);
+            slot.checkpoints.drain(..forgotten);
+            // Rule 10: the pointer is evidence that its record was durable.
+            slot.durable = slot.durable.max(pointer.end);
+        })
+    }
+
+    /// Removes the segments which lie wholly below `lsn`, and below what the oldest retained
+    /// checkpoint needs (rule 5). The active segment always stays.
+    ///
+    /// # Durability
+    ///
+    /// The new head is durable in both control slots before the first file goes (rules 5, 14).
+    /// A crash in between leaves files below the head, which the next opening finds dead.
+    ///
+    /// # Errors
+    ///
+    /// [`IoError::Failed`]: if the control file failed, reopen the log. If a removal failed, the
+    /// log is truncated all the same; the files go with [`discard_dead`](Self::discard_dead).
+    ///
+    /// # Cost
+    ///
+    /// Two syncs of the control file, one removal per segment, one sync of the directory;
+    /// nothing if there is no segment to remove.
+    pub fn truncate_before(&self, lsn: Lsn) -> Result<Truncation, IoError> {
+        let mut work = self.work.lock();
+        self.check_usable(&work)?;
+        let needed = work.control.current().checkpoints.iter().map(|kept| kept.redo_from).min();
+        let limit = needed.map_or(lsn, |needed| needed.min(lsn));
+        let (count, head) = {
+            let chain = self.chain.lock();
+            let removable = chain.links.get(..chain.active.unwrap_or(0)).unwrap_or_default();
+            let count = removable.iter().take_while(|link| link.cap <= limit).count();
+            (count, chain.links.get(count).map_or(Lsn::FIRST, |link| link.name.base))
+        };
+        if count == 0 {
+            return Ok(Truncation { segments: 0, bytes: 0, head });
+        }
+        self.update_both_slots(&mut work, |slot| slot.head = head)?;
+        let gone: Vec<ChainLink> = {
+            let mut chain = self.chain.lock();
+            chain.active = chain.active.map(|active| active - count);
+            chain.links.drain(..count).collect()
+        };
+        work.bury(gone.iter().copied(), DeadReason::BelowHead);
+        let mut truncation = Truncation { segments: 0, bytes: 0, head };
+        for link in &gone {
+            remove_if_there(self.storage.as_ref(), &link.name.to_string())?;
+            work.dead.retain(|dead| dead.name != link.name);
+            truncation.segments += 1;
+            truncation.bytes += link.file_bytes;
+        }
+        // Whether a removal survives does not matter: the head does.
+        sync_dir(self.storage.as_ref())?;
+        tracing::info!(segments = truncation.segments, bytes = truncation.bytes, %head, "truncated");
+        Ok(truncation)
+    }
+
+    /// Removes dead segments and temporary files, and cuts capped segments to their extent.
+    ///
+    /// Only when the verdict of the opening was not damage: evidence of damage stays (rule 16).
+    /// To be called after [`resume_after`](Self::resume_after) or
+    /// [`resume_in_place`](Self::resume_in_place): before that nothing else holds their addresses
+    /// from being used twice (rule 8).
+    ///
+    /// # Errors
+    ///
+    /// - [`IoError::OutOfRange`]: appending has no place yet; nothing was removed.
+    /// - [`IoError::Failed`]: some files stay; they are harmless, and the next call tries again.
+    ///
+    /// # Cost
+    ///
+    /// One removal or one cut and sync per file concerned; one sync of the directory if any.
+    pub fn discard_dead(&self) -> Result<Discarded, IoError> {
+        let mut work = self.work.lock();
+        self.check_usable(&work)?;
+        let storage = self.storage.as_ref();
+        if self.chain.lock().active.is_none() {
+            return Err(IoError::OutOfRange { what: "the end of the log", lsn: Lsn::NONE });
+        }
+        let mut discarded = Discarded::default();
+        while let Some(name) = work.temporary.last() {
+            discarded.temporary += usize::from(remove_if_there(storage, name)?);
+            work.temporary.pop();
+        }
+        while let Some(dead) = work.dead.last().copied() {
+            if remove_if_there(storage, &dead.name.to_string())? {
+                discarded.segments += 1;
+                discarded.bytes += dead.file_bytes;
+            }
+            work.dead.pop();
+        }
+        if discarded.segments + discarded.temporary > 0 {
+            sync_dir(storage)?;
+        }
+        self.shrink_capped(&mut discarded)?;
+        Ok(discarded)
+    }
+
+    /// What lies in a capped segment beyond its cap is dead, and its successor is durable.
+    fn shrink_capped(&self, discarded: &mut Discarded) -> Result<(), IoError> {
+        let links = self.links();
+        let capped = links.iter().filter(|link| link.cap < link.end());
+        for link in capped {
+            let extent = link.offset_of(link.cap).next_multiple_of(HEADER_BYTES);
+            if link.file_bytes <= extent {
+                continue;
+            }
+            shrink(self.storage.as_ref(), &link.name.to_string(), extent)?;
+            discarded.shrunk += 1;
+            discarded.bytes += link.file_bytes - extent;
+            let mut chain = self.chain.lock();
+            if let Some(same) = chain.links.iter_mut().find(|same| same.name == link.name) {
+                same.file_bytes = extent;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the clean mark: everything below `end` is durable and nothing follows (rule 4).
+    /// The last thing a writer does.
+    ///
+    /// # Errors
+    ///
+    /// - [`IoError::OutOfRange`]: `end` is not in the active segment; the mark was not written.
+    /// - [`IoError::Failed`]: the next opening is unclean, which loses nothing.
+    pub fn mark_clean(&self, end: Lsn) -> Result<(), IoError> {
+        let mut work = self.work.lock();
+        self.check_usable(&work)?;
+        let holds_end = {
+            let chain = self.chain.lock();
+            let active = chain.active.and_then(|index| chain.links.get(index));
+            active.is_some_and(|link| link.name.base <= end && end <= link.cap)
+        };
+        if !holds_end {
+            return Err(IoError::OutOfRange { what: "the end of the log", lsn: end });
+        }
+        let epoch = self.epoch();
+        let marked = self.mark(&mut work, end, epoch);
+        work.closed = true;
+        marked
+    }
+
+    fn mark(&self, work: &mut Work, end: Lsn, epoch: wal_format::Epoch) -> Result<(), IoError> {
+        self.update_control(work, |slot| {
+            slot.clean = Some((end, epoch));
+            slot.durable = slot.durable.max(end);
+        })
+    }
+}

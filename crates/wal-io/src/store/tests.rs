@@ -1,0 +1,7 @@
+//! The store on the memory backend, on storage that counts, and on storage that fills up.
+
+mod wrap;
+mod opening;
+mod appending;
+mod retiring;
+mod full_disk;
