@@ -1,1 +1,49 @@
-//! Placeholder of the walking skeleton: filled by the next commits.
+//! Ordering, group commit and durability: who waits for whom.
+//!
+//! Appends get addresses and encode into a buffer under one short lock. A committer whose record
+//! is not durable takes everything pending and flushes it for all (greedy natural batching); one
+//! of those who came meanwhile does the next flush. A lone committer needs one write, one sync,
+//! and nobody else. A failed write or sync poisons the log: it is never retried, and nothing is
+//! promised any more.
+//!
+//! This crate knows addresses, not files: it writes through [`wal_io::LogSink`] and has segments
+//! made ready by a [`wal_io::Preparer`]. What a crash left behind is not its business.
+//!
+//! ```text
+//! durable <= written <= reserved          exclusive ends; each only grows
+//! ```
+//!
+//! The modules below are in reading order: each uses only those above it. The decisions are pure
+//! and tested alone: where records go ([`reserve`]), who leads ([`group`]), what a log that does
+//! nothing should do ([`idle`]). `tests/model.rs` runs small logs through every interleaving.
+
+mod sync;
+mod poison;
+mod error;
+mod config;
+mod metrics;
+mod watermark;
+mod reserve;
+mod buffer;
+mod group;
+mod wake;
+mod padding;
+mod shared;
+mod waiting;
+mod segments;
+mod driver;
+mod append;
+mod oversized;
+mod close;
+mod idle;
+mod ticket;
+mod helper;
+mod log;
+
+pub use config::{CommitConfig, Durability, Start, SyncPolicy, Threads};
+pub use error::{CommitError, Fate};
+pub use log::GroupCommit;
+pub use metrics::CommitStats;
+pub use poison::{PoisonCause, PoisonKind};
+pub use ticket::Ticket;
+pub use watermark::Positions;

@@ -1,0 +1,246 @@
+//! Reserving addresses and encoding records, under one short lock.
+//!
+//! A reservation is one record, or all records of an atomic batch. It happens in one hold of the
+//! lock, so a flush takes all of it or nothing, and the `reserved` hook sees addresses in order.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use wal_format::layout::BODY_BYTES_MAX;
+use wal_format::{Lsn, RecordDraft, RecordFlags};
+
+use crate::config::Durability;
+use crate::error::CommitError;
+use crate::group::Want;
+use crate::poison::PoisonCause;
+use crate::reserve::{Layout, Plan, step};
+use crate::segments::Patience;
+use crate::shared::{Guard, Shared, State};
+use crate::waiting::{Limit, Woken};
+use crate::wake::Wakes;
+
+/// Called under the lock with the index of a record in its batch, and its address.
+pub(crate) type Hook<'h> = &'h mut dyn FnMut(usize, Lsn);
+
+/// The addresses that were given: of the first record, and behind the last one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Placed {
+    pub(crate) lsn: Lsn,
+    pub(crate) end: Lsn,
+}
+
+/// Refuses bodies that no record can hold.
+pub(crate) fn check_bodies(drafts: &[RecordDraft<'_>]) -> Result<(), CommitError> {
+    let max = BODY_BYTES_MAX as u64;
+    match drafts.iter().map(|draft| draft.body_bytes() as u64).max() {
+        None => Err(CommitError::Empty),
+        Some(bytes) if bytes > max => Err(CommitError::TooLong { bytes, max }),
+        Some(_) => Ok(()),
+    }
+}
+
+/// Bytes that each record takes in the log.
+fn sizes<'d>(drafts: &'d [RecordDraft<'_>]) -> impl Iterator<Item = u64> + Clone + 'd {
+    drafts.iter().map(|draft| draft.encoded_bytes() as u64)
+}
+
+/// The flags of member `index` of `count` (docs/design/0001, addresses).
+pub(crate) fn batch_flags(index: usize, count: usize) -> RecordFlags {
+    let mut flags = RecordFlags::NONE;
+    if index > 0 {
+        flags = flags.with(RecordFlags::BATCH_FOLLOWS);
+    }
+    if index + 1 < count {
+        flags = flags.with(RecordFlags::BATCH_CONTINUES);
+    }
+    flags
+}
+
+impl Shared {
+    /// Whether the records are more than one reservation may hold (rule 18).
+    pub(crate) fn is_large(&self, drafts: &[RecordDraft<'_>]) -> Option<u64> {
+        let bytes = sizes(drafts).fold(0, u64::saturating_add);
+        (bytes > self.batch_bytes_max).then_some(bytes)
+    }
+
+    /// Appends records that fit into the buffer together, waiting for room and segments.
+    pub(crate) fn append(
+        &self,
+        drafts: &[RecordDraft<'_>],
+        hook: Hook<'_>,
+        patience: Patience,
+    ) -> Result<Placed, CommitError> {
+        let mut state = self.lock();
+        loop {
+            state.appendable()?;
+            if state.exclusive {
+                state = self.make_room(state, patience)?;
+                continue;
+            }
+            let room = state.halves.room() as u64;
+            let usable = state.halves.usable() as u64;
+            match state.cursor.plan(sizes(drafts), usable) {
+                Plan::Place(layout) => {
+                    if layout.end.get() - state.cursor.end().get() <= room {
+                        return self.place(state, drafts, &layout, hook);
+                    }
+                    state = self.make_room(state, patience)?;
+                }
+                Plan::PadFirst(range) if range.bytes() <= room => {
+                    let padded = self.pad(&mut state, range);
+                    state = self.unless_broken(state, padded)?;
+                }
+                Plan::PadFirst(_) => state = self.make_room(state, patience)?,
+                Plan::NoSegment => state = self.need_segment(state, patience)?,
+                Plan::TooLarge => {
+                    let bytes = sizes(drafts).fold(0, u64::saturating_add);
+                    return Err(CommitError::BatchTooLong { bytes, max: self.batch_bytes_max });
+                }
+            }
+        }
+    }
+
+    /// Encodes the records where the layout says, and tells the hook.
+    fn place(
+        &self,
+        mut state: Guard<'_>,
+        drafts: &[RecordDraft<'_>],
+        layout: &Layout,
+        hook: Hook<'_>,
+    ) -> Result<Placed, CommitError> {
+        let encoded = self.encode(&mut state, drafts, layout);
+        let mut state = self.unless_broken(state, encoded)?;
+        state.stats.records += drafts.len() as u64;
+        state.stats.record_bytes += sizes(drafts).sum::<u64>();
+        state.stats.batches += u64::from(drafts.len() > 1);
+        self.after_reservation(&mut state, layout.crossing.is_some());
+        let told = catch_unwind(AssertUnwindSafe(|| {
+            layout.addresses(sizes(drafts)).enumerate().for_each(|(index, lsn)| hook(index, lsn));
+        }));
+        self.after_hook(state, told);
+        Ok(Placed { lsn: layout.first, end: layout.end })
+    }
+
+    /// Puts records and padding into the buffer and moves the end of the log.
+    fn encode(
+        &self,
+        state: &mut State,
+        drafts: &[RecordDraft<'_>],
+        layout: &Layout,
+    ) -> Result<(), PoisonCause> {
+        let broken = || PoisonCause::invariant("a planned record must fit into the buffer");
+        let claim = self.claim();
+        for (index, draft) in drafts.iter().enumerate() {
+            if let Some(crossing) = layout.crossing.filter(|crossing| crossing.index == index) {
+                self.pad(state, crossing.padding)?;
+                state.cursor.enter_successor();
+            }
+            let lsn = state.cursor.end();
+            if state.halves.end() != lsn {
+                return Err(PoisonCause::invariant("the buffer ends where the log does"));
+            }
+            let bytes = draft.encoded_bytes();
+            let space = state.halves.extend(bytes).ok_or_else(broken)?;
+            let draft = draft.with_flags(batch_flags(index, drafts.len()));
+            draft.encode_into(&self.seed, lsn, claim, space).map_err(|_| broken())?;
+            state.cursor.advance(step(lsn, bytes as u64));
+            state.note_claim(lsn, claim);
+        }
+        if state.cursor.end() != layout.end {
+            return Err(PoisonCause::invariant("records end where they were planned to"));
+        }
+        state.data_end = layout.end;
+        self.marks.reserve(layout.end);
+        Ok(())
+    }
+
+    /// What every reservation brings about: a segment is wanted, an idle log has woken up.
+    pub(crate) fn after_reservation(&self, state: &mut State, rotated: bool) {
+        if rotated {
+            state.stats.rotations += 1;
+        }
+        if state.wants_preparation() && self.has_helpers() && rotated {
+            self.prepare.notify_one();
+        }
+        if std::mem::take(&mut state.hibernating) {
+            self.serve.notify_one();
+        }
+    }
+
+    /// Goes on after the hook, or poisons and lets its panic go on: what it had to keep in step
+    /// with the log may not be.
+    pub(crate) fn after_hook(&self, mut state: Guard<'_>, told: std::thread::Result<()>) {
+        let Err(panic) = told else {
+            return;
+        };
+        let mut wakes = Wakes::default();
+        let cause = PoisonCause::panicked("the hook of an append");
+        self.poison_locked(&mut state, cause, &mut wakes);
+        drop(state);
+        self.deliver(wakes);
+        resume_unwind(panic);
+    }
+
+    /// Goes on unless an invariant is broken: a log that doubts itself stops promising.
+    pub(crate) fn unless_broken<'a>(
+        &'a self,
+        mut state: Guard<'a>,
+        outcome: Result<(), PoisonCause>,
+    ) -> Result<Guard<'a>, CommitError> {
+        let Err(cause) = outcome else {
+            return Ok(state);
+        };
+        let mut wakes = Wakes::default();
+        self.poison_locked(&mut state, cause.clone(), &mut wakes);
+        drop(state);
+        self.deliver(wakes);
+        Err(CommitError::refused(cause))
+    }
+
+    /// Brings about room in the buffer: waits for a flush, or leads one.
+    fn make_room<'a>(
+        &'a self,
+        mut state: Guard<'a>,
+        patience: Patience,
+    ) -> Result<Guard<'a>, CommitError> {
+        if patience == Patience::Refuse && (self.has_helpers() || state.group.is_held()) {
+            let end = state.cursor.end();
+            self.ask(&mut state, end, Durability::Written);
+            return Err(CommitError::WouldBlock);
+        }
+        state.stats.room_waits += 1;
+        if !state.group.take() {
+            match self.sleep(state, Want::Room, true, Limit::None)? {
+                Woken::Met => return Ok(self.lock()),
+                Woken::Lead => state = self.lock(),
+            }
+        }
+        // A failure poisons; the append finds that out for itself.
+        drop(self.lead(state, Durability::Written, 0));
+        Ok(self.lock())
+    }
+}
+
+impl State {
+    /// Takes note of what the record at `lsn` says to be durable.
+    pub(crate) fn note_claim(&mut self, lsn: Lsn, claim: Option<Lsn>) {
+        // A distance too large for the header claims nothing (rule 11).
+        let told = claim.filter(|durable| {
+            lsn.distance_from(*durable).is_some_and(|bytes| bytes / 8 < u64::from(u32::MAX))
+        });
+        self.claimed = told.map_or(self.claimed, |durable| self.claimed.max(durable));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_members_of_a_batch_know_their_neighbours() {
+        let both = RecordFlags::BATCH_FOLLOWS.with(RecordFlags::BATCH_CONTINUES);
+        assert_eq!(batch_flags(0, 1), RecordFlags::NONE);
+        assert_eq!(batch_flags(0, 2), RecordFlags::BATCH_CONTINUES);
+        assert_eq!(batch_flags(1, 2), RecordFlags::BATCH_FOLLOWS);
+        assert_eq!(batch_flags(1, 3), both);
+    }
+}

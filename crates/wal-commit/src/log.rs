@@ -1,0 +1,339 @@
+//! The handle that users and the layers above hold.
+//!
+//! It checks arguments, starts and stops the helper threads, and leaves the work to the files
+//! above it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wal_format::{Lsn, RecordDraft};
+use wal_io::{LogSink, Preparer};
+
+use crate::append::{Hook, check_bodies};
+use crate::config::{CommitConfig, Durability, Start};
+use crate::error::CommitError;
+use crate::group::Want;
+use crate::helper::Helpers;
+use crate::metrics::CommitStats;
+use crate::poison::PoisonCause;
+use crate::segments::Patience;
+use crate::shared::Shared;
+use crate::sync::Mutex;
+use crate::ticket::Ticket;
+use crate::waiting::Limit;
+use crate::watermark::Positions;
+
+/// The commit path of one opening of a log. Clones are handles of the same log.
+///
+/// Dropping the last handle neither syncs nor blocks: what was not waited for is lost, as in a
+/// crash, tickets that still wait get [`CommitError::Abandoned`], and the sink goes when the last
+/// operation in flight has returned (rule 15). [`close`](Self::close) is the way to keep all.
+///
+/// After `fork`, only the process which opened the log may use it. That is checked wherever a
+/// caller is about to sleep, to prepare a segment, or to close; not on the way of a lone append
+/// and its sync, where it would cost a system call each time.
+#[derive(Clone, Debug)]
+pub struct GroupCommit {
+    handle: Arc<Handle>,
+}
+
+/// What goes with the last handle.
+#[derive(Debug)]
+struct Handle {
+    shared: Arc<Shared>,
+    helpers: Mutex<Helpers>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // Ends the log without a flush; the threads return by themselves.
+        self.shared.end();
+    }
+}
+
+impl GroupCommit {
+    /// Takes a log over where the opening left it.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError::Invalid`]: a configuration or a start that cannot work, a direct sink at a
+    /// start inside a block among them. [`CommitError::NoThread`]. Nothing was written.
+    pub fn start(
+        config: CommitConfig,
+        start: Start,
+        sink: Box<dyn LogSink>,
+        preparer: Arc<dyn Preparer>,
+    ) -> Result<Self, CommitError> {
+        let shared = Arc::new(Shared::new(config, start, sink, preparer)?);
+        let helpers = if shared.has_helpers() { Helpers::start(&shared)? } else { Helpers::none() };
+        Ok(Self { handle: Arc::new(Handle { shared, helpers: Mutex::new(helpers) }) })
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.handle.shared
+    }
+
+    /// Appends one record.
+    ///
+    /// `reserved` is called with the address of the record, under the lock under which addresses
+    /// are given: tables kept by address change without a race, and in order. It must be short
+    /// and must not call the log. If it panics the log is poisoned.
+    ///
+    /// A record longer than [`batch_bytes_max`](Self::batch_bytes_max) is written from the memory
+    /// of `draft`, while other appends wait; it is written, not synced, when this returns.
+    ///
+    /// # Durability
+    ///
+    /// None yet: the record is ordered. Wait for the ticket.
+    ///
+    /// # Errors
+    ///
+    /// - [`CommitError::TooLong`]: split the body.
+    /// - [`CommitError::NoSpace`], [`CommitError::NotPrepared`]: no segment to go on in; nothing
+    ///   changed, the next append tries again.
+    /// - [`CommitError::Poisoned`]: drop the log and open it again. [`CommitError::Closed`].
+    ///
+    /// # Cost
+    ///
+    /// One copy and one checksum of the body, no system call, no allocation; at the end of a
+    /// segment, padding. Waits for a flush when the buffer is full.
+    pub fn append(
+        &self,
+        draft: &RecordDraft<'_>,
+        reserved: &mut dyn FnMut(Lsn),
+    ) -> Result<Ticket, CommitError> {
+        let drafts = std::slice::from_ref(draft);
+        self.append_all(drafts, &mut |_, lsn| reserved(lsn), Patience::Wait)
+    }
+
+    /// As [`append`](Self::append), and refuses instead of waiting.
+    ///
+    /// An oversized record is still written by this call; it is refused only while somebody else
+    /// uses the device.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError::WouldBlock`]: nothing changed, try again. Else as [`append`](Self::append).
+    pub fn try_append(
+        &self,
+        draft: &RecordDraft<'_>,
+        reserved: &mut dyn FnMut(Lsn),
+    ) -> Result<Ticket, CommitError> {
+        let drafts = std::slice::from_ref(draft);
+        self.append_all(drafts, &mut |_, lsn| reserved(lsn), Patience::Refuse)
+    }
+
+    /// Appends records which are replayed all, or none. The batch flags are set here.
+    ///
+    /// `reserved` is called for each record, as in [`append`](Self::append). The ticket is for
+    /// all of them.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError::Empty`]; [`CommitError::BatchTooLong`] beyond
+    /// [`batch_bytes_max`](Self::batch_bytes_max) (rule 18); else as [`append`](Self::append).
+    pub fn append_batch(
+        &self,
+        drafts: &[RecordDraft<'_>],
+        reserved: &mut dyn FnMut(usize, Lsn),
+    ) -> Result<Ticket, CommitError> {
+        self.append_all(drafts, reserved, Patience::Wait)
+    }
+
+    /// As [`append_batch`](Self::append_batch), and refuses instead of waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError::WouldBlock`]: nothing changed, try again. Else as
+    /// [`append_batch`](Self::append_batch).
+    pub fn try_append_batch(
+        &self,
+        drafts: &[RecordDraft<'_>],
+        reserved: &mut dyn FnMut(usize, Lsn),
+    ) -> Result<Ticket, CommitError> {
+        self.append_all(drafts, reserved, Patience::Refuse)
+    }
+
+    fn append_all(
+        &self,
+        drafts: &[RecordDraft<'_>],
+        hook: Hook<'_>,
+        patience: Patience,
+    ) -> Result<Ticket, CommitError> {
+        check_bodies(drafts)?;
+        let shared = self.shared();
+        let placed = match (shared.is_large(drafts), drafts) {
+            (None, _) => shared.append(drafts, hook, patience)?,
+            (Some(_), [draft]) => shared.append_large(draft, hook, patience)?,
+            (Some(bytes), _) => {
+                return Err(CommitError::BatchTooLong { bytes, max: shared.batch_bytes_max });
+            }
+        };
+        Ok(Ticket::new(Arc::clone(shared), placed))
+    }
+
+    /// Waits until everything before `end` has reached `level`, for at most `timeout`.
+    ///
+    /// Under every policy a wait for [`Durability::Durable`] syncs (rule 11). A timeout of zero
+    /// only looks.
+    ///
+    /// # Errors
+    ///
+    /// - [`CommitError::TimedOut`]: not known yet.
+    /// - [`CommitError::BeyondEnd`]: no record ends there.
+    /// - [`CommitError::NotPromised`], [`CommitError::Poisoned`], [`CommitError::Abandoned`].
+    pub fn wait(
+        &self,
+        end: Lsn,
+        level: Durability,
+        timeout: Option<Duration>,
+    ) -> Result<(), CommitError> {
+        self.shared().wait(end, level, Limit::of(timeout))
+    }
+
+    /// Makes everything appended so far durable; returns the end of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait); on a poisoned log always [`CommitError::Poisoned`].
+    pub fn sync(&self) -> Result<Lsn, CommitError> {
+        self.reach(Durability::Durable)
+    }
+
+    /// Writes everything appended so far, without a sync; returns the end of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`sync`](Self::sync).
+    pub fn flush(&self) -> Result<Lsn, CommitError> {
+        self.reach(Durability::Written)
+    }
+
+    fn reach(&self, level: Durability) -> Result<Lsn, CommitError> {
+        let shared = self.shared();
+        let end = {
+            let state = shared.lock();
+            if let Some(cause) = &state.poison {
+                return Err(CommitError::in_doubt(cause.clone()));
+            }
+            state.cursor.end()
+        };
+        if level == Durability::Durable && !shared.promises {
+            return Err(CommitError::NotPromised);
+        }
+        shared.wait(end, level, Limit::None)?;
+        Ok(end)
+    }
+
+    /// How far the log has come. Costs no lock.
+    #[must_use]
+    pub fn positions(&self) -> Positions {
+        self.shared().marks.positions()
+    }
+
+    /// Waits until something at or after `lsn` is durable; returns the end of what is.
+    ///
+    /// For readers which follow the log: it asks for no sync.
+    ///
+    /// # Errors
+    ///
+    /// - [`CommitError::Closed`]: the log has ended, and nothing at or after `lsn` will come.
+    /// - [`CommitError::TimedOut`], [`CommitError::NotPromised`], [`CommitError::Poisoned`].
+    pub fn wait_beyond(&self, lsn: Lsn, timeout: Option<Duration>) -> Result<Lsn, CommitError> {
+        let shared = self.shared();
+        let limit = Limit::of(timeout);
+        loop {
+            let state = shared.lock();
+            let durable = shared.marks.positions().durable;
+            if durable > lsn {
+                return Ok(durable);
+            }
+            match state.waitable() {
+                Err(CommitError::Abandoned) => return Err(CommitError::Closed),
+                other => other?,
+            }
+            if !shared.promises {
+                return Err(CommitError::NotPromised);
+            }
+            shared.sleep(state, Want::Beyond(lsn), false, limit)?;
+        }
+    }
+
+    /// Counters since the log was opened.
+    #[must_use]
+    pub fn stats(&self) -> CommitStats {
+        self.shared().lock().stats
+    }
+
+    /// Stops all promises, for ever. Everybody who waits is told; the first cause stays.
+    pub fn poison(&self, cause: PoisonCause) {
+        self.shared().poison(cause);
+    }
+
+    /// Whether the log has stopped promising. Costs no lock.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.shared().is_poisoned()
+    }
+
+    /// Why the log has stopped promising, if it has.
+    #[must_use]
+    pub fn poison_cause(&self) -> Option<PoisonCause> {
+        self.shared().lock().poison.clone()
+    }
+
+    /// The most bytes that one batch, or one record in the buffer, may take in the log (rule 18).
+    #[must_use]
+    pub fn batch_bytes_max(&self) -> u64 {
+        self.shared().batch_bytes_max
+    }
+
+    /// Whether a wait for [`Durability::Durable`] can succeed: the log syncs (rule 11).
+    #[must_use]
+    pub fn can_promise(&self) -> bool {
+        self.shared().promises
+    }
+
+    /// The configuration that the log was started with.
+    #[must_use]
+    pub fn config(&self) -> &CommitConfig {
+        &self.shared().config
+    }
+
+    /// Writes one watermark record if the log is idle and that proves anything (rule 10).
+    ///
+    /// Returns its address if one was written. The helper thread does this by itself; without
+    /// threads the owner of the log may, when it knows that nothing will come for a while.
+    ///
+    /// # Durability
+    ///
+    /// The record is written, not synced; the durable end stays where it is.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError::Poisoned`], also when the write fails; [`CommitError::Abandoned`] after
+    /// [`close`](Self::close).
+    pub fn mark_idle(&self) -> Result<Option<Lsn>, CommitError> {
+        self.shared().mark_idle()
+    }
+
+    /// Ends the log: refuses appends, stops the helper threads, writes everything, pads to 4,096
+    /// (rule 13), syncs, and lets the sink go. Returns the end of the log.
+    ///
+    /// # Durability
+    ///
+    /// Everything before the end returned is durable, unless the log never syncs.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError::Poisoned`]: the log was, or is now, poisoned; it has ended, and is not
+    /// clean. [`CommitError::Closed`]: it was closed before.
+    pub fn close(&self) -> Result<Lsn, CommitError> {
+        let shared = self.shared();
+        shared.begin_close()?;
+        self.handle.helpers.lock().join();
+        let end = shared.finish_close();
+        shared.end();
+        end
+    }
+}

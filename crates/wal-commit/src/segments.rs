@@ -1,0 +1,164 @@
+//! Making the next segment ready, outside of the lock and off the commit path (rule 12).
+//!
+//! As soon as the log enters the last segment that is ready, the next one is wanted: the
+//! preparing thread makes it, or, without threads, the next leader after its flush. An append
+//! which needs a segment that is not there makes it itself, or waits for whoever is at it, and is
+//! told when that fails. Then nothing was reserved, and the log stays usable.
+
+use std::sync::Arc;
+
+use wal_format::Lsn;
+use wal_format::layout::BLOCK_BYTES;
+use wal_io::IoError;
+
+use crate::error::CommitError;
+use crate::group::Want;
+use crate::poison::PoisonCause;
+use crate::reserve::step;
+use crate::shared::{Guard, Phase, Shared, State, push_all};
+use crate::waiting::Limit;
+use crate::wake::{Signal, Wakes};
+
+/// Whether an append waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    Wait,
+    /// The `try_` variants.
+    Refuse,
+}
+
+impl State {
+    /// Whether a segment should be made ready ahead of need.
+    pub(crate) fn wants_preparation(&self) -> bool {
+        self.cursor.wants_segment()
+            && !self.preparing
+            && self.prepare_failed.is_none()
+            && self.poison.is_none()
+            && self.phase == Phase::Open
+    }
+}
+
+impl Shared {
+    /// Makes the next segment ready if it is wanted. A failure is remembered, not reported: the
+    /// append that needs the segment tries again.
+    pub(crate) fn prepare_ahead(&self) {
+        let state = self.lock();
+        if state.wants_preparation() {
+            drop(self.prepare_next(state));
+        }
+    }
+
+    /// Brings about a segment behind the last ready one, for an append that needs it.
+    pub(crate) fn need_segment<'a>(
+        &'a self,
+        mut state: Guard<'a>,
+        patience: Patience,
+    ) -> Result<Guard<'a>, CommitError> {
+        state.stats.segment_waits += 1;
+        if state.preparing {
+            if patience == Patience::Refuse {
+                return Err(CommitError::WouldBlock);
+            }
+            self.sleep(state, Want::Segment, false, Limit::None)?;
+            return Ok(self.lock());
+        }
+        if patience == Patience::Refuse && self.has_helpers() {
+            // The answer to the last try, and a request for another one.
+            let failed = state.prepare_failed.take();
+            self.prepare.notify_one();
+            return Err(failed.map_or(CommitError::WouldBlock, CommitError::unprepared));
+        }
+        self.prepare_next(state)
+    }
+
+    /// Makes a normal segment ready behind the last one.
+    pub(crate) fn prepare_next<'a>(&'a self, state: Guard<'a>) -> Result<Guard<'a>, CommitError> {
+        let base = state.cursor.ready_end();
+        let (state, outcome) = self.prepare_segment(state, base, self.segment_bytes)?;
+        match outcome {
+            Ok(()) => Ok(state),
+            Err(error) => Err(CommitError::unprepared(error)),
+        }
+    }
+
+    /// Makes the segment of `capacity_bytes` at `base` ready; nobody else is preparing.
+    ///
+    /// The outcome is stored and those who wait for a segment are told.
+    pub(crate) fn prepare_segment<'a>(
+        &'a self,
+        mut state: Guard<'a>,
+        base: Lsn,
+        capacity_bytes: u64,
+    ) -> Result<(Guard<'a>, Result<(), Arc<IoError>>), CommitError> {
+        self.check_process()?;
+        let Some(preparer) = state.preparer.clone() else {
+            return Err(CommitError::Closed);
+        };
+        state.preparing = true;
+        drop(state);
+        let preparation = Preparation { shared: self, ended: false };
+        let outcome = preparer.prepare(base, capacity_bytes).map_err(Arc::new);
+        drop(preparer);
+        Ok(preparation.end(base, capacity_bytes, outcome))
+    }
+}
+
+/// A preparation under way. One that is left early, by a panic, poisons the log.
+struct Preparation<'a> {
+    shared: &'a Shared,
+    ended: bool,
+}
+
+impl<'a> Preparation<'a> {
+    fn end(
+        mut self,
+        base: Lsn,
+        capacity_bytes: u64,
+        outcome: Result<Lsn, Arc<IoError>>,
+    ) -> (Guard<'a>, Result<(), Arc<IoError>>) {
+        self.ended = true;
+        let shared = self.shared;
+        if let Err(error) = &outcome {
+            tracing::warn!(%base, %error, "the next segment could not be made ready");
+        }
+        let mut wakes = Wakes::default();
+        let mut state = shared.lock();
+        state.preparing = false;
+        let expected = step(base, capacity_bytes.next_multiple_of(BLOCK_BYTES as u64));
+        let signal = match &outcome {
+            Ok(end) => {
+                state.stats.segments_prepared += 1;
+                state.prepare_failed = None;
+                if *end != expected || !state.cursor.grow(*end) {
+                    let cause =
+                        PoisonCause::invariant("a segment is ready which was not asked for");
+                    shared.poison_locked(&mut state, cause, &mut wakes);
+                }
+                Signal::Met
+            }
+            Err(error) => {
+                state.stats.preparations_failed += 1;
+                state.prepare_failed = Some(Arc::clone(error));
+                if matches!(**error, IoError::Superseded { .. }) {
+                    let cause = PoisonCause::storage(Arc::clone(error));
+                    shared.poison_locked(&mut state, cause, &mut wakes);
+                }
+                Signal::Failed(CommitError::unprepared(Arc::clone(error)))
+            }
+        };
+        push_all(&mut wakes, state.group.waiting_for(Want::Segment), &signal);
+        drop(state);
+        shared.deliver(wakes);
+        (shared.lock(), outcome.map(|_| ()))
+    }
+}
+
+impl Drop for Preparation<'_> {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        self.shared.lock().preparing = false;
+        self.shared.poison(PoisonCause::panicked("the preparation of a segment"));
+    }
+}

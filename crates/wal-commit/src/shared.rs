@@ -1,0 +1,302 @@
+//! What all handles, tickets and helper threads of one log share, and the lock that guards it.
+//!
+//! One lock guards the state. It is held for the copy of a record and for decisions, never for
+//! I/O and never while foreign code runs, but for the `reserved` hook of an append, which asks
+//! for it. Lock order: the state, then the slot of one sleeping thread; never the other way.
+//!
+//! Invariants under the lock: `durable <= written <= reserved`; the buffer ends where the cursor
+//! does; the sink is here exactly while nobody uses it; a poisoned log stays poisoned, and its
+//! positions stay.
+
+use std::sync::Arc;
+
+use wal_format::{Lsn, LsnRange, RecordSeed};
+use wal_io::{IoError, LogSink, Preparer};
+
+use crate::buffer::Halves;
+use crate::config::{CommitConfig, Durability, Start, Threads};
+use crate::error::CommitError;
+use crate::group::{Group, Waiter, Want};
+use crate::metrics::CommitStats;
+use crate::padding::encode_padding;
+use crate::poison::PoisonCause;
+use crate::reserve::Cursor;
+use crate::sync::{AtomicBool, Condvar, Mutex, MutexGuard, Ordering};
+use crate::wake::{Signal, Wake, Wakes};
+use crate::watermark::Watermarks;
+
+pub(crate) type Guard<'a> = MutexGuard<'a, State>;
+
+/// Whether the log takes records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Open,
+    /// `close` has begun: no append, waits go on.
+    Closing,
+    /// Closed or dropped: nothing is written any more.
+    Ended,
+}
+
+/// What the serving thread is asked for: positions to bring to a level.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wish {
+    pub(crate) written: Lsn,
+    pub(crate) durable: Lsn,
+}
+
+/// Everything that changes. Each field changes under the lock only.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) phase: Phase,
+    /// The first failure; never taken back.
+    pub(crate) poison: Option<PoisonCause>,
+    pub(crate) cursor: Cursor,
+    pub(crate) halves: Halves,
+    pub(crate) group: Group<Wake>,
+    /// With the holder of the baton while it does I/O; dropped when the log has ended (rule 15).
+    pub(crate) sink: Option<Box<dyn LogSink>>,
+    /// Dropped when the log has ended; whoever is preparing has a count of its own.
+    pub(crate) preparer: Option<Arc<dyn Preparer>>,
+    /// Somebody is making a segment ready.
+    pub(crate) preparing: bool,
+    /// Why the last preparation failed; preparing ahead rests until an append asks again.
+    pub(crate) prepare_failed: Option<Arc<IoError>>,
+    /// An oversized record is being written past the buffer: appends wait.
+    pub(crate) exclusive: bool,
+    pub(crate) wish: Wish,
+    /// The serving thread sleeps without a deadline, for the log was idle for long.
+    pub(crate) hibernating: bool,
+    pub(crate) stop: bool,
+    /// End of the last record that is not housekeeping of the commit path.
+    pub(crate) data_end: Lsn,
+    /// The highest position that a record in the log says to be durable.
+    pub(crate) claimed: Lsn,
+    pub(crate) stats: CommitStats,
+}
+
+/// The log as its users and threads share it.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: CommitConfig,
+    pub(crate) seed: RecordSeed,
+    pub(crate) marks: Watermarks,
+    pub(crate) block_bytes: u64,
+    /// Whether syncs make anything durable (rule 11).
+    pub(crate) promises: bool,
+    pub(crate) segment_bytes: u64,
+    pub(crate) batch_bytes_max: u64,
+    /// The process that opened the log.
+    opened_by: u32,
+    state: Mutex<State>,
+    /// Set with `State::poison`, for those who ask without the lock.
+    poisoned: AtomicBool,
+    /// Tells the thread which syncs on behalf of others.
+    pub(crate) serve: Condvar,
+    /// Tells the thread which prepares segments.
+    pub(crate) prepare: Condvar,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        config: CommitConfig,
+        start: Start,
+        sink: Box<dyn LogSink>,
+        preparer: Arc<dyn Preparer>,
+    ) -> Result<Self, CommitError> {
+        config.check()?;
+        let block_bytes = sink.block_bytes();
+        start.check(block_bytes)?;
+        let usable = config.usable_half_bytes(block_bytes)?;
+        let half_bytes = config.buffer_bytes / 2;
+        let segment_bytes = preparer.segment_bytes();
+        // The padding in front of a batch is at most 16 bytes longer than the batch: both
+        // together, or one after the other, always fit into a half (rule 18).
+        let batch_bytes_max = (usable as u64 - 24).min(segment_bytes / 2) & !7;
+        let promises = sink.can_promise();
+        let state = State {
+            phase: Phase::Open,
+            poison: None,
+            cursor: Cursor::new(start.end, start.active_end, start.ready_end),
+            halves: Halves::new(start.end, half_bytes, usable),
+            group: Group::new(),
+            sink: Some(sink),
+            preparer: Some(preparer),
+            preparing: false,
+            prepare_failed: None,
+            exclusive: false,
+            wish: Wish::default(),
+            hibernating: false,
+            stop: false,
+            data_end: start.end,
+            claimed: start.end,
+            stats: CommitStats::default(),
+        };
+        Ok(Self {
+            config,
+            seed: start.seed,
+            marks: Watermarks::new(start.end, start.durable),
+            block_bytes: block_bytes as u64,
+            promises,
+            segment_bytes,
+            batch_bytes_max,
+            opened_by: std::process::id(),
+            state: Mutex::new(state),
+            poisoned: AtomicBool::new(false),
+            serve: Condvar::default(),
+            prepare: Condvar::default(),
+        })
+    }
+
+    pub(crate) fn lock(&self) -> Guard<'_> {
+        self.state.lock()
+    }
+
+    /// Whether the log has threads of its own.
+    pub(crate) fn has_helpers(&self) -> bool {
+        self.config.threads == Threads::Helper
+    }
+
+    pub(crate) fn is_poisoned(&self) -> bool {
+        // Pairs with the Release in `poison_locked`.
+        self.poisoned.load(Ordering::Acquire)
+    }
+
+    /// Refuses to go on in a forked process.
+    ///
+    /// It costs a system call, so it is asked where the caller is about to sleep, prepare or
+    /// close, never on the way of a lone commit.
+    pub(crate) fn check_process(&self) -> Result<(), CommitError> {
+        let here = std::process::id();
+        if here == self.opened_by {
+            return Ok(());
+        }
+        Err(CommitError::Forked { opened_by: self.opened_by, here })
+    }
+
+    /// What the next record may say to be durable.
+    pub(crate) fn claim(&self) -> Option<Lsn> {
+        Some(self.marks.positions().durable).filter(|durable| !durable.is_none())
+    }
+
+    /// Stops all promises, for ever. The first cause stays.
+    pub(crate) fn poison(&self, cause: PoisonCause) {
+        let mut wakes = Wakes::default();
+        self.poison_locked(&mut self.lock(), cause, &mut wakes);
+        self.deliver(wakes);
+    }
+
+    /// As [`poison`](Self::poison), under the lock; the wake-ups are delivered by the caller.
+    pub(crate) fn poison_locked(&self, state: &mut State, cause: PoisonCause, wakes: &mut Wakes) {
+        if state.poison.is_some() {
+            return;
+        }
+        wakes.alarm = Some(cause.clone());
+        // Pairs with the Acquire in `is_poisoned`.
+        self.poisoned.store(true, Ordering::Release);
+        for waiter in state.group.everybody() {
+            let cause = cause.clone();
+            let error = match waiter.want {
+                Want::Reach { .. } | Want::Beyond(_) => CommitError::in_doubt(cause),
+                Want::Room | Want::Segment | Want::Baton => CommitError::refused(cause),
+            };
+            wakes.push(waiter.wake, Signal::Failed(error));
+        }
+        state.poison = Some(cause);
+    }
+
+    /// Delivers wake-ups. The lock is not held. Foreign code which panics poisons the log.
+    pub(crate) fn deliver(&self, wakes: Wakes) {
+        if wakes.deliver() {
+            self.poison(PoisonCause::panicked("a callback or a waker"));
+        }
+    }
+
+    /// Ends a turn with the baton, or hands on one that was handed over.
+    pub(crate) fn release_baton(&self, state: &mut State, commits: u64, wakes: &mut Wakes) {
+        if state.exclusive {
+            state.exclusive = false;
+            push_all(wakes, state.group.waiting_for(Want::Room), &Signal::Met);
+        }
+        state.stats.largest_group = state.stats.largest_group.max(commits);
+        if let Some(next) = state.group.release(commits) {
+            wakes.push(next.wake, Signal::Lead);
+        }
+    }
+
+    /// Asks the serving thread to bring everything before `end` to `level`.
+    pub(crate) fn ask(&self, state: &mut State, end: Lsn, level: Durability) {
+        match level {
+            Durability::Ordered => return,
+            Durability::Written => state.wish.written = state.wish.written.max(end),
+            Durability::Durable => state.wish.durable = state.wish.durable.max(end),
+        }
+        self.serve.notify_one();
+    }
+
+    /// Puts a padding record into the buffer, at the end of the log. The segment stays.
+    pub(crate) fn pad(&self, state: &mut State, range: LsnRange) -> Result<(), PoisonCause> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        let broken = || PoisonCause::invariant("a padding record must fit into the buffer");
+        if state.halves.end() != range.start {
+            return Err(broken());
+        }
+        let space = state.halves.extend(range.bytes() as usize).ok_or_else(broken)?;
+        encode_padding(&self.seed, range.start, self.claim(), space).map_err(|_| broken())?;
+        state.cursor.advance(range.end);
+        self.marks.reserve(range.end);
+        state.stats.count_padding(range.bytes());
+        Ok(())
+    }
+
+    /// Ends the log without a flush: everybody who waits is told, and the sink is let go by
+    /// whoever uses it last (rule 15).
+    pub(crate) fn end(&self) {
+        let mut wakes = Wakes::default();
+        let mut state = self.lock();
+        state.phase = Phase::Ended;
+        state.stop = true;
+        for waiter in state.group.everybody() {
+            let error = match (&state.poison, waiter.want) {
+                (Some(cause), Want::Reach { .. }) => CommitError::in_doubt(cause.clone()),
+                (None, Want::Reach { .. }) => CommitError::Abandoned,
+                _ => CommitError::Closed,
+            };
+            wakes.push(waiter.wake, Signal::Failed(error));
+        }
+        let last = (state.sink.take(), state.preparer.take());
+        self.serve.notify_one();
+        self.prepare.notify_one();
+        drop(state);
+        self.deliver(wakes);
+        drop(last);
+    }
+}
+
+/// Tells all of them the same.
+pub(crate) fn push_all(wakes: &mut Wakes, waiters: Vec<Waiter<Wake>>, signal: &Signal) {
+    for waiter in waiters {
+        wakes.push(waiter.wake, signal.clone());
+    }
+}
+
+impl State {
+    /// Whether the log takes records.
+    pub(crate) fn appendable(&self) -> Result<(), CommitError> {
+        match (&self.poison, self.phase) {
+            (Some(cause), _) => Err(CommitError::refused(cause.clone())),
+            (None, Phase::Open) => Ok(()),
+            (None, Phase::Closing | Phase::Ended) => Err(CommitError::Closed),
+        }
+    }
+
+    /// Whether a position that is not reached yet still can be.
+    pub(crate) fn waitable(&self) -> Result<(), CommitError> {
+        match (&self.poison, self.phase) {
+            (Some(cause), _) => Err(CommitError::in_doubt(cause.clone())),
+            (None, Phase::Open | Phase::Closing) => Ok(()),
+            (None, Phase::Ended) => Err(CommitError::Abandoned),
+        }
+    }
+}

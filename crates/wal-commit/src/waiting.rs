@@ -1,0 +1,99 @@
+//! How a thread sleeps until it is told something.
+//!
+//! Whoever queues under the lock is told exactly once: nobody leaves the queue without a signal.
+//! A thread whose time is over withdraws; when it is too late for that it takes the signal, and
+//! hands on the baton if that is what it was given.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::error::CommitError;
+use crate::group::Want;
+use crate::shared::{Guard, Shared};
+use crate::wake::{Signal, Slot, Wake, Wakes};
+
+/// Why a sleeping thread goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Woken {
+    /// What it waited for is there, or should be looked at again.
+    Met,
+    /// It holds the baton now.
+    Lead,
+}
+
+/// Until when to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Limit {
+    None,
+    Now,
+    At(Instant),
+}
+
+impl Limit {
+    pub(crate) fn of(timeout: Option<Duration>) -> Self {
+        match timeout {
+            None => Self::None,
+            Some(Duration::ZERO) => Self::Now,
+            // A time beyond what the clock can name is never over.
+            Some(timeout) => Instant::now().checked_add(timeout).map_or(Self::None, Self::At),
+        }
+    }
+}
+
+impl Shared {
+    /// Queues for `want` and sleeps until told.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError::TimedOut`], [`CommitError::Forked`], or what the waiter was told.
+    pub(crate) fn sleep(
+        &self,
+        mut state: Guard<'_>,
+        want: Want,
+        leads: bool,
+        limit: Limit,
+    ) -> Result<Woken, CommitError> {
+        self.check_process()?;
+        let deadline = match limit {
+            Limit::Now => return Err(CommitError::TimedOut),
+            Limit::None => None,
+            Limit::At(deadline) => Some(deadline),
+        };
+        let slot = Slot::new();
+        let id = state.group.enlist(want, leads, Wake::Thread(Arc::clone(&slot)));
+        if let (Want::Reach { end, level }, false) = (want, leads) {
+            self.ask(&mut state, end, level);
+        }
+        drop(state);
+        if let Some(signal) = slot.sleep(deadline) {
+            return woken(signal);
+        }
+        if self.lock().group.withdraw(id).is_some() {
+            return Err(CommitError::TimedOut);
+        }
+        // Somebody has taken us out of the queue and is about to tell us.
+        match slot.sleep(None).map(woken) {
+            Some(Ok(Woken::Lead)) => {
+                self.hand_on();
+                Err(CommitError::TimedOut)
+            }
+            Some(told) => told,
+            None => Err(CommitError::TimedOut),
+        }
+    }
+
+    /// Gives away a baton that is not needed after all.
+    pub(crate) fn hand_on(&self) {
+        let mut wakes = Wakes::default();
+        self.release_baton(&mut self.lock(), 0, &mut wakes);
+        self.deliver(wakes);
+    }
+}
+
+fn woken(signal: Signal) -> Result<Woken, CommitError> {
+    match signal {
+        Signal::Met => Ok(Woken::Met),
+        Signal::Lead => Ok(Woken::Lead),
+        Signal::Failed(error) => Err(error),
+    }
+}

@@ -1,0 +1,167 @@
+//! How somebody who waits is told, and when: always after the lock of the state is gone.
+//!
+//! A thread sleeps on a slot of its own and is told the outcome there, so that it returns without
+//! taking the shared lock again. Wakers and callbacks are foreign code: they run with no lock
+//! held, threads are told first, and a panic in one of them does not reach the others.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Instant;
+
+use wal_format::Lsn;
+
+use crate::error::CommitError;
+use crate::poison::PoisonCause;
+use crate::sync::{Condvar, Mutex};
+
+/// What a waiter is told.
+#[derive(Clone, Debug)]
+pub(crate) enum Signal {
+    /// What you waited for is there.
+    Met,
+    /// The baton is yours.
+    Lead,
+    /// It will not be.
+    Failed(CommitError),
+}
+
+/// Where a sleeping thread is told its signal. One thread sleeps, one tells, once.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    signal: Mutex<Option<Signal>>,
+    told: Condvar,
+}
+
+impl Slot {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { signal: Mutex::new(None), told: Condvar::default() })
+    }
+
+    fn tell(&self, signal: Signal) {
+        *self.signal.lock() = Some(signal);
+        self.told.notify_one();
+    }
+
+    /// Sleeps until told, or until `deadline`: `None`.
+    pub(crate) fn sleep(&self, deadline: Option<Instant>) -> Option<Signal> {
+        let mut signal = self.signal.lock();
+        loop {
+            if let Some(signal) = signal.take() {
+                return Some(signal);
+            }
+            signal = match deadline {
+                None => self.told.wait(signal),
+                Some(deadline) => {
+                    let (mut signal, late) = self.told.wait_until(signal, deadline);
+                    if late {
+                        return signal.take();
+                    }
+                    signal
+                }
+            };
+        }
+    }
+}
+
+/// What [`Ticket::on_durable`](crate::Ticket::on_durable) calls.
+pub(crate) type Callback = Box<dyn FnOnce(Result<Lsn, CommitError>) + Send>;
+
+/// How to reach a waiter.
+pub(crate) enum Wake {
+    /// A thread which sleeps.
+    Thread(Arc<Slot>),
+    /// A task, which will poll again.
+    Task(Waker),
+    /// Code to run, with the address to report.
+    Callback(Lsn, Callback),
+}
+
+impl fmt::Debug for Wake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Thread(_) => "Thread",
+            Self::Task(_) => "Task",
+            Self::Callback(..) => "Callback",
+        })
+    }
+}
+
+/// Signals collected under the lock, to be delivered without it.
+#[derive(Debug, Default)]
+#[must_use = "whoever is not told sleeps for ever"]
+pub(crate) struct Wakes {
+    threads: Vec<(Arc<Slot>, Signal)>,
+    others: Vec<(Wake, Signal)>,
+    /// Set when the log was just poisoned: an event to raise.
+    pub(crate) alarm: Option<PoisonCause>,
+}
+
+impl Wakes {
+    pub(crate) fn push(&mut self, wake: Wake, signal: Signal) {
+        match wake {
+            Wake::Thread(slot) => self.threads.push((slot, signal)),
+            other => self.others.push((other, signal)),
+        }
+    }
+
+    /// Tells everybody. Returns whether foreign code panicked.
+    pub(crate) fn deliver(self) -> bool {
+        for (slot, signal) in self.threads {
+            slot.tell(signal);
+        }
+        if let Some(cause) = self.alarm {
+            tracing::error!(%cause, "the log is poisoned");
+        }
+        let mut panicked = false;
+        for (wake, signal) in self.others {
+            panicked |= catch_unwind(AssertUnwindSafe(|| run(wake, signal))).is_err();
+        }
+        panicked
+    }
+}
+
+fn run(wake: Wake, signal: Signal) {
+    match (wake, signal) {
+        (Wake::Thread(slot), signal) => slot.tell(signal),
+        (Wake::Task(waker), _) => waker.wake(),
+        (Wake::Callback(lsn, callback), Signal::Met | Signal::Lead) => callback(Ok(lsn)),
+        (Wake::Callback(_, callback), Signal::Failed(error)) => callback(Err(error)),
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    #[test]
+    fn a_signal_told_before_the_sleep_is_not_lost() {
+        let slot = Slot::new();
+        let mut wakes = Wakes::default();
+        wakes.push(Wake::Thread(slot.clone()), Signal::Lead);
+        assert!(!wakes.deliver());
+        assert!(matches!(slot.sleep(None), Some(Signal::Lead)));
+    }
+
+    #[test]
+    fn a_sleep_without_a_signal_ends_at_its_deadline() {
+        assert!(Slot::new().sleep(Some(Instant::now())).is_none());
+    }
+
+    #[test]
+    fn a_panicking_callback_does_not_keep_the_others_from_being_told() {
+        let told = Arc::new(AtomicU32::new(0));
+        let mut wakes = Wakes::default();
+        wakes.push(Wake::Callback(Lsn::FIRST, Box::new(|_| panic!("deliberate"))), Signal::Met);
+        let seen = told.clone();
+        let callback = move |outcome: Result<Lsn, CommitError>| {
+            assert_eq!(outcome.unwrap(), Lsn::FIRST);
+            seen.fetch_add(1, Ordering::SeqCst);
+        };
+        wakes.push(Wake::Callback(Lsn::FIRST, Box::new(callback)), Signal::Met);
+        assert!(wakes.deliver(), "the panic is reported");
+        assert_eq!(told.load(Ordering::SeqCst), 1);
+    }
+}
