@@ -210,4 +210,34 @@ mod tests {
         slot.checkpoints.push(last);
         assert_eq!(slot.encode(), Err(EncodeError::BadField { field: "checkpoints" }));
     }
+
+    #[test]
+    fn a_count_beyond_the_slot_is_refused_before_anything_is_allocated() {
+        let mut block = slot().encode().unwrap();
+        for count in [9, u32::MAX] {
+            put(&mut block, CONTROL_CHECKPOINT_COUNT, &count.to_le_bytes());
+            seal_block(&mut block, CONTROL_CHECKSUM);
+            assert_eq!(
+                ControlSlot::decode(&block),
+                Err(DecodeError::BadField { field: "checkpoints" })
+            );
+        }
+    }
+
+    #[test]
+    fn pointers_out_of_order_are_refused() {
+        for spoil in [
+            |pointer: &mut CheckpointPointer| pointer.redo_from = Lsn::NONE,
+            |pointer: &mut CheckpointPointer| pointer.begin = Lsn::FIRST,
+            |pointer: &mut CheckpointPointer| pointer.record = Lsn::FIRST,
+            |pointer: &mut CheckpointPointer| pointer.end = pointer.record,
+        ] {
+            let mut slot = slot();
+            spoil(&mut slot.checkpoints[1]);
+            assert_eq!(
+                ControlSlot::decode(&slot.encode().unwrap()),
+                Err(DecodeError::BadField { field: "checkpoints" })
+            );
+        }
+    }
 }

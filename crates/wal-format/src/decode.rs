@@ -172,6 +172,7 @@ fn decode_txn_link(record: &[u8], lsn: Lsn) -> Result<TxnLink, DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bytes::put;
     use crate::encode::RecordDraft;
     use crate::ids::LogId;
     use alloc::vec;
@@ -224,5 +225,41 @@ mod tests {
     #[test]
     fn zeroed_space_is_not_a_record() {
         assert_eq!(decode_record(&[0; 64], Lsn::FIRST, &seed()), Err(DecodeError::Zeroed));
+    }
+
+    #[test]
+    fn a_chain_that_does_not_lead_back_is_refused_though_its_checksum_is_true() {
+        let link = TxnLink { txn_id: TxnId::new(5), prev_lsn: Lsn::NONE };
+        for (at, field, value) in [
+            (TXN_LINK_TXN_ID, "txn_id", 0),
+            (TXN_LINK_PREV_LSN, "prev_lsn", Lsn::FIRST.get()),
+            (TXN_LINK_PREV_LSN, "prev_lsn", 8),
+            (TXN_LINK_PREV_LSN, "prev_lsn", 4097),
+        ] {
+            let mut bytes = encoded(b"8 bytes!", Some(link));
+            put(&mut bytes, RECORD_HEADER_BYTES + at, &u64::to_le_bytes(value));
+            let checksum = crc::append(seed().start(), &bytes[RECORD_CHECKED_FROM..]);
+            put(&mut bytes, RECORD_CHECKSUM, &checksum.to_le_bytes());
+            assert_eq!(
+                decode_record(&bytes, Lsn::FIRST, &seed()),
+                Err(DecodeError::BadField { field })
+            );
+        }
+    }
+
+    #[test]
+    fn r20_no_record_that_recovery_reads_may_be_compressed() {
+        for kind in RecordKind::FORMAT_KINDS.iter().filter(|kind| !kind.is_compressible()) {
+            let mut bytes = encoded(b"8 bytes!", None);
+            let flags = RecordFlags::COMPRESSED.bits();
+            put(&mut bytes, RECORD_KIND, &[kind.get(), flags]);
+            let checksum = crc::append(seed().start(), &bytes[RECORD_CHECKED_FROM..]);
+            put(&mut bytes, RECORD_CHECKSUM, &checksum.to_le_bytes());
+            assert_eq!(
+                decode_record(&bytes, Lsn::FIRST, &seed()),
+                Err(DecodeError::BadField { field: "flags" }),
+                "{kind}"
+            );
+        }
     }
 }

@@ -274,4 +274,31 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn a_whole_block_that_no_encoder_writes_is_refused() {
+        let refusal = |header: SegmentHeader| SegmentHeader::decode(&header.encode()).unwrap_err();
+        let bad = |field| DecodeError::BadField { field };
+        let pred = header().predecessor.unwrap();
+        let late_end = Predecessor { end: Lsn::new((1 << 20) + 8).unwrap(), ..pred };
+        let late_epoch = Predecessor { epoch: Epoch::new(4), ..pred };
+        let backwards = Predecessor { base: pred.end, end: pred.base, ..pred };
+        assert_eq!(refusal(SegmentHeader { base: Lsn::NONE, ..header() }), bad("base"));
+        assert_eq!(refusal(SegmentHeader { epoch: Epoch::NONE, ..header() }), bad("epoch"));
+        for capacity_bytes in [u64::MAX - 7, 12] {
+            assert_eq!(refusal(SegmentHeader { capacity_bytes, ..header() }), bad("capacity"));
+        }
+        for pred in [late_end, late_epoch, backwards] {
+            let header = SegmentHeader { predecessor: Some(pred), ..header() };
+            assert_eq!(refusal(header), bad("predecessor"));
+        }
+        let mut flagged = header().encode();
+        put(&mut flagged, SEGMENT_FLAGS, &8_u32.to_le_bytes());
+        seal_block(&mut flagged, SEGMENT_CHECKSUM);
+        assert_eq!(SegmentHeader::decode(&flagged), Err(DecodeError::UnknownFlags { found: 8 }));
+        let mut hidden = header().encode();
+        put(&mut hidden, BLOCK_BYTES - 1, &[1]);
+        seal_block(&mut hidden, SEGMENT_CHECKSUM);
+        assert_eq!(SegmentHeader::decode(&hidden), Err(DecodeError::NotZero));
+    }
 }
