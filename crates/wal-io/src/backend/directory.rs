@@ -295,11 +295,30 @@ fn set_flags(options: &mut OpenOptions, flags: i32) -> &mut OpenOptions {
     }
 }
 
+/// `O_DSYNC`: a write returns when its bytes, and what it takes to find them, are durable.
+///
+/// Spelled out because the flag of that name in rustix 1 is, on Linux, `O_SYNC`, which also waits
+/// for the time of last change, and so for the journal of the file system, with every write.
+#[cfg(target_os = "linux")]
+pub(super) const O_DSYNC: i32 = if cfg!(any(target_arch = "mips", target_arch = "mips64")) {
+    0x10
+} else if cfg!(any(target_arch = "sparc", target_arch = "sparc64")) {
+    0x2000
+} else {
+    0x1000
+};
+
+#[cfg(target_os = "linux")]
+const _: () = assert!(
+    rustix::fs::OFlags::DSYNC.bits().cast_signed() & O_DSYNC == O_DSYNC,
+    "whichever of the two the library means, it contains O_DSYNC"
+);
+
 /// The flag which makes writes durable as they return; 0 where the backend has to sync instead.
 fn write_through_flag(access: Access) -> i32 {
     match access {
         #[cfg(target_os = "linux")]
-        Access::WriteThrough => rustix::fs::OFlags::DSYNC.bits().cast_signed(),
+        Access::WriteThrough => O_DSYNC,
         _ => 0,
     }
 }
