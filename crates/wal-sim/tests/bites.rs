@@ -16,7 +16,6 @@ enum Bug {
     SyncsAnotherFile,
     AcknowledgesBeforeItSyncs,
     NeverSyncsTheDirectory,
-    RenamesBeforeItSyncs,
     IgnoresAFailedSync,
     RetriesAFailedSync,
     TrustsLengths,
@@ -25,11 +24,15 @@ enum Bug {
     SplitsBatches,
 }
 
-const RECORDS: u64 = 6;
+/// A record: identifier, length in two bytes, then the body, then a checksum over all before it.
+const HEAD: usize = 3;
+const SUM: usize = 4;
 
-/// A record: identifier, length, then the body, then a checksum over all before it.
-fn encode(id: u64, body: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![id as u8, body.len() as u8];
+/// Marks the one record that holds the bodies of 3 and 4.
+const PAIR: u8 = 0x80 | 3;
+
+fn encode(id: u8, body: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![id, body.len() as u8, (body.len() >> 8) as u8];
     bytes.extend_from_slice(body);
     let sum = checksum(&bytes);
     bytes.extend_from_slice(&sum.to_le_bytes());
@@ -37,12 +40,13 @@ fn encode(id: u64, body: &[u8]) -> Vec<u8> {
 }
 
 fn checksum(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(1, |sum: u32, &byte| (sum ^ u32::from(byte)).wrapping_mul(0x0101_6193))
+    let step = |sum: u32, &byte: &u8| (sum ^ u32::from(byte)).wrapping_mul(0x0101_6193);
+    bytes.iter().fold(0x5eed_0001, step)
 }
 
-/// Long enough that records straddle sectors.
+/// Long enough that a record has a sector in its middle.
 fn body(id: u64) -> Vec<u8> {
-    vec![0x40 + id as u8; 200]
+    vec![0x40 + id as u8; 1100]
 }
 
 /// Appends records, two of them as one write, and keeps the ledger.
@@ -58,19 +62,15 @@ fn workload(bug: Bug) -> impl Fn(&SimDisk) -> Ledger {
 fn append_all(disk: &SimDisk, bug: Bug, ledger: &mut Ledger) -> io::Result<()> {
     let file = create(disk, bug)?;
     let mut end = 0;
-    for id in 1..=RECORDS {
-        let mut bytes = encode(id, &body(id));
+    for id in [1, 2, 3, 5, 6] {
+        let mut bytes = encode(id as u8, &body(id));
         if id == 3 {
-            // Records 3 and 4 are a batch: one checksum, unless the bug splits them.
-            if bug != Bug::SplitsBatches {
-                let pair = [body(3), body(4)].concat();
-                bytes = encode(3 | 0x80, &pair[..]);
-            } else {
-                bytes.extend_from_slice(&encode(4, &body(4)));
-            }
             ledger.append_batch([(3, body(3)), (4, body(4))]);
-        } else if id == 4 {
-            continue;
+            if bug == Bug::SplitsBatches {
+                bytes.extend_from_slice(&encode(4, &body(4)));
+            } else {
+                bytes = encode(PAIR, &[body(3), body(4)].concat());
+            }
         } else {
             ledger.append(id, body(id));
         }
@@ -81,12 +81,7 @@ fn append_all(disk: &SimDisk, bug: Bug, ledger: &mut Ledger) -> io::Result<()> {
 
 /// The log appears under its name once it is there; the other file is for syncing by mistake.
 fn create(disk: &SimDisk, bug: Bug) -> io::Result<Box<dyn LogFile>> {
-    let file = disk.create("log.tmp", 2048)?;
-    if bug == Bug::RenamesBeforeItSyncs {
-        disk.rename("log.tmp", "log")?;
-        disk.sync_dir()?;
-        return Ok(file);
-    }
+    let file = disk.create("log.tmp", 8192)?;
     file.sync_all()?;
     disk.create("other", 0)?;
     disk.rename("log.tmp", "log")?;
@@ -138,21 +133,20 @@ fn append(
 fn recover(disk: &SimDisk, bug: Bug) -> Vec<(u64, Vec<u8>)> {
     let mut bytes = disk.contents("log").unwrap_or_default();
     let mut found = Vec::new();
-    while bytes.len() >= 2 && bytes[0] != 0 {
-        let whole = 2 + usize::from(bytes[1]) + batch_extra(&bytes) + 4;
+    while bytes.len() >= HEAD && bytes[0] != 0 {
+        let whole = HEAD + usize::from(bytes[1]) + (usize::from(bytes[2]) << 8) + SUM;
         if bytes.len() < whole {
             break;
         }
         let rest = bytes.split_off(whole);
-        let (record, sum) = bytes.split_at(whole - 4);
-        let sound = checksum(record).to_le_bytes() == sum;
-        if sound || bug == Bug::TrustsLengths {
-            match record[0] {
-                0x83 => {
-                    let (third, fourth) = record[2..].split_at(200);
-                    found.extend([(3, third.to_vec()), (4, fourth.to_vec())]);
-                }
-                id => found.push((u64::from(id), record[2..].to_vec())),
+        let (record, sum) = bytes.split_at(whole - SUM);
+        let body = &record[HEAD..];
+        if checksum(record).to_le_bytes() == sum || bug == Bug::TrustsLengths {
+            if record[0] == PAIR {
+                let (third, fourth) = body.split_at(body.len() / 2);
+                found.extend([(3, third.to_vec()), (4, fourth.to_vec())]);
+            } else {
+                found.push((u64::from(record[0]), body.to_vec()));
             }
         } else if bug != Bug::SkipsWhatItCannotRead {
             break;
@@ -160,11 +154,6 @@ fn recover(disk: &SimDisk, bug: Bug) -> Vec<(u64, Vec<u8>)> {
         bytes = rest;
     }
     found
-}
-
-/// A batch of 400 bytes stores its length modulo 256.
-fn batch_extra(bytes: &[u8]) -> usize {
-    if bytes[0] == 0x83 { 256 } else { 0 }
 }
 
 fn explore(explorer: &Explorer, bug: Bug) -> Result<Coverage, Box<Failure>> {
@@ -229,12 +218,6 @@ fn a_missing_directory_sync_is_caught() {
 }
 
 #[test]
-fn a_log_that_relies_on_an_unsynced_length_is_sound_once_it_syncs() {
-    // Not a bug for this toy: its first promise comes after a sync which covers the length.
-    assert!(explore(&plain(), Bug::RenamesBeforeItSyncs).is_ok());
-}
-
-#[test]
 fn an_ignored_failed_sync_is_caught() {
     let explorer = plain().faults(Faults::new().fail(Call::Sync, 4));
     assert!(caught(Bug::IgnoresAFailedSync, &explorer).contains("is gone"));
@@ -255,8 +238,7 @@ fn trust_in_lengths_is_caught() {
 
 #[test]
 fn reading_on_behind_a_gap_is_caught() {
-    // Two appends in one sync: the first may be lost while the second is not.
-    let explorer = plain().faults(Faults::new());
+    // Four appends in one sync: the first may be lost while the second is not.
     let workload = |disk: &SimDisk| {
         let mut ledger = Ledger::new();
         let steps = |ledger: &mut Ledger| -> io::Result<()> {
@@ -264,7 +246,7 @@ fn reading_on_behind_a_gap_is_caught() {
             let mut end = 0;
             for id in [1, 2, 5, 6] {
                 ledger.append(id, body(id));
-                end += file.write_at(&[IoSlice::new(&encode(id, &body(id)))], end)? as u64;
+                end += file.write_at(&[IoSlice::new(&encode(id as u8, &body(id)))], end)? as u64;
             }
             file.sync_data()
         };
@@ -275,8 +257,8 @@ fn reading_on_behind_a_gap_is_caught() {
     };
     let check =
         |bug| move |disk: SimDisk, ledger: &Ledger| ledger.check(recover(&disk, bug)).map(drop);
-    assert!(explorer.run(workload, check(Bug::None)).is_ok());
-    let failure = explorer.run(workload, check(Bug::SkipsWhatItCannotRead)).unwrap_err();
+    assert!(plain().run(workload, check(Bug::None)).is_ok());
+    let failure = plain().run(workload, check(Bug::SkipsWhatItCannotRead)).unwrap_err();
     assert!(failure.reason.contains("before it is not"), "{failure}");
 }
 
