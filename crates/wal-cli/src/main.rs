@@ -1,2 +1,60 @@
-//! The `wal` command.
-fn main() {}
+//! The `wal` command: see what is in a log, whether it is whole, and append to it.
+//!
+//! One file per command. Every command but `append` opens the log read-only: it never changes a
+//! byte and works beside a running writer. Exit codes are in [`exit`] and in `wal --help`.
+
+mod exit;
+mod lsn_arg;
+mod commands;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  done; for `verify`: the log is whole
+  1  failed: I/O, a full disk, a poisoned log
+  2  the command line is wrong
+  3  verify: a torn tail; nothing that was promised is lost
+  4  verify, append: something that was durable is damaged or missing
+  5  a file belongs to another log, or a newer version wrote it
+  6  there is no log at this place
+  7  another process has the log open for writing
+
+Try it:
+  seq 1 1000 | wal append /tmp/example.wal      a record a line, durably
+  wal stat /tmp/example.wal                     what is there
+  wal cat /tmp/example.wal                      the records again
+  wal verify /tmp/example.wal                   whether it is whole";
+
+/// Look into a write-ahead log, judge it, and append to it.
+#[derive(Debug, Parser)]
+#[command(name = "wal", version, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Append(commands::append::Append),
+    Cat(commands::cat::Cat),
+    Dump(commands::dump::Dump),
+    Verify(commands::verify::Verify),
+    Stat(commands::stat::Stat),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Append(command) => command.run(),
+        Command::Cat(command) => command.run(),
+        Command::Dump(command) => command.run(),
+        Command::Verify(command) => command.run(),
+        Command::Stat(command) => command.run(),
+    };
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(failure) => failure.report(),
+    }
+}

@@ -1,1 +1,43 @@
-//! Placeholder of the walking skeleton: filled by the next commits.
+#![doc = include_str!("../../../README.md")]
+//!
+//! # In this crate
+//!
+//! [`Wal`] is the log, [`Options`] how it is kept, [`Ticket`] a record on its way, [`Transaction`]
+//! several records that count together, [`Checkpoint`] what keeps replay short, [`LogView`] a log
+//! looked at without opening it. The promises are those of [`Durability`].
+
+mod error;
+mod holds;
+mod options;
+mod place;
+mod ticket;
+
+mod log;
+mod transaction;
+mod checkpoint;
+mod reader;
+mod open;
+mod view;
+
+pub use checkpoint::Checkpoint;
+pub use error::{Error, ErrorKind};
+pub use holds::{Hold, HoldInfo, HoldLimit, OverLimit};
+pub use log::{Obligation, Stats, Truncated, Wal};
+pub use open::Opener;
+pub use options::Options;
+pub use reader::{Reader, Tail};
+pub use ticket::Ticket;
+pub use transaction::{Committed, Transaction};
+pub use view::LogView;
+
+pub use wal_commit::{CommitStats, Durability, Fate, Positions, SyncPolicy, Threads};
+pub use wal_format::layout::BODY_BYTES_MAX;
+pub use wal_format::{
+    CheckpointPointer, Epoch, LogId, Lsn, LsnRange, RecordFlags, RecordKind, RecordRef, TxnId,
+};
+pub use wal_io::backend::{DirectStorage, FileStorage, MemoryStorage};
+pub use wal_io::{Access, FileEntry, LogFile, Storage, StorageLock, SyncMethod};
+pub use wal_recovery::{
+    CheckpointView, CommitFate, OwnedRecord, Phase, Progress, RecoveryReport, RecoveryStrategy,
+    RedoOnly, RedoTarget, ReplayRecord, Verdict,
+};

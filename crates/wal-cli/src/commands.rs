@@ -1,0 +1,8 @@
+//! One module per command, and what they share.
+
+pub(crate) mod output;
+pub(crate) mod append;
+pub(crate) mod cat;
+pub(crate) mod dump;
+pub(crate) mod verify;
+pub(crate) mod stat;

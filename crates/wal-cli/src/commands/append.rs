@@ -1,0 +1,223 @@
+//! `wal append`: a record a line, acknowledged at the level asked for.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::Instant;
+
+use clap::{Args, ValueEnum};
+use indicatif::ProgressBar;
+use serde_json::json;
+use wal::{Durability, Lsn, Options, Wal};
+
+use super::output::line_counter;
+use crate::exit::{Exit, Failure};
+
+/// Lines that may wait for one thread.
+const QUEUED_LINES: usize = 64;
+/// A line of figures goes to standard error after this many acknowledgements, with `--ack`.
+const FIGURES_EVERY: u64 = 1000;
+
+/// Append each line of a file, or of standard input, as one record.
+///
+/// The log is created if there is none, and recovered if it was not closed. The command returns
+/// when every line has the durability asked for.
+#[derive(Debug, Args)]
+pub(crate) struct Append {
+    /// Directory of the log.
+    dir: PathBuf,
+    /// File to read; standard input when left out.
+    file: Option<PathBuf>,
+    /// Threads which append and wait at the same time; thread K takes every K-th line.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: u16,
+    /// What to wait for before a line counts as acknowledged.
+    #[arg(long, value_enum, default_value_t = Level::Durable)]
+    durability: Level,
+    /// Print a line for each acknowledgement: number of the input line, LSN of its record; and
+    /// JSON lines about recovery and syncs on standard error.
+    #[arg(long)]
+    ack: bool,
+    /// Each line starts with a number and a tab: acknowledge that number instead of the count.
+    #[arg(long)]
+    numbered_input: bool,
+    /// Size of a segment file in bytes.
+    #[arg(long, default_value_t = 64 << 20)]
+    segment_bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Level {
+    /// Ordered: survives nothing yet.
+    Ordered,
+    /// Written: survives the death of this process.
+    Written,
+    /// Durable: survives power loss.
+    Durable,
+}
+
+impl From<Level> for Durability {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Ordered => Self::Ordered,
+            Level::Written => Self::Written,
+            Level::Durable => Self::Durable,
+        }
+    }
+}
+
+struct Line {
+    number: u64,
+    body: Vec<u8>,
+}
+
+impl Append {
+    pub(crate) fn run(self) -> Result<Exit, Failure> {
+        let started = Instant::now();
+        let options = Options::default().segment_bytes(self.segment_bytes);
+        let wal = Wal::open(&self.dir, options, |_| Ok::<(), io::Error>(()))?;
+        if self.ack {
+            self.print_recovery(&wal, started);
+        }
+        let input: Box<dyn BufRead> = match &self.file {
+            Some(path) => Box::new(BufReader::new(
+                File::open(path).map_err(|error| Failure::io(path.display().to_string(), error))?,
+            )),
+            None => Box::new(io::stdin().lock()),
+        };
+        let acknowledged = AtomicU64::new(0);
+        let bar = line_counter(self.ack);
+        thread::scope(|scope| {
+            let mut queues = Vec::new();
+            let mut workers = Vec::new();
+            for _ in 0..self.threads {
+                let (queue, lines) = sync_channel(QUEUED_LINES);
+                queues.push(queue);
+                let (wal, acknowledged, bar, this) = (&wal, &acknowledged, &bar, &self);
+                workers.push(scope.spawn(move || this.work(wal, &lines, acknowledged, bar)));
+            }
+            let fed = self.feed(input, &queues);
+            drop(queues);
+            let worked = workers.into_iter().try_for_each(|worker| {
+                worker.join().unwrap_or_else(|_| Err(Failure::Input("a thread panicked".into())))
+            });
+            // A thread that failed makes feeding it fail too; its reason is the better one.
+            worked.and(fed)
+        })?;
+        bar.finish_and_clear();
+        wal.close()?;
+        self.print_end(&wal, acknowledged.into_inner());
+        Ok(Exit::Done)
+    }
+
+    /// Hands the lines out in turn.
+    fn feed(
+        &self,
+        mut input: Box<dyn BufRead>,
+        queues: &[SyncSender<Line>],
+    ) -> Result<(), Failure> {
+        let mut count = 0_u64;
+        loop {
+            let mut body = Vec::new();
+            let read = input.read_until(b'\n', &mut body);
+            if read.map_err(|error| Failure::io(self.input_name(), error))? == 0 {
+                return Ok(());
+            }
+            if body.last() == Some(&b'\n') {
+                body.pop();
+            }
+            count += 1;
+            let number = if self.numbered_input { number_of(&body, count)? } else { count };
+            let turn = (count - 1) as usize % queues.len();
+            let sent =
+                queues.get(turn).is_some_and(|queue| queue.send(Line { number, body }).is_ok());
+            if !sent {
+                return Err(Failure::Input("a thread stopped early".into()));
+            }
+        }
+    }
+
+    fn work(
+        &self,
+        wal: &Wal,
+        lines: &Receiver<Line>,
+        acknowledged: &AtomicU64,
+        bar: &ProgressBar,
+    ) -> Result<(), Failure> {
+        for line in lines {
+            let ticket = wal.append(&line.body)?;
+            ticket.wait(self.durability.into())?;
+            bar.inc(1);
+            let count = acknowledged.fetch_add(1, Ordering::Relaxed) + 1;
+            if self.ack {
+                acknowledge(line.number, ticket.lsn())?;
+                if count.is_multiple_of(FIGURES_EVERY) {
+                    eprintln!("{}", figures(wal, count));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn input_name(&self) -> String {
+        let named = self.file.as_ref().map(|path| path.display().to_string());
+        named.unwrap_or_else(|| "standard input".to_owned())
+    }
+
+    fn print_recovery(&self, wal: &Wal, started: Instant) {
+        let report = wal.recovery();
+        let line = json!({
+            "recovered_records": report.records_replayed,
+            "dropped_bytes": report.dropped_bytes,
+            "verdict": report.verdict,
+            "recovery_us": started.elapsed().as_micros() as u64,
+        });
+        eprintln!("{line}");
+    }
+
+    fn print_end(&self, wal: &Wal, acknowledged: u64) {
+        if self.ack {
+            eprintln!("{}", figures(wal, acknowledged));
+        } else {
+            let stats = wal.stats().commit;
+            eprintln!(
+                "{acknowledged} records appended with {} syncs; the log ends at {}",
+                stats.syncs,
+                wal.positions().durable
+            );
+        }
+    }
+}
+
+fn figures(wal: &Wal, acknowledged: u64) -> serde_json::Value {
+    json!({ "records": acknowledged, "syncs": wal.stats().commit.syncs })
+}
+
+/// One write per acknowledgement: a line that was printed is in the pipe, whatever happens next.
+fn acknowledge(number: u64, lsn: Lsn) -> Result<(), Failure> {
+    let line = format!("{number} {lsn}\n");
+    let mut out = io::stdout().lock();
+    out.write_all(line.as_bytes()).and_then(|()| out.flush()).map_err(Failure::output)
+}
+
+fn number_of(body: &[u8], count: u64) -> Result<u64, Failure> {
+    let digits = body.split(|byte| *byte == b'\t').next().unwrap_or_default();
+    std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok()).ok_or_else(|| {
+        Failure::Input(format!("line {count} of the input does not start with a number and a tab"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_numbered_line_starts_with_a_number_and_a_tab() {
+        assert_eq!(number_of(b"17\ttea", 1).unwrap(), 17);
+        assert!(number_of(b"tea\t17", 1).is_err());
+        assert!(number_of(b"", 1).is_err());
+    }
+}

@@ -1,0 +1,101 @@
+//! What the commands share: printing, progress, JSON shapes.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use wal::{LogView, Lsn, LsnRange, Phase, Progress};
+
+use crate::exit::Failure;
+
+/// Opens the log read-only, with a progress line when a person watches.
+pub(crate) fn open_view(dir: &Path) -> Result<LogView, Failure> {
+    let mut watcher = Watcher::default();
+    Ok(LogView::open_with(dir, &mut watcher)?)
+}
+
+/// Standard output with a buffer that is flushed once, at the end.
+pub(crate) fn stdout() -> io::BufWriter<io::StdoutLock<'static>> {
+    io::BufWriter::with_capacity(256 << 10, io::stdout().lock())
+}
+
+/// One JSON value on a line of its own.
+pub(crate) fn json_line(out: &mut impl Write, value: &serde_json::Value) -> Result<(), Failure> {
+    writeln!(out, "{value}").map_err(Failure::output)
+}
+
+/// Shows how far long work has come, on standard error and only to a terminal.
+#[derive(Debug, Default)]
+pub(crate) struct Watcher {
+    bar: Option<ProgressBar>,
+}
+
+impl Progress for Watcher {
+    fn advance(&mut self, phase: Phase, range: LsnRange, at: Lsn) {
+        if !io::stderr().is_terminal() {
+            return;
+        }
+        let bar = self.bar.get_or_insert_with(bytes_bar);
+        bar.set_length(range.bytes());
+        bar.set_position(at.get().saturating_sub(range.start.get()));
+        bar.set_message(phase.to_string());
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn bytes_bar() -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    let style = ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes} eta {eta}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// A counter of lines for `append`, shown only to a terminal.
+pub(crate) fn line_counter(quiet: bool) -> ProgressBar {
+    if quiet || !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new_spinner();
+    let style = ProgressStyle::with_template("{spinner} {pos} records, {per_sec}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// Puts `body` into a JSON object: as `body` where it is text, as `body_hex` where it is not.
+pub(crate) fn put_body(line: &mut serde_json::Value, body: &[u8]) {
+    match std::str::from_utf8(body) {
+        Ok(text) => line["body"] = text.into(),
+        Err(_) => line["body_hex"] = hex(body).into(),
+    }
+}
+
+/// Two digits a byte.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_body_is_text_where_it_can_be_and_hex_where_it_cannot() {
+        let mut line = json!({});
+        put_body(&mut line, "tea".as_bytes());
+        assert_eq!(line, json!({ "body": "tea" }));
+        let mut line = json!({});
+        put_body(&mut line, &[0xff, 0x00]);
+        assert_eq!(line, json!({ "body_hex": "ff00" }));
+    }
+}

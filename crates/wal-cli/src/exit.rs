@@ -1,0 +1,90 @@
+//! What the command returns to the shell, and how it says why.
+
+use std::io;
+use std::process::ExitCode;
+
+use wal::{Error, ErrorKind, Verdict};
+
+/// Documented exit codes; 2 is clap's, for a wrong command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Done = 0,
+    Failed = 1,
+    TornTail = 3,
+    Damaged = 4,
+    NotOurs = 5,
+    NoLog = 6,
+    Locked = 7,
+}
+
+impl Exit {
+    /// What a verdict means to the shell.
+    pub(crate) const fn of(verdict: &Verdict) -> Self {
+        match verdict {
+            Verdict::CleanEnd => Self::Done,
+            Verdict::TornTail { .. } => Self::TornTail,
+            Verdict::ForeignSegment { .. } | Verdict::UnsupportedVersion { .. } => Self::NotOurs,
+            _ => Self::Damaged,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command ended early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Log(#[from] Error),
+    #[error("cannot read or write `{what}`: {source}")]
+    Io { what: String, source: io::Error },
+    #[error("{0}")]
+    Input(String),
+}
+
+impl Failure {
+    pub(crate) fn io(what: impl Into<String>, source: io::Error) -> Self {
+        Self::Io { what: what.into(), source }
+    }
+
+    /// Output that could not be written.
+    pub(crate) fn output(source: io::Error) -> Self {
+        Self::io("standard output", source)
+    }
+
+    /// Prints the reason and its causes, and gives the exit code.
+    pub(crate) fn report(&self) -> ExitCode {
+        if let Self::Io { source, .. } = self
+            && source.kind() == io::ErrorKind::BrokenPipe
+        {
+            // The reader of our output has had enough, as `head` does. That is no failure.
+            return Exit::Done.into();
+        }
+        eprintln!("wal: {self}");
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            eprintln!("  because: {error}");
+            cause = error.source();
+        }
+        self.exit().into()
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Log(error) => match error.kind() {
+                ErrorKind::Damaged | ErrorKind::Truncated | ErrorKind::NotARecordStart => {
+                    Exit::Damaged
+                }
+                ErrorKind::Foreign | ErrorKind::UnsupportedVersion => Exit::NotOurs,
+                ErrorKind::NotALog => Exit::NoLog,
+                ErrorKind::Locked => Exit::Locked,
+                _ => Exit::Failed,
+            },
+            Self::Io { .. } | Self::Input(_) => Exit::Failed,
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The one error type of the facade: what, where, and what next.
+
+use std::fmt;
+
+use wal_commit::{CommitError, Fate};
+use wal_format::{DecodeError, Lsn};
+use wal_io::IoError;
+use wal_recovery::{RecoveryError, Verdict};
+
+/// What kind of failure it was, and so what the caller does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The call cannot be served as it was made; nothing changed, the log is usable.
+    Refused,
+    /// The log's buffer is full and the call was not to wait; try again.
+    WouldBlock,
+    /// The time is up; whether the record became durable is unknown. Wait again, or reopen.
+    TimedOut,
+    /// The device is full; nothing was promised, the log is usable. Free space and try again.
+    NoSpace,
+    /// A write or sync failed, or a handler panicked; the log promises nothing any more.
+    /// Drop it, reopen it, and ask `was_committed` about what is unknown.
+    Poisoned,
+    /// The log was closed.
+    Closed,
+    /// Another handle has the log open for writing.
+    Locked,
+    /// There is no log at this place, or it is not a place for one.
+    NotALog,
+    /// The log is damaged where it was once durable, or a part of it is missing. Nothing was
+    /// changed. Look with `wal verify`; restore a copy, or salvage into a new directory.
+    Damaged,
+    /// A file belongs to another log; nothing was changed. Move it away.
+    Foreign,
+    /// A newer version of this library wrote the log; nothing was changed. Use that version.
+    UnsupportedVersion,
+    /// The position was truncated away.
+    Truncated,
+    /// No record starts at this position.
+    NotARecordStart,
+    /// The position lies beyond the readable end of the log.
+    BeyondEnd,
+    /// The engine's replay handler failed or panicked; nothing was lost. Mend it and reopen.
+    Replay,
+    /// The storage failed an operation that promises nothing; the log is usable.
+    Io,
+}
+
+/// An error of the log. [`kind`](Self::kind) says what to do next, the message says what and where.
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    lsn: Option<Lsn>,
+    cause: Cause,
+}
+
+#[derive(Debug)]
+enum Cause {
+    Commit(CommitError),
+    Recovery(RecoveryError),
+    Io(IoError),
+    Refused(Refusal),
+}
+
+/// Why the facade itself refused a call.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum Refusal {
+    #[error("there is no log in `{place}`, and the options say not to create one")]
+    NoLog { place: String },
+    #[error("{option} = {value} is out of range: {expected}")]
+    Option { option: &'static str, value: u64, expected: &'static str },
+    #[error("hold `{name}` keeps more than its limit of {limit_bytes} bytes; advance or drop it")]
+    HoldLimit { name: String, limit_bytes: u64 },
+    #[error("a hold named `{name}` exists already; drop it, or choose another name")]
+    HoldExists { name: String },
+    #[error("the log is kept without syncs (SyncMethod::None), so nothing can be made durable")]
+    NotPromised,
+    #[error("kind {kind:#04x} belongs to the log itself; engines use RecordKind::engine(0..=63)")]
+    ReservedKind { kind: u8 },
+    #[error("address {lsn} is before the first record that is still there, {head}")]
+    Truncated { lsn: Lsn, head: Lsn },
+}
+
+impl Error {
+    /// What kind of failure it was.
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// For a failed commit: whether it certainly did not happen, or nobody can say before the log
+    /// is reopened.
+    #[must_use]
+    pub fn fate(&self) -> Fate {
+        match &self.cause {
+            Cause::Commit(error) => error.fate(),
+            Cause::Refused(_) => Fate::NotCommitted,
+            Cause::Recovery(_) | Cause::Io(_) => Fate::Unknown,
+        }
+    }
+
+    /// The record concerned: for a failed commit, the address to ask `was_committed` about.
+    #[must_use]
+    pub const fn lsn(&self) -> Option<Lsn> {
+        self.lsn
+    }
+
+    pub(crate) fn at(self, lsn: Lsn) -> Self {
+        Self { lsn: Some(lsn), ..self }
+    }
+
+    /// The verdict because of which the log was not opened.
+    #[must_use]
+    pub fn verdict(&self) -> Option<&Verdict> {
+        match &self.cause {
+            Cause::Recovery(RecoveryError::Refused(verdict)) => Some(verdict),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.cause {
+            Cause::Commit(error) => error.fmt(f),
+            Cause::Recovery(error) => error.fmt(f),
+            Cause::Io(error) => error.fmt(f),
+            Cause::Refused(refusal) => refusal.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        // The message of the cause is this error's own message; its source comes next.
+        match &self.cause {
+            Cause::Commit(error) => error.source(),
+            Cause::Recovery(error) => error.source(),
+            Cause::Io(error) => error.source(),
+            Cause::Refused(_) => None,
+        }
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        let kind = match &refusal {
+            Refusal::NoLog { .. } => ErrorKind::NotALog,
+            Refusal::Truncated { .. } => ErrorKind::Truncated,
+            _ => ErrorKind::Refused,
+        };
+        Self { kind, lsn: None, cause: Cause::Refused(refusal) }
+    }
+}
+
+impl From<IoError> for Error {
+    fn from(error: IoError) -> Self {
+        Self { kind: io_kind(&error), lsn: None, cause: Cause::Io(error) }
+    }
+}
+
+impl From<RecoveryError> for Error {
+    fn from(error: RecoveryError) -> Self {
+        let (kind, lsn) = match &error {
+            RecoveryError::Io(error) => (io_kind(error), None),
+            RecoveryError::NoLog { .. } => (ErrorKind::NotALog, None),
+            RecoveryError::Refused(verdict) => (verdict_kind(verdict), None),
+            RecoveryError::OutOfMemory { lsn, .. } | RecoveryError::Changed { lsn } => {
+                (ErrorKind::Io, Some(*lsn))
+            }
+            RecoveryError::Unreadable { lsn, .. }
+            | RecoveryError::BrokenChain { lsn, .. }
+            | RecoveryError::BadBody { lsn, .. }
+            | RecoveryError::Encode { lsn, .. }
+            | RecoveryError::Corrupt { lsn, .. } => (ErrorKind::Damaged, Some(*lsn)),
+            RecoveryError::Unfit { lsn, .. }
+            | RecoveryError::Handler { lsn, .. }
+            | RecoveryError::HandlerPanicked { lsn, .. } => (ErrorKind::Replay, Some(*lsn)),
+            RecoveryError::NotARecordStart { lsn, .. } => (ErrorKind::NotARecordStart, Some(*lsn)),
+            RecoveryError::Truncated { lsn, .. } => (ErrorKind::Truncated, Some(*lsn)),
+            RecoveryError::BeyondEnd { lsn, .. } => (ErrorKind::BeyondEnd, Some(*lsn)),
+            RecoveryError::OutOfRange { lsn, head, .. } if lsn < head => {
+                (ErrorKind::Truncated, Some(*lsn))
+            }
+            RecoveryError::OutOfRange { lsn, .. } => (ErrorKind::BeyondEnd, Some(*lsn)),
+            _ => (ErrorKind::Refused, None),
+        };
+        Self { kind, lsn, cause: Cause::Recovery(error) }
+    }
+}
+
+fn io_kind(error: &IoError) -> ErrorKind {
+    match error {
+        IoError::Locked { .. } => ErrorKind::Locked,
+        IoError::NotADirectory { .. } => ErrorKind::NotALog,
+        IoError::Foreign { .. } => ErrorKind::Foreign,
+        IoError::Malformed { source: DecodeError::UnsupportedVersion { .. }, .. } => {
+            ErrorKind::UnsupportedVersion
+        }
+        IoError::Malformed { .. } => ErrorKind::Damaged,
+        IoError::OutOfRange { .. } => ErrorKind::Refused,
+        error if error.is_no_space() => ErrorKind::NoSpace,
+        _ => ErrorKind::Io,
+    }
+}
+
+fn verdict_kind(verdict: &Verdict) -> ErrorKind {
+    match verdict {
+        Verdict::ForeignSegment { .. } => ErrorKind::Foreign,
+        Verdict::UnsupportedVersion { .. } => ErrorKind::UnsupportedVersion,
+        _ => ErrorKind::Damaged,
+    }
+}
+
+impl From<CommitError> for Error {
+    fn from(error: CommitError) -> Self {
+        let kind = match &error {
+            CommitError::WouldBlock => ErrorKind::WouldBlock,
+            CommitError::NoSpace(_) => ErrorKind::NoSpace,
+            CommitError::NotPrepared(cause) => io_kind(cause),
+            CommitError::Poisoned { .. } => ErrorKind::Poisoned,
+            CommitError::Closed | CommitError::Abandoned => ErrorKind::Closed,
+            CommitError::TimedOut => ErrorKind::TimedOut,
+            CommitError::BeyondEnd { .. } => ErrorKind::BeyondEnd,
+            _ => ErrorKind::Refused,
+        };
+        Self { kind, lsn: None, cause: Cause::Commit(error) }
+    }
+}

@@ -1,0 +1,400 @@
+//! The log itself: append, batches, transactions, checkpoints, truncation, reading, closing.
+//!
+//! Wiring only: positions and groups are `wal-commit`'s, segments are `wal-io`'s, what a crash
+//! left is `wal-recovery`'s.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use wal_commit::{CommitStats, GroupCommit, Positions};
+use wal_format::{CheckpointPointer, Epoch, LogId, Lsn, RecordDraft, RecordKind, TxnId};
+use wal_io::SegmentStore;
+use wal_recovery::{CommitFate, OwnedRecord, RecoveryReport};
+
+use crate::checkpoint::Checkpoint;
+use crate::error::{Error, Refusal};
+use crate::holds::{Hold, HoldInfo, HoldLimit, Holds};
+use crate::options::Options;
+use crate::reader::{Reader, Tail};
+use crate::ticket::Ticket;
+use crate::transaction::{ActiveTransactions, Transaction};
+
+/// An open log. Clones share it; threads share it by reference.
+///
+/// Dropping the last clone never waits for a sync and never marks the log as cleanly closed: what
+/// was not synced is as after a crash. [`close`](Self::close) does both.
+///
+/// A process that forks must not use the log in the child: both would write the same addresses.
+#[derive(Clone, Debug)]
+pub struct Wal {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    // Order of drop: the commit path ends its thread before the store gives back the lock (rule 15).
+    pub(crate) commit: GroupCommit,
+    pub(crate) store: Arc<SegmentStore>,
+    pub(crate) transactions: Mutex<ActiveTransactions>,
+    pub(crate) holds: Arc<Holds>,
+    pub(crate) options: Options,
+    pub(crate) recovery: RecoveryReport,
+}
+
+/// What a truncation did, and what kept it from doing more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Truncated {
+    /// The lowest address that is still there.
+    pub head: Lsn,
+    /// Segment files removed.
+    pub segments: u64,
+    /// Bytes given back to the file system.
+    pub bytes: u64,
+    /// The address that was not to be passed: what was asked for, or the lowest obligation.
+    pub limit: Lsn,
+    /// Which obligation it was; `None` when the limit is what was asked for.
+    pub held_by: Option<Obligation>,
+}
+
+/// Why a part of the log must stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Obligation {
+    /// Replay from the oldest retained checkpoint needs it (rule 5).
+    Checkpoint,
+    /// A transaction that is still running logged its first record there.
+    ActiveTransaction,
+    /// A named hold keeps it.
+    Hold,
+}
+
+/// Figures of a running log.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Reserved, written and durable ends.
+    pub positions: Positions,
+    /// What the commit path did since the log was opened.
+    pub commit: CommitStats,
+    /// Lowest address that is still there.
+    pub head: Lsn,
+    /// Segment files, the ready successor included.
+    pub segments: u64,
+    /// Checkpoints to fall back on.
+    pub checkpoints: u64,
+    /// Transactions which have logged something and have not ended.
+    pub active_transactions: u64,
+    /// Retention holds.
+    pub holds: Vec<HoldInfo>,
+}
+
+impl Wal {
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self { shared: Arc::new(shared) }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Appends `body` as one record of [`RecordKind::DATA`]; returns a ticket for it.
+    ///
+    /// `body` holds 0 to [`BODY_BYTES_MAX`](crate::BODY_BYTES_MAX) bytes.
+    ///
+    /// # Durability
+    ///
+    /// None yet: the record is ordered. Wait on the ticket for a promise.
+    ///
+    /// # Errors
+    ///
+    /// - [`Refused`](crate::ErrorKind::Refused): too long, or a hold is over its limit; nothing
+    ///   changed.
+    /// - [`NoSpace`](crate::ErrorKind::NoSpace): no room for the next segment; nothing changed.
+    /// - [`Poisoned`](crate::ErrorKind::Poisoned): an earlier write or sync failed; reopen.
+    ///
+    /// # Cost
+    ///
+    /// One copy and one CRC-32C pass over `body`. No system call, unless the buffer is full: then
+    /// it waits for, or makes, one flush.
+    pub fn append(&self, body: &[u8]) -> Result<Ticket, Error> {
+        self.append_kind(RecordKind::DATA, body)
+    }
+
+    /// As [`append`](Self::append), with a kind of the engine's.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Self::append); [`Refused`](crate::ErrorKind::Refused) for a kind that is not
+    /// the engine's.
+    pub fn append_kind(&self, kind: RecordKind, body: &[u8]) -> Result<Ticket, Error> {
+        self.check_kind(kind)?;
+        let parts = [body];
+        self.append_draft(&RecordDraft::new(kind, &parts), &mut |_| {})
+    }
+
+    /// As [`append`](Self::append), but never waits for room.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Self::append); [`WouldBlock`](crate::ErrorKind::WouldBlock) when it would
+    /// have to wait.
+    pub fn try_append(&self, body: &[u8]) -> Result<Ticket, Error> {
+        self.shared.holds.admit(self.positions().reserved)?;
+        let parts = [body];
+        let draft = RecordDraft::new(RecordKind::DATA, &parts);
+        Ok(Ticket::new(self.shared.commit.try_append(&draft, &mut |_| {})?))
+    }
+
+    /// Appends all `bodies` as one atomic batch: after a crash all of them replay, or none.
+    ///
+    /// # Durability
+    ///
+    /// As [`append`](Self::append); one ticket for the whole batch.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Self::append). [`Refused`](crate::ErrorKind::Refused) also for an empty batch,
+    /// and for one larger than [`batch_bytes_max`](Self::batch_bytes_max) (rule 18).
+    pub fn append_batch<B: AsRef<[u8]>>(&self, bodies: &[B]) -> Result<Ticket, Error> {
+        self.shared.holds.admit(self.positions().reserved)?;
+        let parts: Vec<[&[u8]; 1]> = bodies.iter().map(|body| [body.as_ref()]).collect();
+        let drafts: Vec<RecordDraft<'_>> =
+            parts.iter().map(|parts| RecordDraft::new(RecordKind::DATA, parts)).collect();
+        Ok(Ticket::new(self.shared.commit.append_batch(&drafts, &mut |_, _| {})?))
+    }
+
+    /// Bytes that the records of one batch may take in the log, headers included.
+    #[must_use]
+    pub fn batch_bytes_max(&self) -> u64 {
+        self.shared.commit.batch_bytes_max()
+    }
+
+    /// Begins a redo-only transaction.
+    pub fn begin(&self) -> Transaction {
+        Transaction::begin(self.clone())
+    }
+
+    /// Makes everything appended so far durable; returns the durable end.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ticket::wait_durable`].
+    pub fn sync(&self) -> Result<Lsn, Error> {
+        Ok(self.shared.commit.sync()?)
+    }
+
+    /// Begins a checkpoint. Take the engine's snapshot after this, then complete it.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Self::append); [`Refused`](crate::ErrorKind::Refused) for a log kept without
+    /// syncs.
+    pub fn checkpoint_begin(&self) -> Result<Checkpoint, Error> {
+        Checkpoint::begin(self)
+    }
+
+    /// Removes whole segments before `lsn`, as far as nothing needs them any more.
+    ///
+    /// What must stay: everything from the oldest retained checkpoint's replay start, from the
+    /// first record of each running transaction, and from each hold (rule 5). Without any
+    /// checkpoint the caller says by calling that the engine no longer needs what lies before.
+    ///
+    /// # Durability
+    ///
+    /// The new head is durable before any file is removed.
+    ///
+    /// # Errors
+    ///
+    /// [`Io`](crate::ErrorKind::Io): nothing, or not everything, was removed; call again.
+    pub fn truncate_before(&self, lsn: Lsn) -> Result<Truncated, Error> {
+        let shared = &self.shared;
+        let positions = self.positions();
+        let checkpoint = shared.store.checkpoints().iter().map(|kept| kept.redo_from).min();
+        let transaction = shared.transactions.lock().oldest();
+        let hold = shared.holds.lowest(positions.reserved);
+        let mut limit = lsn.min(positions.durable);
+        let mut held_by = None;
+        for (obligation, lowest) in [
+            (Obligation::Checkpoint, checkpoint),
+            (Obligation::ActiveTransaction, transaction),
+            (Obligation::Hold, hold),
+        ] {
+            if let Some(lowest) = lowest.filter(|lowest| *lowest < limit) {
+                (limit, held_by) = (lowest, Some(obligation));
+            }
+        }
+        shared.store.note_durable(positions.durable);
+        let done = shared.store.truncate_before(limit)?;
+        Ok(Truncated {
+            head: done.head,
+            segments: done.segments as u64,
+            bytes: done.bytes,
+            limit,
+            held_by,
+        })
+    }
+
+    /// Keeps the log from `lsn` on until the hold is dropped or advanced.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`](crate::ErrorKind::Refused): the name is taken.
+    /// [`Truncated`](crate::ErrorKind::Truncated): `lsn` is gone already.
+    pub fn hold(&self, name: &str, lsn: Lsn, limit: Option<HoldLimit>) -> Result<Hold, Error> {
+        let hold = self.shared.holds.take(name, lsn, limit)?;
+        // Looked at after the hold was taken, so that no truncation can pass in between.
+        let head = self.shared.store.head();
+        if lsn < head {
+            return Err(Refusal::Truncated { lsn, head }.into());
+        }
+        Ok(hold)
+    }
+
+    /// A reader over what is durable, from `lsn` forwards and backwards.
+    ///
+    /// # Errors
+    ///
+    /// [`Truncated`](crate::ErrorKind::Truncated), [`BeyondEnd`](crate::ErrorKind::BeyondEnd) or
+    /// [`NotARecordStart`](crate::ErrorKind::NotARecordStart); the last two from the reader's
+    /// first call.
+    pub fn read_from(&self, lsn: Lsn) -> Result<Reader, Error> {
+        Reader::new(self.clone(), lsn)
+    }
+
+    /// A reader which follows the durable end as it grows.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_from`](Self::read_from).
+    pub fn tail(&self, lsn: Lsn) -> Result<Tail, Error> {
+        Ok(Tail::new(self.read_from(lsn)?))
+    }
+
+    /// Whether the transaction `txn`, whose commit was to be at `lsn`, is committed.
+    ///
+    /// For after a reopening, about a commit whose error said `Unknown`.
+    ///
+    /// # Errors
+    ///
+    /// [`Io`](crate::ErrorKind::Io): the log could not be read.
+    pub fn was_committed(&self, txn: TxnId, lsn: Lsn) -> Result<CommitFate, Error> {
+        Reader::at_head(self.clone()).was_committed(txn, lsn)
+    }
+
+    /// Waits until more than `lsn` is durable; returns the durable end.
+    ///
+    /// # Errors
+    ///
+    /// [`TimedOut`](crate::ErrorKind::TimedOut), [`Closed`](crate::ErrorKind::Closed),
+    /// [`Poisoned`](crate::ErrorKind::Poisoned).
+    pub fn wait_beyond(&self, lsn: Lsn, timeout: Option<Duration>) -> Result<Lsn, Error> {
+        Ok(self.shared.commit.wait_beyond(lsn, timeout)?)
+    }
+
+    /// Reserved, written and durable ends of the log; each is at most the one before.
+    #[must_use]
+    pub fn positions(&self) -> Positions {
+        self.shared.commit.positions()
+    }
+
+    /// Lowest address that is still there.
+    #[must_use]
+    pub fn head(&self) -> Lsn {
+        self.shared.store.head()
+    }
+
+    /// Identity of the log.
+    #[must_use]
+    pub fn log_id(&self) -> LogId {
+        self.shared.store.log_id()
+    }
+
+    /// Which opening of the log this is.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.shared.store.epoch()
+    }
+
+    /// Checkpoints to fall back on, oldest first.
+    #[must_use]
+    pub fn checkpoints(&self) -> Vec<CheckpointPointer> {
+        self.shared.store.checkpoints()
+    }
+
+    /// What the opening found and replayed.
+    #[must_use]
+    pub fn recovery(&self) -> &RecoveryReport {
+        &self.shared.recovery
+    }
+
+    /// Figures of the log as it runs.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let shared = &self.shared;
+        Stats {
+            positions: shared.commit.positions(),
+            commit: shared.commit.stats(),
+            head: shared.store.head(),
+            segments: shared.store.links().len() as u64,
+            checkpoints: shared.store.checkpoints().len() as u64,
+            active_transactions: shared.transactions.lock().count() as u64,
+            holds: shared.holds.list(),
+        }
+    }
+
+    /// Closes the log for all its clones: everything appended becomes durable, and the next
+    /// opening goes on where this one ended.
+    ///
+    /// # Errors
+    ///
+    /// [`Poisoned`](crate::ErrorKind::Poisoned), or [`Io`](crate::ErrorKind::Io): the log is
+    /// closed, but not cleanly; the next opening recovers it.
+    pub fn close(&self) -> Result<(), Error> {
+        let end = self.shared.commit.close()?;
+        if self.shared.options.sync_method.can_promise() {
+            self.shared.store.note_durable(end);
+            self.shared.store.mark_clean(end)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn check_kind(&self, kind: RecordKind) -> Result<(), Error> {
+        if kind.is_engine() {
+            Ok(())
+        } else {
+            Err(Refusal::ReservedKind { kind: kind.get() }.into())
+        }
+    }
+
+    pub(crate) fn append_draft(
+        &self,
+        draft: &RecordDraft<'_>,
+        reserved: &mut dyn FnMut(Lsn),
+    ) -> Result<Ticket, Error> {
+        self.shared.holds.admit(self.positions().reserved)?;
+        Ok(Ticket::new(self.shared.commit.append(draft, reserved)?))
+    }
+
+    /// The record at `lsn`, with a body of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_from`](Self::read_from).
+    ///
+    /// # Cost
+    ///
+    /// Opens the segment and reads once or twice. For many records keep a [`Reader`].
+    pub fn read_at(&self, lsn: Lsn) -> Result<OwnedRecord, Error> {
+        Reader::at_head(self.clone()).read_at(lsn)
+    }
+
+    /// First address that readers may not read: the durable end, or the written end of a log
+    /// which is kept without syncs.
+    pub(crate) fn readable_end(&self) -> Lsn {
+        let positions = self.positions();
+        let synced = self.shared.options.sync_method.can_promise();
+        if synced { positions.durable } else { positions.written }
+    }
+}

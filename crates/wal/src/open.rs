@@ -1,0 +1,231 @@
+//! Opening: lock, examine, judge, resume, replay, start committing.
+//!
+//! The order of the steps is `docs/design/0001-seams-between-crates.md`, section "Opening".
+
+use std::path::Path;
+use std::sync::Arc;
+
+use wal_commit::{GroupCommit, Start};
+use wal_format::body::Opened;
+use wal_format::{Lsn, LsnRange, RecordDraft, RecordKind};
+use wal_io::{IoError, IoOp, Placement, SegmentStore, Storage, StorageLock, Survey};
+use wal_recovery::{
+    Depth, Progress, RecoveryLog, RecoveryReport, RecoveryStrategy, RedoOnly, ReplayRecord,
+};
+
+use crate::error::{Error, Refusal};
+use crate::log::{Shared, Wal};
+use crate::options::Options;
+use crate::place;
+
+impl Wal {
+    /// Opens the log in the directory `path`, creating it if there is none, and hands every
+    /// record which committed since the last checkpoint to `replay`, in order.
+    ///
+    /// An engine that restores checkpoints implements [`RedoTarget`](crate::RedoTarget) and opens
+    /// through [`Options::recover_with`].
+    ///
+    /// # Durability
+    ///
+    /// What is replayed is durable: records that no evidence showed to be on the device were
+    /// written again and synced first (rule 1).
+    ///
+    /// # Errors
+    ///
+    /// Nothing that was durable is lost by any of them; call again once the cause is gone.
+    ///
+    /// - [`Locked`](crate::ErrorKind::Locked), [`NotALog`](crate::ErrorKind::NotALog),
+    ///   [`Foreign`](crate::ErrorKind::Foreign),
+    ///   [`UnsupportedVersion`](crate::ErrorKind::UnsupportedVersion).
+    /// - [`Damaged`](crate::ErrorKind::Damaged): something that was durable is damaged or missing;
+    ///   nothing was changed.
+    /// - [`Replay`](crate::ErrorKind::Replay): `replay` failed or panicked.
+    /// - [`NoSpace`](crate::ErrorKind::NoSpace), [`Io`](crate::ErrorKind::Io).
+    pub fn open<F, E>(
+        path: impl AsRef<Path>,
+        options: Options,
+        mut replay: F,
+    ) -> Result<Self, Error>
+    where
+        F: FnMut(&ReplayRecord<'_>) -> Result<(), E>,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        options.recover_with(RedoOnly::default()).open(path, &mut replay)
+    }
+
+    /// As [`open`](Self::open), in any [`Storage`].
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_in<F, E>(
+        storage: Arc<dyn Storage>,
+        options: Options,
+        mut replay: F,
+    ) -> Result<Self, Error>
+    where
+        F: FnMut(&ReplayRecord<'_>) -> Result<(), E>,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        options.recover_with(RedoOnly::default()).open_in(storage, &mut replay)
+    }
+
+    /// The default options.
+    #[must_use]
+    pub fn options() -> Options {
+        Options::default()
+    }
+}
+
+impl Options {
+    /// The strategy which brings the engine back to where the log ends.
+    #[must_use]
+    pub fn recover_with<S>(self, strategy: S) -> Opener<S> {
+        Opener { options: self, strategy, progress: Box::new(()) }
+    }
+}
+
+/// Options together with a recovery strategy: ready to open.
+pub struct Opener<S> {
+    options: Options,
+    strategy: S,
+    progress: Box<dyn Progress>,
+}
+
+impl<S> std::fmt::Debug for Opener<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Opener").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl<S> Opener<S> {
+    /// Who is told how far scanning, rewriting and replay have come.
+    #[must_use]
+    pub fn progress(self, progress: impl Progress + 'static) -> Self {
+        Self { progress: Box::new(progress), ..self }
+    }
+
+    /// Opens the log in the directory `path` and recovers `engine` from it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Wal::open`].
+    pub fn open<E: ?Sized>(self, path: impl AsRef<Path>, engine: &mut E) -> Result<Wal, Error>
+    where
+        S: RecoveryStrategy<E>,
+    {
+        self.options.check()?;
+        let storage = place::writable(path.as_ref(), &self.options)?;
+        self.open_in(storage, engine)
+    }
+
+    /// As [`open`](Self::open), in any [`Storage`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Wal::open`].
+    pub fn open_in<E: ?Sized>(
+        mut self,
+        storage: Arc<dyn Storage>,
+        engine: &mut E,
+    ) -> Result<Wal, Error>
+    where
+        S: RecoveryStrategy<E>,
+    {
+        self.options.check()?;
+        let lock = lock(storage.as_ref())?;
+        let survey = Survey::read(storage.as_ref())?;
+        let opened = if survey.is_empty() {
+            create(storage, lock, &self.options)?
+        } else {
+            reopen(storage, lock, &self.options, &mut self.strategy, engine, &mut *self.progress)?
+        };
+        start(opened, self.options)
+    }
+}
+
+struct OpenedStore {
+    store: Arc<SegmentStore>,
+    placement: Placement,
+    recovery: RecoveryReport,
+}
+
+fn lock(storage: &dyn Storage) -> Result<Box<dyn StorageLock>, Error> {
+    storage.lock().map_err(|source| {
+        let place = storage.place();
+        let error = if source.kind() == std::io::ErrorKind::WouldBlock {
+            IoError::Locked { place }
+        } else {
+            IoError::failed(IoOp::Lock, place, source)
+        };
+        error.into()
+    })
+}
+
+fn create(
+    storage: Arc<dyn Storage>,
+    lock: Box<dyn StorageLock>,
+    options: &Options,
+) -> Result<OpenedStore, Error> {
+    if !options.create {
+        return Err(Refusal::NoLog { place: storage.place() }.into());
+    }
+    let store = SegmentStore::create_bare(storage, lock, options.for_store())?;
+    let placement = store.place_first()?;
+    Ok(OpenedStore { store, placement, recovery: RecoveryReport::default() })
+}
+
+fn reopen<S, E>(
+    storage: Arc<dyn Storage>,
+    lock: Box<dyn StorageLock>,
+    options: &Options,
+    strategy: &mut S,
+    engine: &mut E,
+    progress: &mut dyn Progress,
+) -> Result<OpenedStore, Error>
+where
+    S: RecoveryStrategy<E>,
+    E: ?Sized,
+{
+    let examined = wal_recovery::examine(&storage, Depth::FromCheckpoint, progress)?;
+    tracing::info!(place = %storage.place(), verdict = %examined.verdict, end = %examined.end, "log examined");
+    let resumed = wal_recovery::resume(storage, lock, options.for_store(), &examined)?;
+    let range = LsnRange::new(resumed.source.range().start, resumed.end);
+    let log = RecoveryLog::new(&resumed.source, range)
+        .with_checkpoint(examined.checkpoint)
+        .with_verdict(&examined.verdict);
+    let recovery = strategy.recover(&log, engine, progress)?;
+    Ok(OpenedStore { store: resumed.store, placement: resumed.placement, recovery })
+}
+
+fn start(opened: OpenedStore, options: Options) -> Result<Wal, Error> {
+    let OpenedStore { store, placement, recovery } = opened;
+    let start = Start {
+        end: placement.end,
+        durable: placement.end,
+        active_end: placement.active_end,
+        ready_end: placement.ready_end,
+        seed: store.seed(),
+    };
+    let preparer: Arc<SegmentStore> = Arc::clone(&store);
+    let commit = GroupCommit::start(options.for_commit(), start, store.appender()?, preparer)?;
+    let wal = Wal::new(Shared {
+        commit,
+        store,
+        transactions: Default::default(),
+        holds: Default::default(),
+        options,
+        recovery,
+    });
+    append_opened(&wal, placement.end)?;
+    Ok(wal)
+}
+
+/// First record of every opening (rule 7); it becomes durable with whatever follows it.
+fn append_opened(wal: &Wal, previous_end: Lsn) -> Result<(), Error> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let opened_unix_us = now.map_or(0, |since| since.as_micros() as u64);
+    let body = Opened { epoch: wal.epoch(), previous_end, opened_unix_us }.encode();
+    let parts = [body.as_slice()];
+    wal.append_draft(&RecordDraft::new(RecordKind::OPENED, &parts), &mut |_| {}).map(drop)
+}

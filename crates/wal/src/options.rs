@@ -1,0 +1,181 @@
+//! How a log is to be kept: one builder over the options of the lower crates.
+
+use std::time::Duration;
+
+use wal_commit::{CommitConfig, SyncPolicy, Threads};
+use wal_io::{StoreOptions, SyncMethod};
+
+use crate::error::{Error, Refusal};
+
+/// How a log is to be kept. The defaults suit a database on a local disk.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub(crate) segment_bytes: u64,
+    pub(crate) buffer_bytes: usize,
+    pub(crate) sync_method: SyncMethod,
+    pub(crate) sync_policy: SyncPolicy,
+    pub(crate) threads: Threads,
+    pub(crate) retained_checkpoints: usize,
+    pub(crate) slow_sync: Option<Duration>,
+    pub(crate) idle_after: Option<Duration>,
+    pub(crate) create: bool,
+    pub(crate) direct: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 64 << 20,
+            buffer_bytes: 8 << 20,
+            sync_method: SyncMethod::DataSync,
+            sync_policy: SyncPolicy::Group,
+            threads: Threads::Helper,
+            retained_checkpoints: 2,
+            slow_sync: Some(Duration::from_secs(1)),
+            idle_after: Some(Duration::from_secs(1)),
+            create: true,
+            direct: false,
+        }
+    }
+}
+
+impl Options {
+    /// Bytes of log in one segment file: a multiple of 4,096 from 64 KiB to 1 TiB.
+    ///
+    /// Default: 64 MiB. The space is taken ahead, for the segment in use and for its successor.
+    #[must_use]
+    pub const fn segment_bytes(mut self, bytes: u64) -> Self {
+        self.segment_bytes = bytes;
+        self
+    }
+
+    /// Bytes of memory for records on their way to the device: from 16 KiB to 1 GiB.
+    ///
+    /// Default: 8 MiB. A batch may hold half of it, and half a segment.
+    #[must_use]
+    pub const fn buffer_bytes(mut self, bytes: usize) -> Self {
+        self.buffer_bytes = bytes;
+        self
+    }
+
+    /// How bytes are made durable. Default: [`SyncMethod::DataSync`].
+    #[must_use]
+    pub const fn sync_method(mut self, method: SyncMethod) -> Self {
+        self.sync_method = method;
+        self
+    }
+
+    /// When syncs happen without being asked for, and what a commit waits for.
+    ///
+    /// Default: [`SyncPolicy::Group`], under which every commit is durable when it returns.
+    #[must_use]
+    pub const fn sync_policy(mut self, policy: SyncPolicy) -> Self {
+        self.sync_policy = policy;
+        self
+    }
+
+    /// Whether the log may have a thread of its own. Default: [`Threads::Helper`], one thread
+    /// which prepares segments and serves futures; no commit passes through it.
+    #[must_use]
+    pub const fn threads(mut self, threads: Threads) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// How many checkpoints are kept to fall back on, 1 to 8. Default: 2 (rule 5).
+    #[must_use]
+    pub const fn retained_checkpoints(mut self, count: usize) -> Self {
+        self.retained_checkpoints = count;
+        self
+    }
+
+    /// A sync which takes longer raises an event and is counted. Default: one second.
+    #[must_use]
+    pub const fn slow_sync(mut self, limit: Option<Duration>) -> Self {
+        self.slow_sync = limit;
+        self
+    }
+
+    /// An idle log writes one watermark record, without a sync, once nothing has happened for this
+    /// long: it proves what was durable (rule 10). Default: one second; needs
+    /// [`Threads::Helper`].
+    #[must_use]
+    pub const fn idle_after(mut self, idle: Option<Duration>) -> Self {
+        self.idle_after = idle;
+        self
+    }
+
+    /// Whether a log is created where there is none. Default: yes.
+    #[must_use]
+    pub const fn create(mut self, create: bool) -> Self {
+        self.create = create;
+        self
+    }
+
+    /// Whether files are opened past the page cache (`O_DIRECT`, Linux). Default: no.
+    ///
+    /// Each flush then ends on a block boundary and no block is written twice: for devices which
+    /// ruin the sector being written when power fails.
+    #[must_use]
+    pub const fn direct(mut self, direct: bool) -> Self {
+        self.direct = direct;
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let segment = self.segment_bytes;
+        if !segment.is_multiple_of(4096) || !(64 << 10..=1 << 40).contains(&segment) {
+            return Err(out_of_range(
+                "segment_bytes",
+                segment,
+                "a multiple of 4,096 from 64 KiB to 1 TiB",
+            ));
+        }
+        if !(16 << 10..=1 << 30).contains(&self.buffer_bytes) {
+            let value = self.buffer_bytes as u64;
+            return Err(out_of_range("buffer_bytes", value, "16 KiB to 1 GiB"));
+        }
+        if !(1..=8).contains(&self.retained_checkpoints) {
+            let value = self.retained_checkpoints as u64;
+            return Err(out_of_range("retained_checkpoints", value, "1 to 8"));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn for_store(&self) -> StoreOptions {
+        let mut options = StoreOptions::default();
+        options.segment_bytes = self.segment_bytes;
+        options.sync_method = self.sync_method;
+        options.retained_checkpoints = self.retained_checkpoints;
+        options
+    }
+
+    pub(crate) fn for_commit(&self) -> CommitConfig {
+        let mut config = CommitConfig::default();
+        config.buffer_bytes = self.buffer_bytes;
+        config.policy = self.sync_policy;
+        config.threads = self.threads;
+        config.slow_sync = self.slow_sync;
+        config.idle_after = self.idle_after;
+        config
+    }
+}
+
+fn out_of_range(option: &'static str, value: u64, expected: &'static str) -> Error {
+    Refusal::Option { option, value, expected }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_out_of_range_are_refused_by_name() {
+        assert!(Options::default().check().is_ok());
+        let refused = |options: Options| options.check().unwrap_err().to_string();
+        assert!(refused(Options::default().segment_bytes(65_537)).contains("segment_bytes"));
+        assert!(refused(Options::default().segment_bytes(4096)).contains("segment_bytes"));
+        assert!(refused(Options::default().buffer_bytes(0)).contains("buffer_bytes"));
+        assert!(refused(Options::default().retained_checkpoints(9)).contains("retained"));
+    }
+}

@@ -1,0 +1,33 @@
+//! From a path to the storage that keeps a log there.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use wal_io::Storage;
+use wal_io::backend::{DirectStorage, FileStorage};
+
+use crate::error::Error;
+use crate::options::Options;
+
+/// The directory `path`, to be written; made if the options say so.
+pub(crate) fn writable(path: &Path, options: &Options) -> Result<Arc<dyn Storage>, Error> {
+    let files =
+        if options.create { FileStorage::open(path) } else { FileStorage::open_existing(path) }?;
+    warn_of(path, &files);
+    if options.direct { Ok(Arc::new(DirectStorage::open(path)?)) } else { Ok(Arc::new(files)) }
+}
+
+/// The directory `path`, to be read.
+pub(crate) fn readable(path: &Path) -> Result<Arc<dyn Storage>, Error> {
+    Ok(Arc::new(FileStorage::open_existing(path)?))
+}
+
+/// Says once, at opening, what a file system cannot keep.
+fn warn_of(path: &Path, files: &FileStorage) {
+    let filesystem = files.filesystem();
+    if filesystem.is_volatile() {
+        tracing::warn!(path = %path.display(), %filesystem, "the log is kept in memory: nothing survives power loss");
+    } else if filesystem.is_network() {
+        tracing::warn!(path = %path.display(), %filesystem, "the log is on a network file system, whose locks and syncs cannot be relied on");
+    }
+}

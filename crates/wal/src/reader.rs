@@ -1,0 +1,170 @@
+//! Reading a running log: forwards, backwards, and following its end.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use wal_format::{Epoch, LogId, Lsn, RecordRef, TxnId};
+use wal_io::{ChainLink, Storage};
+use wal_recovery::{CommitFate, LinkSource, LogReader, OwnedRecord};
+
+use crate::error::{Error, ErrorKind};
+use crate::log::Wal;
+
+/// The chain of a running log as it is now, up to what is durable.
+#[derive(Debug)]
+struct Live(Wal);
+
+impl LinkSource for Live {
+    fn storage(&self) -> &Arc<dyn Storage> {
+        self.0.shared().store.storage()
+    }
+
+    fn log_id(&self) -> LogId {
+        self.0.log_id()
+    }
+
+    fn highest_epoch(&self) -> Epoch {
+        self.0.epoch()
+    }
+
+    fn links(&self) -> Vec<ChainLink> {
+        self.0.shared().store.links()
+    }
+
+    fn readable_end(&self) -> Lsn {
+        self.0.readable_end()
+    }
+}
+
+/// Reads what is durable, in either direction, in the middle of rotation and truncation.
+///
+/// A record is borrowed until the next call. The log's own housekeeping is passed over.
+#[derive(Debug)]
+pub struct Reader {
+    inner: LogReader<Live>,
+}
+
+impl Reader {
+    pub(crate) fn new(wal: Wal, lsn: Lsn) -> Result<Self, Error> {
+        let mut reader = Self::at_head(wal);
+        reader.inner.seek(lsn)?;
+        Ok(reader)
+    }
+
+    pub(crate) fn at_head(wal: Wal) -> Self {
+        Self { inner: LogReader::new(Live(wal)) }
+    }
+
+    /// The next record, or `None` at the durable end; what becomes durable later is found by a
+    /// later call.
+    ///
+    /// # Errors
+    ///
+    /// [`Truncated`](ErrorKind::Truncated): the log was truncated past the reader; take a hold to
+    /// prevent that. [`Damaged`](ErrorKind::Damaged): the record cannot be read.
+    ///
+    /// # Cost
+    ///
+    /// One system call per 256 KiB, one pass of CRC-32C, no copy.
+    #[allow(clippy::should_implement_trait, reason = "it lends, which an Iterator cannot")]
+    pub fn next(&mut self) -> Result<Option<RecordRef<'_>>, Error> {
+        Ok(self.inner.next()?)
+    }
+
+    /// The record before; `None` at the head of the log.
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next).
+    pub fn prev(&mut self) -> Result<Option<RecordRef<'_>>, Error> {
+        Ok(self.inner.prev()?)
+    }
+
+    /// Moves to `lsn`, the address of a record or the durable end.
+    ///
+    /// # Errors
+    ///
+    /// [`NotARecordStart`](ErrorKind::NotARecordStart), [`BeyondEnd`](ErrorKind::BeyondEnd),
+    /// [`Truncated`](ErrorKind::Truncated), [`Damaged`](ErrorKind::Damaged); the reader stays.
+    pub fn seek(&mut self, lsn: Lsn) -> Result<(), Error> {
+        Ok(self.inner.seek(lsn)?)
+    }
+
+    /// Where the reader stands: the end of the last record forwards, or its start backwards.
+    #[must_use]
+    pub fn position(&self) -> Lsn {
+        self.inner.position()
+    }
+
+    pub(crate) fn read_at(&mut self, lsn: Lsn) -> Result<OwnedRecord, Error> {
+        Ok(OwnedRecord::of(&self.inner.read_at(lsn)?))
+    }
+
+    pub(crate) fn was_committed(&mut self, txn: TxnId, lsn: Lsn) -> Result<CommitFate, Error> {
+        Ok(self.inner.was_committed(txn, lsn)?)
+    }
+
+    fn wal(&self) -> &Wal {
+        &self.inner.source().0
+    }
+}
+
+/// A reader which waits at the durable end for more, and never passes it.
+#[derive(Debug)]
+pub struct Tail {
+    reader: Reader,
+}
+
+impl Tail {
+    pub(crate) const fn new(reader: Reader) -> Self {
+        Self { reader }
+    }
+
+    /// The next durable record; waits for one, and gives `None` once the log is closed and read
+    /// to its end.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::next`]; [`Poisoned`](ErrorKind::Poisoned) when no more can become durable.
+    #[allow(clippy::should_implement_trait, reason = "it lends, which an Iterator cannot")]
+    pub fn next(&mut self) -> Result<Option<RecordRef<'_>>, Error> {
+        self.wait(None)?;
+        self.reader.next()
+    }
+
+    /// As [`next`](Self::next), waiting for at most `timeout`: `None` when the time is up as well.
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next).
+    pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<RecordRef<'_>>, Error> {
+        self.wait(Some(timeout))?;
+        self.reader.next()
+    }
+
+    /// Where the reader stands; a hold advanced to here keeps what it still needs.
+    #[must_use]
+    pub fn position(&self) -> Lsn {
+        self.reader.position()
+    }
+
+    /// Returns when there is a record to read, the log is closed, or the time is up.
+    fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            // Housekeeping at the end is no record: look, step over it, and wait on.
+            let before = self.reader.position();
+            if self.reader.next()?.is_some() {
+                return self.reader.seek(before);
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let position = self.reader.position();
+            match self.reader.wal().wait_beyond(position, left) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::TimedOut => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Closed => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! A log looked at without opening it for writing: for tools, and beside a running writer.
+//!
+//! Nothing here changes a byte, takes a lock, or makes a file.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use wal_format::{CheckpointPointer, Epoch, LogId, Lsn, LsnRange, RecordRef};
+use wal_io::{Storage, Survey};
+use wal_recovery::{
+    Depth, Examination, LogSource, Progress, RecoveryError, RecoveryLog, RecoveryReport,
+    RecoveryStrategy, RedoOnly, RedoTarget, Step, Stop, StopReason, Verdict,
+};
+
+use crate::error::Error;
+use crate::place;
+
+/// A log as it was when it was looked at, whole or damaged.
+#[derive(Debug)]
+pub struct LogView {
+    examined: Examination,
+    /// `None` when nothing tells which log this is, so that no record can be verified.
+    source: Option<LogSource>,
+}
+
+impl LogView {
+    /// Looks at the log in the directory `path`, from its head to its end.
+    ///
+    /// A damaged log is no error here: [`verdict`](Self::verdict) says what is wrong with it.
+    ///
+    /// # Errors
+    ///
+    /// [`NotALog`](crate::ErrorKind::NotALog): there is none, or it is no directory.
+    /// [`Io`](crate::ErrorKind::Io): it could not be read; nothing is known.
+    ///
+    /// # Cost
+    ///
+    /// Reads and checks the whole log once.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::open_with(path, &mut ())
+    }
+
+    /// As [`open`](Self::open), telling `progress` how far it has come.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_with(path: impl AsRef<Path>, progress: &mut dyn Progress) -> Result<Self, Error> {
+        Self::examine(place::readable(path.as_ref())?, progress)
+    }
+
+    /// As [`open`](Self::open), in any [`Storage`].
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_in(storage: Arc<dyn Storage>) -> Result<Self, Error> {
+        Self::examine(storage, &mut ())
+    }
+
+    fn examine(storage: Arc<dyn Storage>, progress: &mut dyn Progress) -> Result<Self, Error> {
+        let examined = wal_recovery::examine(&storage, Depth::Full, progress)?;
+        let source = examined.source(&storage).ok();
+        Ok(Self { examined, source })
+    }
+
+    /// What was found.
+    #[must_use]
+    pub const fn verdict(&self) -> &Verdict {
+        &self.examined.verdict
+    }
+
+    /// Files, headers and control slots as they are.
+    #[must_use]
+    pub const fn survey(&self) -> &Survey {
+        &self.examined.survey
+    }
+
+    /// Whether the log was closed cleanly.
+    #[must_use]
+    pub const fn is_clean(&self) -> bool {
+        self.examined.clean
+    }
+
+    /// Identity of the log, where any header tells it.
+    #[must_use]
+    pub const fn log_id(&self) -> Option<LogId> {
+        self.examined.survey.log_id
+    }
+
+    /// The epoch in force at the end.
+    #[must_use]
+    pub const fn epoch(&self) -> Epoch {
+        self.examined.epoch
+    }
+
+    /// Lowest address that is there.
+    #[must_use]
+    pub fn head(&self) -> Lsn {
+        self.examined.survey.links.first().map_or(self.examined.end, |link| link.header.base)
+    }
+
+    /// First address after the last record that can be read.
+    #[must_use]
+    pub const fn end(&self) -> Lsn {
+        self.examined.end
+    }
+
+    /// Everything before this address is proven to be durable.
+    #[must_use]
+    pub const fn durable(&self) -> Lsn {
+        self.examined.durable
+    }
+
+    /// From the head to the end.
+    #[must_use]
+    pub fn range(&self) -> LsnRange {
+        LsnRange::new(self.head(), self.end())
+    }
+
+    /// The newest complete checkpoint.
+    #[must_use]
+    pub const fn checkpoint(&self) -> Option<CheckpointPointer> {
+        self.examined.checkpoint
+    }
+
+    /// Hands every record of `range` to `visit`, housekeeping included, until it breaks off.
+    ///
+    /// `range` starts at the start of a record; what lies beyond the log is left out.
+    ///
+    /// # Errors
+    ///
+    /// [`NotARecordStart`](crate::ErrorKind::NotARecordStart) or
+    /// [`Damaged`](crate::ErrorKind::Damaged): the records end before the range does.
+    pub fn for_each<B>(
+        &self,
+        range: LsnRange,
+        mut visit: impl FnMut(&RecordRef<'_>) -> ControlFlow<B>,
+    ) -> Result<Option<B>, Error> {
+        let range = LsnRange::new(range.start.max(self.head()), range.end.min(self.end()));
+        let Some(source) = self.source.as_ref().filter(|_| !range.is_empty()) else {
+            return Ok(None);
+        };
+        let mut scanner = source.scan(range);
+        loop {
+            match scanner.next()? {
+                Step::Record(record) => {
+                    if let ControlFlow::Break(value) = visit(&record) {
+                        return Ok(Some(value));
+                    }
+                }
+                Step::Jump { .. } => {}
+                Step::Stopped(stop) => return stopped(stop, range.end),
+            }
+        }
+    }
+
+    /// Replays the whole log, from its head, as redo-only recovery would without a checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// As [`Wal::open`](crate::Wal::open) where replay is concerned.
+    pub fn replay<E: RedoTarget + ?Sized>(&self, engine: &mut E) -> Result<RecoveryReport, Error> {
+        let Some(source) = &self.source else {
+            return Ok(RecoveryReport::default());
+        };
+        let log = RecoveryLog::new(source, self.range()).with_verdict(self.verdict());
+        Ok(RedoOnly::default().recover(&log, engine, &mut ())?)
+    }
+}
+
+/// A scan that ends before its range does has met something which is no record.
+fn stopped<B>(stop: Stop, end: Lsn) -> Result<Option<B>, Error> {
+    match (stop.why, stop.segment) {
+        (StopReason::Unreadable(source), Some(segment)) if stop.at < end => {
+            let Stop { at: lsn, offset, .. } = stop;
+            Err(RecoveryError::Unreadable { lsn, segment, offset, source }.into())
+        }
+        _ => Ok(None),
+    }
+}
