@@ -217,6 +217,19 @@ mod tests {
     }
 
     #[test]
+    fn an_opened_record_with_flags_switches_nothing() {
+        let body = Opened { epoch: Epoch::new(6), previous_end: Lsn::FIRST, opened_unix_us: 1 };
+        let body = body.encode();
+        let parts = [&body[..]];
+        let draft = RecordDraft::new(RecordKind::OPENED, &parts);
+        let draft = draft.with_flags(RecordFlags::BATCH_FOLLOWS);
+        let mut bytes = vec![0; draft.encoded_bytes()];
+        let seed = RecordSeed::new(LOG, Epoch::new(6));
+        draft.encode_into(&seed, Lsn::FIRST, None, &mut bytes).unwrap();
+        assert_eq!(after(5, &bytes), (Err(DecodeError::WrongEpoch { found: 6 }), Epoch::new(5)));
+    }
+
+    #[test]
     fn an_opened_record_cut_short_asks_for_the_rest() {
         let bytes = opened(Epoch::new(6), Epoch::new(6));
         for len in RECORD_HEADER_BYTES..bytes.len() {
