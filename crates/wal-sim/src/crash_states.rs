@@ -27,16 +27,18 @@ impl SimDisk {
     #[must_use]
     pub fn crash_states(&self, limit: usize, seed: u64) -> CrashStates {
         let disk = self.fork();
-        let all = (disk.count_crash_states(limit) <= limit as u64).then(Paths::default);
+        let few = disk.count_crash_states(limit as u64) <= limit as u64;
+        let all = few.then(Paths::default);
         CrashStates { disk, seed, torn: false, limit, given: 0, all }
     }
 
     /// How many states a power cut can leave; any number above `limit` once it is exceeded.
-    fn count_crash_states(&self, limit: usize) -> u64 {
+    fn count_crash_states(&self, limit: u64) -> u64 {
         let mut entries = Paths::default();
         let mut count = 0u64;
-        while count <= limit as u64 && entries.advance() {
-            count = count.saturating_add(self.with(|state| state.survivors(&mut entries)));
+        while count <= limit && entries.advance() {
+            let survivors = self.with(|state| state.survivors(&mut entries, limit));
+            count = count.saturating_add(survivors);
         }
         count
     }

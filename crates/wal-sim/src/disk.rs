@@ -98,7 +98,7 @@ impl SimDisk {
     /// The last operation begun; when the power is off, the one during which it went.
     #[must_use]
     pub fn last_op(&self) -> Option<LastOp> {
-        self.state.lock().last_op().cloned()
+        self.state.lock().last_op()
     }
 
     /// Cuts the power during operation `op`, counted as by [`ops`](Self::ops) from 1.
@@ -208,7 +208,8 @@ impl SimDisk {
         self.state.lock().open_handles()
     }
 
-    /// An independent disk with the same files, what is pending included, and nothing open.
+    /// An independent disk with the same files, what is pending included, and nothing open: what
+    /// the death of the process leaves. Reads show what was written; a power cut may yet lose it.
     #[must_use]
     pub fn fork(&self) -> Self {
         Self::of(self.state.lock().fork())

@@ -3,7 +3,7 @@
 //! Knows no log: the caller gives a workload and a check. Everything follows from the seed and the
 //! settings, so that the name of a case, such as `17.3`, is enough to see it again: the power cut
 //! during operation 17, the crash state with number 3. `17.3/2.0` was cut again during the second
-//! operation of the check.
+//! operation of the check; in `17.k` only the process died.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
@@ -13,7 +13,7 @@ use crate::crash_states::CrashStates;
 use crate::disk::SimDisk;
 use crate::faults::Faults;
 use crate::random::{SimRng, fold, mix};
-use crate::report::{Coverage, Failure, format_case, parse_case};
+use crate::report::{Coverage, Failure, Left, Step, format_case, parse_case};
 use crate::state::LastOp;
 
 /// What a check may return: nothing, when it panics on a violation, or a result.
@@ -43,6 +43,7 @@ pub struct Explorer {
     states_max: u64,
     depth: usize,
     torn: bool,
+    kills: bool,
     faults: Faults,
     start: SimDisk,
 }
@@ -74,6 +75,7 @@ impl Explorer {
             states_max: u64::MAX,
             depth: 1,
             torn: false,
+            kills: false,
             faults: Faults::new(),
             start: SimDisk::new(),
         }
@@ -114,6 +116,15 @@ impl Explorer {
     #[must_use]
     pub fn torn(mut self) -> Self {
         self.torn = true;
+        self
+    }
+
+    /// Lets the process die as well, with the power on: everything written is still seen, and what
+    /// was not durable may yet be lost by a later power cut. That is what a [`depth`](Self::depth)
+    /// of two is for: recovery must not take what it reads for durable.
+    #[must_use]
+    pub fn kills(mut self) -> Self {
+        self.kills = true;
         self
     }
 
@@ -174,25 +185,27 @@ impl Explorer {
     ) -> Result<Coverage, Box<Failure>> {
         let mut run = Run::new(self, &check);
         run.case = parse_case(case);
-        let Some(&(cut, _)) = run.case.first() else {
+        let Some(&Step { cut, .. }) = run.case.first() else {
             return Err(run.failure(None, format!("`{case}` is not the name of a case")));
         };
-        let disk = self.disk();
+        let mut disk = self.disk();
         disk.power_cut_at(cut);
         let acks = run.workload(&workload, &disk, cut)?;
         run.during = disk.is_off().then(|| disk.last_op()).flatten();
-        let mut disk = disk;
         for at in 0..run.case.len() {
-            let (cut, number) = run.case[at];
+            let step = run.case[at];
             if at > 0 {
-                disk.power_cut_at(cut);
+                disk.power_cut_at(step.cut);
                 let _ = run.judge(&disk, &acks);
             }
-            let states = run.states(&disk, &run.case[..at], cut);
-            let Some(state) = states.into_iter().nth(number) else {
+            let left = match step.left {
+                Left::Killed => Some(disk.fork()),
+                Left::State(number) => run.states(&disk, &run.case[..at], step.cut).nth(number),
+            };
+            let Some(left) = left else {
                 return Err(run.failure(None, format!("case `{case}` does not exist")));
             };
-            disk = state;
+            disk = left;
         }
         run.coverage.states = 1;
         match run.judge(&disk.fork(), &acks) {
@@ -228,7 +241,7 @@ struct Run<'a, C> {
     coverage: Coverage,
     seen: HashSet<u64>,
     /// The cuts and crash states that lead to where we are.
-    case: Vec<(u64, usize)>,
+    case: Vec<Step>,
     during: Option<LastOp>,
 }
 
@@ -254,7 +267,7 @@ impl<'a, C> Run<'a, C> {
             *self.coverage.faults_by_call.entry(call).or_default() += count;
         }
         done.map_err(|panic| {
-            self.case = vec![(cut, 0)];
+            self.case = vec![Step { cut, left: Left::State(0) }];
             self.during = disk.last_op();
             self.failure(Some(disk), format!("the workload panicked: {}", message(&*panic)))
         })
@@ -274,7 +287,7 @@ impl<'a, C> Run<'a, C> {
             *self.coverage.cuts_by_call.entry(op.call).or_default() += 1;
         }
         if disk.is_off() != (cut <= self.coverage.ops) {
-            self.case = vec![(cut, 0)];
+            self.case = vec![Step { cut, left: Left::State(0) }];
             let reason = "the workload does not do the same each time: it uses a clock, chance, \
                           or threads";
             return Err(self.failure(Some(&disk), reason.to_owned()));
@@ -291,20 +304,25 @@ impl<'a, C> Run<'a, C> {
         if self.case.is_empty() {
             self.coverage.exhaustive_cuts += u64::from(states.is_exhaustive());
         }
+        let killed = self.explorer.kills.then(|| (Left::Killed, disk.fork()));
+        let states = states.enumerate().map(|(number, state)| (Left::State(number), state));
         let mut seen_here = HashSet::new();
-        for (number, state) in states.enumerate() {
+        for (left, state) in killed.into_iter().chain(states) {
             if self.is_over() {
                 break;
             }
-            let fingerprint = state.fingerprint();
+            // The same bytes are another state while some of them may still be lost.
+            let kill = u64::from(left == Left::Killed);
+            let fingerprint = fold(state.fingerprint(), kill);
             if !seen_here.insert(fingerprint) {
                 self.coverage.repeated += 1;
                 continue;
             }
             self.coverage.states += 1;
+            self.coverage.kills += kill;
             self.coverage.distinct += u64::from(self.seen.insert(fingerprint));
             self.coverage.hash = fold(fold(self.coverage.hash, cut), fingerprint);
-            self.case.push((cut, number));
+            self.case.push(Step { cut, left });
             self.recover(&state, acks)?;
             self.case.pop();
         }
@@ -350,13 +368,19 @@ impl<'a, C> Run<'a, C> {
     }
 
     /// The crash states of a cut: named by the seed, the way to it, and the cut.
-    fn states(&self, disk: &SimDisk, way: &[(u64, usize)], cut: u64) -> CrashStates {
+    fn states(&self, disk: &SimDisk, way: &[Step], cut: u64) -> CrashStates {
         let states = disk.crash_states(self.explorer.states_per_cut, fold(self.seed_of(way), cut));
         if self.explorer.torn { states.torn() } else { states }
     }
 
-    fn seed_of(&self, way: &[(u64, usize)]) -> u64 {
-        let step = |seed, &(cut, number): &(u64, usize)| fold(fold(seed, cut), number as u64);
+    fn seed_of(&self, way: &[Step]) -> u64 {
+        let step = |seed, step: &Step| {
+            let left = match step.left {
+                Left::State(number) => number as u64,
+                Left::Killed => u64::MAX,
+            };
+            fold(fold(seed, step.cut), left)
+        };
         way.iter().fold(self.explorer.seed, step)
     }
 
@@ -516,6 +540,43 @@ mod tests {
         assert!(failure.case.contains('/'), "{failure}");
         let again = explorer.replay(&failure.case, write_and_sync, recover_in_two_steps);
         assert_eq!(again.unwrap_err().reason, "found half a recovery");
+    }
+
+    /// A recovery that takes what it reads for durable, and then promises it.
+    fn trust_the_cache(sync: bool) -> impl Fn(SimDisk, &u8) -> Result<(), String> {
+        move |disk, _| {
+            let promised = disk.contents("promised").is_some();
+            let there = disk.contents("f").is_some_and(|bytes| bytes == [1; 512]);
+            if promised && !there {
+                return Err("a promise made by recovery was broken".to_owned());
+            }
+            let steps = || -> io::Result<()> {
+                if there && !promised {
+                    if sync {
+                        disk.open("f", Access::Write)?.sync_data()?;
+                        disk.sync_dir()?;
+                    }
+                    disk.create("promised", 0)?;
+                    disk.sync_dir()?;
+                }
+                Ok(())
+            };
+            steps().map_err(|error| error.to_string())
+        }
+    }
+
+    #[test]
+    fn only_a_kill_and_then_a_power_cut_finds_a_recovery_that_trusts_the_cache() {
+        let explore =
+            |explorer: Explorer, sync| explorer.run(write_and_sync, trust_the_cache(sync));
+        let deep = Explorer::new(0).depth(2);
+        assert_eq!(explore(deep.clone(), false).unwrap().kills, 0);
+        let failure = explore(deep.clone().kills(), false).unwrap_err();
+        assert!(failure.case.contains('k'), "{failure}");
+        let again = deep.clone().kills();
+        let again = again.replay(&failure.case, write_and_sync, trust_the_cache(false));
+        assert_eq!(again.unwrap_err().reason, failure.reason);
+        assert!(explore(deep.kills(), true).unwrap().kills > 0);
     }
 
     #[test]

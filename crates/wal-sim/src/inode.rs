@@ -203,16 +203,23 @@ impl Inode {
         *self = Self { errors, error_seen, ..Self::settled(self.written.clone()) };
     }
 
-    /// How many states a power cut can leave, as far as `u64` counts.
-    pub(crate) fn survivors(&self) -> u64 {
-        (0..=self.lens.len())
-            .map(|len| {
-                self.sectors
-                    .values()
-                    .map(|pending| pending.candidates(len).count() as u64 + 1)
-                    .fold(1, u64::saturating_mul)
-            })
-            .fold(0, u64::saturating_add)
+    /// How many states a power cut can leave; any number above `limit` once it is exceeded.
+    pub(crate) fn survivors(&self, limit: u64) -> u64 {
+        let mut total: u64 = 0;
+        for len in 0..=self.lens.len() {
+            let mut states: u64 = 1;
+            for pending in self.sectors.values() {
+                states = states.saturating_mul(pending.candidates(len).count() as u64 + 1);
+                if states > limit {
+                    return states;
+                }
+            }
+            total = total.saturating_add(states);
+            if total > limit {
+                break;
+            }
+        }
+        total
     }
 
     /// What a power cut leaves: a length, and for each pending sector a version legal under it.

@@ -21,8 +21,10 @@ pub struct Coverage {
     pub exhaustive_cuts: u64,
     /// Power cuts made in the check, that is, in recovery.
     pub cuts_in_recovery: u64,
-    /// Crash states judged.
+    /// Crash states judged, those after the death of the process alone included.
     pub states: u64,
+    /// States after the death of the process alone.
+    pub kills: u64,
     /// Crash states that differ from all others in their bytes.
     pub distinct: u64,
     /// Crash states passed over because the same cut had left the same bytes before.
@@ -42,7 +44,7 @@ pub struct Coverage {
 pub struct Failure {
     /// The seed of the exploration.
     pub seed: u64,
-    /// The name of the case, for [`Explorer::replay`].
+    /// The name of the case, for `Explorer::replay`.
     pub case: String,
     /// The operation during which the workload lost power; none if it had ended.
     pub during: Option<LastOp>,
@@ -54,17 +56,37 @@ pub struct Failure {
     pub coverage: Coverage,
 }
 
+/// One step on the way to a state: during which operation it ended, and what was left then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Step {
+    pub(crate) cut: u64,
+    pub(crate) left: Left,
+}
+
+/// What is left when a run ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// The crash state with this number: the power was cut.
+    State(usize),
+    /// Everything, durable or not: only the process died.
+    Killed,
+}
+
 /// The name of a case.
-pub(crate) fn format_case(case: &[(u64, usize)]) -> String {
-    let steps: Vec<String> = case.iter().map(|(cut, number)| format!("{cut}.{number}")).collect();
-    steps.join("/")
+pub(crate) fn format_case(case: &[Step]) -> String {
+    let step = |step: &Step| match step.left {
+        Left::State(number) => format!("{}.{number}", step.cut),
+        Left::Killed => format!("{}.k", step.cut),
+    };
+    case.iter().map(step).collect::<Vec<_>>().join("/")
 }
 
 /// The steps of a case; none if the name is not one.
-pub(crate) fn parse_case(case: &str) -> Vec<(u64, usize)> {
+pub(crate) fn parse_case(case: &str) -> Vec<Step> {
     let step = |step: &str| {
-        let (cut, number) = step.split_once('.')?;
-        Some((cut.parse().ok()?, number.parse().ok()?))
+        let (cut, left) = step.split_once('.')?;
+        let left = if left == "k" { Left::Killed } else { Left::State(left.parse().ok()?) };
+        Some(Step { cut: cut.parse().ok()?, left })
     };
     case.split('/').map(step).collect::<Option<_>>().unwrap_or_default()
 }
@@ -115,10 +137,12 @@ mod tests {
 
     #[test]
     fn the_name_of_a_case_says_all_of_it() {
-        for case in [vec![(17, 3)], vec![(17, 3), (2, 0)]] {
+        let first = Step { cut: 17, left: Left::State(3) };
+        let second = Step { cut: 2, left: Left::Killed };
+        for case in [vec![first], vec![first, second]] {
             assert_eq!(parse_case(&format_case(&case)), case);
         }
-        assert_eq!(format_case(&[(17, 3), (2, 0)]), "17.3/2.0");
+        assert_eq!(format_case(&[first, second]), "17.3/2.k");
     }
 
     #[test]

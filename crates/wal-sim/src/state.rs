@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 
 use wal_io::Access;
 
@@ -36,14 +37,14 @@ pub(crate) struct State {
     /// The operation during which the power goes.
     cut_at: Option<u64>,
     off: bool,
-    last: Option<LastOp>,
+    last: Option<(Call, Arc<str>)>,
 }
 
 /// An open file description: what Linux keeps per `open`, the error state included.
 #[derive(Clone, Debug)]
 struct Handle {
     ino: Ino,
-    name: String,
+    name: Arc<str>,
     access: Access,
     /// Write-back errors of the file which this handle has reported.
     errors_seen: u64,
@@ -108,8 +109,9 @@ impl State {
         self.ops
     }
 
-    pub(crate) fn last_op(&self) -> Option<&LastOp> {
-        self.last.as_ref()
+    pub(crate) fn last_op(&self) -> Option<LastOp> {
+        let (call, name) = self.last.as_ref()?;
+        Some(LastOp { op: self.ops, call: *call, name: name.to_string() })
     }
 
     pub(crate) fn set_faults(&mut self, faults: Faults) {
@@ -121,11 +123,11 @@ impl State {
     }
 
     /// Numbers the call and asks the plan what is to go wrong with it.
-    fn begin(&mut self, call: Call, name: &str) -> io::Result<Step> {
+    fn begin(&mut self, call: Call, name: &Arc<str>) -> io::Result<Step> {
         self.check_power()?;
         if call.changes() {
             self.ops += 1;
-            self.last = Some(LastOp { op: self.ops, call, name: name.to_owned() });
+            self.last = Some((call, Arc::clone(name)));
             self.off = self.cut_at.is_some_and(|cut| self.ops >= cut);
         }
         let effect = self.faults.meet(call, name);
@@ -142,7 +144,7 @@ impl State {
     // ---- The directory.
 
     pub(crate) fn list(&mut self) -> io::Result<Vec<(String, u64)>> {
-        self.begin(Call::List, "")?.failing()?;
+        self.begin(Call::List, &"".into())?.failing()?;
         Ok(self.files().map(|(name, inode)| (name.to_owned(), inode.written().len())).collect())
     }
 
@@ -151,7 +153,7 @@ impl State {
         if self.dir.written().contains_key(name) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        let step = self.begin(Call::Create, name)?;
+        let step = self.begin(Call::Create, &name.into())?;
         step.failing()?;
         if self.space_left() < len {
             return step.full();
@@ -166,7 +168,7 @@ impl State {
     }
 
     pub(crate) fn open(&mut self, name: &str, access: Access) -> io::Result<HandleId> {
-        self.begin(Call::Open, name)?.failing()?;
+        self.begin(Call::Open, &name.into())?.failing()?;
         let ino = self.find(name)?;
         Ok(self.add_handle(ino, name, access))
     }
@@ -174,7 +176,7 @@ impl State {
     pub(crate) fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
         self.check_power()?;
         let ino = self.find(from)?;
-        let step = self.begin(Call::Rename, from)?;
+        let step = self.begin(Call::Rename, &from.into())?;
         step.failing()?;
         if from != to {
             self.dir.rename(from, to, ino);
@@ -185,14 +187,14 @@ impl State {
     pub(crate) fn remove(&mut self, name: &str) -> io::Result<()> {
         self.check_power()?;
         let ino = self.find(name)?;
-        let step = self.begin(Call::Remove, name)?;
+        let step = self.begin(Call::Remove, &name.into())?;
         step.failing()?;
         self.dir.remove(name, ino);
         step.end(())
     }
 
     pub(crate) fn sync_dir(&mut self) -> io::Result<()> {
-        let step = self.begin(Call::SyncDir, "")?;
+        let step = self.begin(Call::SyncDir, &"".into())?;
         if step.dying {
             return step.end(());
         }
@@ -334,13 +336,14 @@ impl State {
         fork
     }
 
-    /// How many outcomes [`survive`](Self::survive) has under this choice of entries.
-    pub(crate) fn survivors(&self, chooser: &mut dyn Chooser) -> u64 {
+    /// How many outcomes [`survive`](Self::survive) has under this choice of entries; any number
+    /// above `limit` once it is exceeded.
+    pub(crate) fn survivors(&self, chooser: &mut dyn Chooser, limit: u64) -> u64 {
         let entries = self.dir.survive(chooser);
         entries
             .values()
             .filter_map(|ino| self.inodes.get(ino))
-            .map(Inode::survivors)
+            .map(|inode| inode.survivors(limit))
             .fold(1, u64::saturating_mul)
     }
 
@@ -395,7 +398,7 @@ impl State {
     fn add_handle(&mut self, ino: Ino, name: &str, access: Access) -> HandleId {
         let id = self.take_id();
         let errors_seen = self.inodes.get(&ino).map_or(0, Inode::error_sample);
-        self.handles.insert(id, Handle { ino, name: name.to_owned(), access, errors_seen });
+        self.handles.insert(id, Handle { ino, name: name.into(), access, errors_seen });
         id
     }
 
@@ -403,16 +406,16 @@ impl State {
         self.dir.written().get(name).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    fn handle(&self, handle: HandleId) -> io::Result<(Ino, String)> {
+    fn handle(&self, handle: HandleId) -> io::Result<(Ino, Arc<str>)> {
         let handle = self.handles.get(&handle).ok_or_else(stale)?;
-        Ok((handle.ino, handle.name.clone()))
+        Ok((handle.ino, Arc::clone(&handle.name)))
     }
 
     fn access(&self, handle: HandleId) -> io::Result<Access> {
         self.handles.get(&handle).map(|handle| handle.access).ok_or_else(stale)
     }
 
-    fn writable(&self, handle: HandleId) -> io::Result<(Ino, String)> {
+    fn writable(&self, handle: HandleId) -> io::Result<(Ino, Arc<str>)> {
         match self.access(handle)? {
             Access::Write | Access::WriteThrough => self.handle(handle),
             _ => Err(io::ErrorKind::PermissionDenied.into()),
