@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use wal_format::{ControlSlot, Epoch, LogId, Lsn, SegmentFlags};
 
-use super::directory::{make_segment, random_log_id, remove_if_there};
+use super::directory::{Naming, make_segment, random_log_id, remove_if_there};
 use super::options::{Placement, StoreOptions};
 use super::segment_store::{ChainState, SegmentStore, Work, predecessor_of};
 use crate::chain::Survey;
@@ -69,16 +69,15 @@ impl SegmentStore {
         for temporary in &survey.temporary {
             remove_if_there(storage.as_ref(), temporary)?;
         }
-        let control = match survey.control.current() {
-            None => ControlFile::create(&storage, &first_slot(random_log_id()?))?,
+        let slot = match survey.control.current() {
+            None => first_slot(random_log_id()?),
             Some(slot) => {
                 remove_leftovers(storage.as_ref(), &survey)?;
-                let epoch = next_epoch(slot.epoch, 1)?;
-                let mut control = ControlFile::open(&storage)?;
-                control.update_both(|slot| *slot = ControlSlot { epoch, ..slot.clone() })?;
-                control
+                ControlSlot { epoch: next_epoch(slot.epoch, 1)?, ..slot.clone() }
             }
         };
+        // Also over an unfinished one: its name may never have become durable.
+        let control = ControlFile::create(&storage, &slot)?;
         let work = Work::new(control, Lsn::FIRST);
         let chain = ChainState { links: vec![], active: None, writable_from: Lsn::FIRST };
         Ok(Self::assemble(storage, lock, options, work, chain))
@@ -95,11 +94,11 @@ impl SegmentStore {
         let capacity = self.options.segment_bytes;
         let mut work = self.work.lock();
         let header = self.new_header(Lsn::FIRST, capacity, SegmentFlags::NONE, None, Lsn::FIRST);
-        let first = make_segment(self.storage.as_ref(), header)?;
+        let first = make_segment(self.storage.as_ref(), header, Naming::New)?;
         let predecessor = Some(predecessor_of(&first, first.cap));
         let header =
             self.new_header(first.cap, capacity, SegmentFlags::NONE, predecessor, Lsn::FIRST);
-        let second = make_segment(self.storage.as_ref(), header)?;
+        let second = make_segment(self.storage.as_ref(), header, Naming::New)?;
         self.keep_spare()?;
         let newest = second.name;
         // In both slots: the loss of either one must not make the log look unfinished.

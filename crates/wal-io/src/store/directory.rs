@@ -15,6 +15,13 @@ use crate::file_io::write_full_at;
 use crate::segment_name::{SPARE_NAME, SegmentName, TEMPORARY_SUFFIX};
 use crate::storage::{Access, LogFile, Storage};
 
+/// Whether a segment takes a name that nobody had, or that of an empty segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Naming {
+    New,
+    Replacing,
+}
+
 /// The header block of a segment, as a length.
 pub(super) const HEADER_BYTES: u64 = BLOCK_BYTES as u64;
 
@@ -73,11 +80,13 @@ pub(super) fn write_header(
 /// Gives a finished temporary file its live name: sync, rename, sync the directory (rule 1).
 ///
 /// When the sync fails, the file is removed and never used. When a later step fails, whether the
-/// name is live is unknown: see [`leaves_names_unknown`].
+/// name is live is unknown (see [`leaves_names_unknown`]): a new name is then taken back, or a
+/// later process would trust what only the cache shows.
 pub(super) fn finish_segment(
     storage: &dyn Storage,
     file: Box<dyn LogFile>,
     name: SegmentName,
+    naming: Naming,
 ) -> Result<(), IoError> {
     let temporary = name.temporary();
     let synced = file.sync_all();
@@ -86,20 +95,26 @@ pub(super) fn finish_segment(
         abandon(storage, &temporary);
         return Err(IoError::failed(IoOp::Sync, temporary, error));
     }
-    storage
-        .rename(&temporary, &name.to_string())
-        .map_err(|error| IoError::failed(IoOp::Rename, temporary, error))?;
-    sync_dir(storage)
+    let name = name.to_string();
+    let named = storage
+        .rename(&temporary, &name)
+        .map_err(|error| IoError::failed(IoOp::Rename, temporary, error))
+        .and_then(|()| sync_dir(storage));
+    if named.is_err() && naming == Naming::New {
+        abandon(storage, &name);
+    }
+    named
 }
 
 /// Makes an empty segment: its file is durable under its live name when this returns.
 pub(super) fn make_segment(
     storage: &dyn Storage,
     header: SegmentHeader,
+    naming: Naming,
 ) -> Result<ChainLink, IoError> {
     let link = link_of(header, file_bytes(header.capacity_bytes).unwrap_or(u64::MAX))?;
     let file = begin_segment(storage, &header)?;
-    finish_segment(storage, file, link.name)?;
+    finish_segment(storage, file, link.name, naming)?;
     tracing::debug!(segment = %link.name, bytes = link.file_bytes, "segment ready");
     Ok(link)
 }
@@ -119,7 +134,7 @@ pub(super) fn recycle_segment(
         .map_err(|error| IoError::failed(IoOp::Rename, old.to_string(), error))?;
     let file = open_for_writing(storage, &temporary)?;
     write_header(file.as_ref(), &temporary, &header)?;
-    finish_segment(storage, file, link.name)?;
+    finish_segment(storage, file, link.name, Naming::New)?;
     Ok(link)
 }
 
@@ -163,10 +178,10 @@ pub(super) fn remove_if_there(storage: &dyn Storage, name: &str) -> Result<bool,
     }
 }
 
-/// Removes a temporary file after a failure; what stays is removed by the next writer.
-pub(super) fn abandon(storage: &dyn Storage, temporary: &str) {
-    if let Err(error) = remove_if_there(storage, temporary) {
-        tracing::warn!(file = temporary, %error, "a temporary file is left behind");
+/// Removes an unfinished file after a failure; what stays is removed by the next writer.
+pub(super) fn abandon(storage: &dyn Storage, name: &str) {
+    if let Err(error) = remove_if_there(storage, name) {
+        tracing::warn!(file = name, %error, "an unfinished file is left behind");
     }
 }
 

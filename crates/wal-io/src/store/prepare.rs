@@ -2,7 +2,7 @@
 
 use wal_format::{Lsn, SegmentFlags};
 
-use super::directory::{HEADER_BYTES, make_segment};
+use super::directory::{HEADER_BYTES, Naming, make_segment};
 use super::segment_store::{ChainState, SegmentStore, Work, predecessor_of};
 use crate::chain::ChainLink;
 use crate::error::IoError;
@@ -61,7 +61,7 @@ fn plan(chain: &ChainState, base: Lsn, capacity_bytes: u64) -> Plan {
 
 impl SegmentStore {
     fn add(&self, work: &mut Work, after: &ChainLink, capacity_bytes: u64) -> Result<Lsn, IoError> {
-        let link = self.make_after(work, after, capacity_bytes)?;
+        let link = self.make_after(work, after, capacity_bytes, Naming::New)?;
         // Rule 14: registered after it exists durably, before any record goes into it.
         let name = link.name;
         self.update_control(work, |slot| {
@@ -84,7 +84,7 @@ impl SegmentStore {
         assert_eq!(old.name.epoch, self.epoch(), "a ready successor is of this opening");
         // While its file is being replaced, no appender may enter it.
         self.chain.lock().links.pop();
-        let made = self.make_after(work, after, capacity_bytes);
+        let made = self.make_after(work, after, capacity_bytes, Naming::Replacing);
         if made.is_err() && work.broken {
             return made.map(|link| link.cap);
         }
@@ -107,10 +107,11 @@ impl SegmentStore {
         work: &mut Work,
         after: &ChainLink,
         capacity_bytes: u64,
+        naming: Naming,
     ) -> Result<ChainLink, IoError> {
         let predecessor = Some(predecessor_of(after, after.cap));
         let flags = SegmentFlags::NONE;
         let header = self.new_header(after.cap, capacity_bytes, flags, predecessor, self.head());
-        work.watch(make_segment(self.storage.as_ref(), header))
+        work.watch(make_segment(self.storage.as_ref(), header, naming))
     }
 }

@@ -2,7 +2,7 @@
 
 use wal_format::{Lsn, Predecessor, SegmentFlags, SegmentHeader};
 
-use super::directory::{HEADER_BYTES, file_bytes, make_segment, recycle_segment, shrink};
+use super::directory::{HEADER_BYTES, Naming, file_bytes, make_segment, recycle_segment, shrink};
 use super::options::{Placement, SEGMENT_BYTES_MIN};
 use super::segment_store::{SegmentStore, Work, predecessor_of};
 use crate::chain::{ChainLink, DeadReason};
@@ -145,7 +145,8 @@ impl SegmentStore {
         active: &ChainLink,
         head: Lsn,
     ) -> Result<Option<ChainLink>, IoError> {
-        let made = make_segment(self.storage.as_ref(), self.successor_header(active, head));
+        let made =
+            make_segment(self.storage.as_ref(), self.successor_header(active, head), Naming::New);
         match work.watch(made) {
             Ok(successor) => Ok(Some(successor)),
             Err(error) if error.is_no_space() => Ok(None),
@@ -168,13 +169,13 @@ impl SegmentStore {
         end: Lsn,
     ) -> Result<ChainLink, IoError> {
         let storage = self.storage.as_ref();
-        match work.watch(make_segment(storage, header)) {
+        match work.watch(make_segment(storage, header, Naming::New)) {
             Err(error) if error.is_no_space() => {}
             made => return made,
         }
         self.free_space(work, end)?;
         loop {
-            match work.watch(make_segment(storage, header)) {
+            match work.watch(make_segment(storage, header, Naming::New)) {
                 Err(error) if error.is_no_space() && header.capacity_bytes > SEGMENT_BYTES_MIN => {
                     let half = header.capacity_bytes / 2 / HEADER_BYTES * HEADER_BYTES;
                     header.capacity_bytes = half.max(SEGMENT_BYTES_MIN);

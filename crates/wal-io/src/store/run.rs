@@ -9,7 +9,7 @@ use wal_format::layout::{BLOCK_BYTES, RECORD_ALIGN_BYTES};
 use wal_format::{Lsn, Predecessor, SegmentFlags, SegmentHeader};
 
 use super::directory::{
-    HEADER_BYTES, abandon, begin_segment, file_bytes, finish_segment, link_of, name_of,
+    HEADER_BYTES, Naming, abandon, begin_segment, file_bytes, finish_segment, link_of, name_of,
 };
 use super::segment_store::SegmentStore;
 use crate::chain::DeadReason;
@@ -165,7 +165,7 @@ impl RunWriter<'_> {
         self.flush()?;
         let name = name_of(&self.header);
         let Some(file) = self.file.take() else { return Err(self.wrong_length()) };
-        let finished = finish_segment(self.store.storage.as_ref(), file, name);
+        let finished = finish_segment(self.store.storage.as_ref(), file, name, Naming::New);
         self.store.register_run(self.header, finished)?;
         Ok(name)
     }

@@ -234,8 +234,8 @@ fn after_a_failed_directory_sync_no_name_is_trusted_again() {
     let error = store.prepare(lsn(THIRD), SEGMENT).unwrap_err();
     assert!(matches!(error, IoError::Poisoned { .. }));
     assert_eq!(wrap.calls(), []);
-    // The chain on disk is sound either way.
-    survey(&wrap);
+    // What was not made durable is not there for a later process to trust.
+    assert_eq!(survey(&wrap).links, store.links());
 }
 
 #[test]
@@ -264,4 +264,17 @@ fn an_appender_writes_nothing_below_where_the_opening_placed_it() {
     let mut sink = store.appender().unwrap();
     let error = sink.write(lsn(FIRST), &[IoSlice::new(&[1; 8])]).unwrap_err();
     assert!(matches!(error, IoError::OutOfRange { .. }));
+}
+
+#[test]
+fn a_control_file_that_failed_is_never_written_again() {
+    let wrap = Wrap::new();
+    let store = create(&wrap);
+    wrap.fail_next(|call| matches!(call, Call::SyncData { name, .. } if name == CONTROL_NAME));
+    store.prepare(lsn(THIRD), SEGMENT).unwrap_err();
+    wrap.forget_calls();
+    let error = store.mark_clean(lsn(FIRST)).unwrap_err();
+    assert!(matches!(error, IoError::Poisoned { name } if name == CONTROL_NAME));
+    let written = |call: &Call| matches!(call, Call::Write { .. } | Call::SyncData { .. });
+    assert!(!wrap.calls().iter().any(written));
 }
