@@ -54,16 +54,20 @@ impl DirectStorage {
     /// `Unsupported` when the file system refuses direct I/O: use
     /// [`FileStorage`](super::FileStorage) there.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, IoError> {
-        Self::over(Directory::open_or_create(path.as_ref())?)
+        let storage = Self::over(Directory::open_or_create(path.as_ref())?);
+        let failed = |source| IoError::failed(IoOp::Open, storage.place(), source);
+        storage.probe().map_err(failed)?;
+        Ok(storage)
     }
 
-    /// Opens the directory at `path`, which must exist. Changes nothing.
+    /// Opens the directory at `path`, which must exist. Changes nothing; a file system without
+    /// direct I/O is therefore refused only when the first file is opened.
     ///
     /// # Errors
     ///
     /// As [`open`](Self::open); [`IoError::NotADirectory`] when it does not exist.
     pub fn open_existing(path: impl AsRef<Path>) -> Result<Self, IoError> {
-        Self::over(Directory::open(path.as_ref())?)
+        Ok(Self::over(Directory::open(path.as_ref())?))
     }
 
     /// The absolute path of the directory.
@@ -78,16 +82,14 @@ impl DirectStorage {
         self.directory.filesystem()
     }
 
-    fn over(directory: Directory) -> Result<Self, IoError> {
-        let storage = Self { directory, pool: Arc::default() };
-        storage.probe().map_err(|source| IoError::failed(IoOp::Open, storage.place(), source))?;
-        Ok(storage)
+    fn over(directory: Directory) -> Self {
+        Self { directory, pool: Arc::default() }
     }
 
     /// Refuses a file system without direct I/O before anything is created on it.
     ///
-    /// Asks with a file that never has a name. Where that cannot be made, reading only included,
-    /// the first real file will tell.
+    /// Asks with a file that never has a name. Where that cannot be made, the first real file will
+    /// tell.
     fn probe(&self) -> io::Result<()> {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::DIRECT | OFlags::CLOEXEC;
         match rustix::fs::open(self.directory.root(), flags, Mode::RUSR | Mode::WUSR) {

@@ -236,14 +236,18 @@ impl Directory {
     /// Also makes the directory's own entry durable. Whoever made the directory may have died
     /// before syncing that, and then a log in it, however well synced, would hang in the air.
     pub(super) fn lock(&self) -> io::Result<Box<dyn StorageLock>> {
+        self.lock_by(|path| {
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+        })
+    }
+
+    fn lock_by(
+        &self,
+        mut open: impl FnMut(&Path) -> io::Result<File>,
+    ) -> io::Result<Box<dyn StorageLock>> {
         let path = self.root.join(LOCK_NAME);
         for _ in 0..LOCK_ATTEMPTS {
-            let mut file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&path)?;
+            let mut file = open(&path)?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Err(held_elsewhere(&mut file)),
@@ -492,14 +496,61 @@ mod tests {
     fn a_lock_on_a_file_that_lost_its_name_is_not_taken_for_the_lock() {
         let (dir, directory) = fresh();
         let path = dir.path().join(LOCK_NAME);
-        fs::write(&path, "").unwrap();
+        let mut opened = 0;
+        let lock = directory
+            .lock_by(|path| {
+                opened += 1;
+                let file = File::create(path)?;
+                if opened == 1 {
+                    // Somebody tidies up just now.
+                    fs::remove_file(path)?;
+                }
+                Ok(file)
+            })
+            .unwrap();
+        assert_eq!(opened, 2);
         let file = File::open(&path).unwrap();
-        assert!(is_still_named(&file, &path).unwrap());
-        fs::remove_file(&path).unwrap();
-        assert!(!is_still_named(&file, &path).unwrap());
-        fs::write(&path, "").unwrap();
-        assert!(!is_still_named(&file, &path).unwrap());
+        assert!(file.try_lock().is_err(), "the lock is on the file of that name");
+        drop(lock);
+        file.try_lock().unwrap();
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_lock_file_which_vanishes_every_time_is_an_error_not_a_loop() {
+        let (_dir, directory) = fresh();
+        let vanishing = |path: &Path| {
+            let file = File::create(path)?;
+            fs::remove_file(path)?;
+            Ok(file)
+        };
+        let error = directory.lock_by(vanishing).unwrap_err();
+        assert!(error.to_string().contains("again and again"), "{error}");
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn the_lock_goes_with_its_guard_although_a_child_still_has_the_descriptor() {
+        let (_dir, directory) = fresh();
+        let path = directory.root().join(LOCK_NAME);
+        let file = File::create(&path).unwrap();
+        file.try_lock().unwrap();
+        // A child which was started but has not closed its copies has such a duplicate.
+        let _inherited = file.try_clone().unwrap();
+        drop(DirectoryLock { file, process: std::process::id() });
         directory.lock().unwrap();
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_forked_copy_of_the_guard_does_not_unlock() {
+        let (_dir, directory) = fresh();
+        let path = directory.root().join(LOCK_NAME);
+        let parents = File::create(&path).unwrap();
+        parents.try_lock().unwrap();
+        let childs = parents.try_clone().unwrap();
+        drop(DirectoryLock { file: childs, process: std::process::id().wrapping_add(1) });
+        assert_eq!(directory.lock().unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 
     #[test]

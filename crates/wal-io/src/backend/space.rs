@@ -160,6 +160,17 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_os = "linux")]
+    fn the_zeros_are_written_and_not_only_reserved() {
+        use rustix::fs::{SeekFrom, seek};
+        let file = tempfile::tempfile().unwrap();
+        take(&file, 1 << 20, 1, FilesystemKind::Ext).unwrap();
+        // What is reserved but not written counts as a hole.
+        assert_eq!(seek(&file, SeekFrom::Data(0)).unwrap(), 0);
+        assert_eq!(seek(&file, SeekFrom::Hole(0)).unwrap(), 1 << 20);
+    }
+
+    #[test]
     fn where_writes_copy_the_length_is_reserved_without_zeros() {
         let file = tempfile::tempfile().unwrap();
         take(&file, 1 << 20, 1, FilesystemKind::Btrfs).unwrap();
