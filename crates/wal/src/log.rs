@@ -263,13 +263,14 @@ impl Wal {
         Reader::new(self.clone(), lsn)
     }
 
-    /// A reader which follows the durable end as it grows.
+    /// A reader which follows the durable end as it grows, from `lsn` on: the address of a record,
+    /// or the reserved end.
     ///
     /// # Errors
     ///
     /// As [`read_from`](Self::read_from).
     pub fn tail(&self, lsn: Lsn) -> Result<Tail, Error> {
-        Ok(Tail::new(self.read_from(lsn)?))
+        Tail::new(self.clone(), lsn)
     }
 
     /// Whether the transaction `txn`, whose commit was to be at `lsn`, is committed.

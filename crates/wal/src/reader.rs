@@ -113,11 +113,17 @@ impl Reader {
 #[derive(Debug)]
 pub struct Tail {
     reader: Reader,
+    /// Where to start, as long as that is not durable yet.
+    start: Option<Lsn>,
 }
 
 impl Tail {
-    pub(crate) const fn new(reader: Reader) -> Self {
-        Self { reader }
+    pub(crate) fn new(wal: Wal, lsn: Lsn) -> Result<Self, Error> {
+        let positions = wal.positions();
+        if lsn <= wal.readable_end() || lsn > positions.reserved {
+            return Ok(Self { reader: Reader::new(wal, lsn)?, start: None });
+        }
+        Ok(Self { reader: Reader::at_head(wal), start: Some(lsn) })
     }
 
     /// The next durable record; waits for one, and gives `None` once the log is closed and read
@@ -128,8 +134,7 @@ impl Tail {
     /// As [`Reader::next`]; [`Poisoned`](ErrorKind::Poisoned) when no more can become durable.
     #[allow(clippy::should_implement_trait, reason = "it lends, which an Iterator cannot")]
     pub fn next(&mut self) -> Result<Option<RecordRef<'_>>, Error> {
-        self.wait(None)?;
-        self.reader.next()
+        if self.wait(None)? { self.reader.next() } else { Ok(None) }
     }
 
     /// As [`next`](Self::next), waiting for at most `timeout`: `None` when the time is up as well.
@@ -138,33 +143,46 @@ impl Tail {
     ///
     /// As [`next`](Self::next).
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<RecordRef<'_>>, Error> {
-        self.wait(Some(timeout))?;
-        self.reader.next()
+        if self.wait(Some(timeout))? { self.reader.next() } else { Ok(None) }
     }
 
     /// Where the reader stands; a hold advanced to here keeps what it still needs.
     #[must_use]
     pub fn position(&self) -> Lsn {
-        self.reader.position()
+        self.start.unwrap_or_else(|| self.reader.position())
     }
 
-    /// Returns when there is a record to read, the log is closed, or the time is up.
-    fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
+    /// Whether there is a record to read; false when the log is closed or the time is up.
+    fn wait(&mut self, timeout: Option<Duration>) -> Result<bool, Error> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
-            // Housekeeping at the end is no record: look, step over it, and wait on.
-            let before = self.reader.position();
-            if self.reader.next()?.is_some() {
-                return self.reader.seek(before);
+            if self.has_next()? {
+                return Ok(true);
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let position = self.reader.position();
-            match self.reader.wal().wait_beyond(position, left) {
+            match self.reader.wal().wait_beyond(self.position(), left) {
                 Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::TimedOut => return Ok(()),
-                Err(error) if error.kind() == ErrorKind::Closed => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::TimedOut => return Ok(false),
+                // What became durable with the close itself is still to be read.
+                Err(error) if error.kind() == ErrorKind::Closed => return self.has_next(),
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Looks for a record, stepping over housekeeping for good.
+    fn has_next(&mut self) -> Result<bool, Error> {
+        if let Some(start) = self.start {
+            if start > self.reader.wal().readable_end() {
+                return Ok(false);
+            }
+            self.reader.seek(start)?;
+            self.start = None;
+        }
+        let Some(found) = self.reader.next()?.map(|record| record.lsn()) else {
+            return Ok(false);
+        };
+        self.reader.seek(found)?;
+        Ok(true)
     }
 }

@@ -1,0 +1,396 @@
+//! The facade as its users meet it: levels, batches, transactions, checkpoints, truncation, holds,
+//! readers, closing.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{body, contents, open, reopen, small};
+use wal::{
+    CheckpointView, Durability, ErrorKind, HoldLimit, LogView, Lsn, MemoryStorage, Obligation,
+    OverLimit, RecordKind, RedoOnly, RedoTarget, ReplayRecord, Storage, SyncMethod, SyncPolicy,
+};
+use wal_sim::{CrashMode, SimDisk};
+
+fn memory() -> Arc<dyn Storage> {
+    Arc::new(MemoryStorage::new())
+}
+
+#[test]
+fn each_level_survives_what_the_table_of_promises_says() {
+    let levels = [Durability::Ordered, Durability::Written, Durability::Durable];
+    for (level, process_death, power_loss) in levels
+        .into_iter()
+        .zip([false, true, true])
+        .zip([false, false, true])
+        .map(|((a, b), c)| (a, b, c))
+    {
+        let disk = SimDisk::new();
+        let (wal, _) = reopen(&(Arc::new(disk.clone()) as _));
+        wal.append(b"body").unwrap().wait(level).unwrap();
+        let found_after = |mode| {
+            let storage: Arc<dyn Storage> = Arc::new(disk.crash(mode));
+            reopen(&storage).1.len() == 1
+        };
+        assert_eq!(found_after(CrashMode::KeepAll), process_death, "{level:?}, process death");
+        assert_eq!(found_after(CrashMode::LoseAll), power_loss, "{level:?}, power loss");
+    }
+}
+
+#[test]
+fn bodies_of_every_size_come_back_the_empty_one_included() {
+    let storage = memory();
+    let (wal, _) = reopen(&storage);
+    // Larger than a batch, a segment and the buffer: the last ones take a segment of their own.
+    let sizes = [0, 1, 7, 8, 9, 100, 4096, 5000, 16 << 10, 60 << 10, 65 << 10, 300 << 10];
+    let bodies: Vec<Vec<u8>> = sizes.iter().map(|size| vec![(*size % 251) as u8; *size]).collect();
+    for body in &bodies {
+        wal.append(body).unwrap().wait_durable().unwrap();
+    }
+    drop(wal);
+    assert_eq!(reopen(&storage).1, bodies);
+}
+
+#[test]
+fn r18_a_batch_larger_than_half_the_buffer_is_refused_and_nothing_changes() {
+    let storage = memory();
+    let (wal, _) = reopen(&storage);
+    let before = wal.positions().reserved;
+    let error = wal.append_batch(&vec![vec![1_u8; 1000]; 20]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+    assert_eq!(wal.append_batch::<&[u8]>(&[]).unwrap_err().kind(), ErrorKind::Refused);
+    assert_eq!(wal.positions().reserved, before);
+    wal.append_batch(&vec![vec![1_u8; 100]; 20]).unwrap().wait_durable().unwrap();
+    drop(wal);
+    assert_eq!(reopen(&storage).1.len(), 20);
+}
+
+#[test]
+fn transactions_replay_at_their_commit_and_aborted_ones_never() {
+    let storage = memory();
+    let (wal, _) = reopen(&storage);
+    let (mut early, mut late, mut lost) = (wal.begin(), wal.begin(), wal.begin());
+    early.log(b"early 1").unwrap();
+    late.log(b"late 1").unwrap();
+    lost.log(b"lost").unwrap();
+    early.log(b"early 2").unwrap();
+    let dropped = {
+        let mut dropped = wal.begin();
+        dropped.log(b"dropped").unwrap();
+        dropped.id()
+    };
+    wal.append(b"plain").unwrap().wait_durable().unwrap();
+    let committed = late.commit().unwrap();
+    early.commit().unwrap();
+    lost.abort().unwrap();
+    assert_ne!(committed.txn, dropped);
+    wal.close().unwrap();
+    drop(wal);
+    let found = reopen(&storage).1;
+    let found: Vec<&str> = found.iter().map(|body| std::str::from_utf8(body).unwrap()).collect();
+    assert_eq!(found, ["plain", "late 1", "early 1", "early 2"]);
+}
+
+#[derive(Default)]
+struct Engine {
+    restored: Vec<u8>,
+    redone: Vec<Vec<u8>>,
+}
+
+impl RedoTarget for Engine {
+    type Error = io::Error;
+
+    fn restore(&mut self, checkpoint: &CheckpointView<'_>) -> Result<(), io::Error> {
+        self.restored = checkpoint.payload.to_vec();
+        Ok(())
+    }
+
+    fn redo(&mut self, record: &ReplayRecord<'_>) -> Result<(), io::Error> {
+        self.redone.push(record.body.to_vec());
+        Ok(())
+    }
+}
+
+fn recover(storage: &Arc<dyn Storage>) -> (wal::Wal, Engine) {
+    let mut engine = Engine::default();
+    let opener = small().recover_with(RedoOnly::default());
+    (opener.open_in(Arc::clone(storage), &mut engine).unwrap(), engine)
+}
+
+#[test]
+fn r03_a_checkpoint_has_a_beginning() {
+    let storage = memory();
+    let (wal, _) = reopen(&storage);
+    wal.append(b"before").unwrap().wait_durable().unwrap();
+    let mut spanning = wal.begin();
+    spanning.log(b"spanning 1").unwrap();
+    let mut done = wal.begin();
+    done.log(b"done").unwrap();
+    done.commit().unwrap();
+    let checkpoint = wal.checkpoint_begin().unwrap();
+    wal.append(b"during").unwrap().wait_durable().unwrap();
+    spanning.log(b"spanning 2").unwrap();
+    let pointer = checkpoint.complete(b"snapshot").unwrap();
+    assert!(pointer.redo_from < pointer.begin, "a transaction was active at the begin");
+    spanning.commit().unwrap();
+    drop(wal);
+    let (_wal, engine) = recover(&storage);
+    assert_eq!(engine.restored, b"snapshot");
+    assert_eq!(engine.redone, [&b"during"[..], b"spanning 1", b"spanning 2"]);
+}
+
+#[test]
+fn a_checkpoint_given_up_leaves_the_previous_one_in_force() {
+    let storage = memory();
+    let (wal, _) = reopen(&storage);
+    wal.checkpoint_begin().unwrap().complete(b"first").unwrap();
+    drop(wal.checkpoint_begin().unwrap());
+    drop(wal);
+    assert_eq!(recover(&storage).1.restored, b"first");
+}
+
+/// Appends until the log has this many segments; the address of the first record of each.
+fn fill(wal: &wal::Wal, segments: u64) {
+    while wal.stats().segments < segments {
+        wal.append(&[7; 3000]).unwrap().wait_durable().unwrap();
+    }
+}
+
+#[test]
+fn r05_truncation_respects_fall_back_transactions_and_holds() {
+    let storage = memory();
+    let (wal, _) = reopen(&storage);
+    fill(&wal, 4);
+    let first = wal.checkpoint_begin().unwrap().complete(b"1").unwrap();
+    fill(&wal, 7);
+    let mut txn = wal.begin();
+    let started = txn.log(b"open").unwrap();
+    wal.checkpoint_begin().unwrap().complete(b"2").unwrap();
+    let hold = wal.hold("replica", Lsn::FIRST, None).unwrap();
+
+    let held = wal.truncate_before(Lsn::MAX).unwrap();
+    assert_eq!((held.segments, held.held_by), (0, Some(Obligation::Hold)));
+    drop(hold);
+    let fallback = wal.truncate_before(Lsn::MAX).unwrap();
+    assert!(fallback.segments > 0);
+    assert_eq!((fallback.limit, fallback.held_by), (first.redo_from, Some(Obligation::Checkpoint)));
+    assert!(fallback.head <= first.redo_from);
+    fill(&wal, 9);
+    wal.checkpoint_begin().unwrap().complete(b"3").unwrap();
+    wal.checkpoint_begin().unwrap().complete(b"4").unwrap();
+    let active = wal.truncate_before(Lsn::MAX).unwrap();
+    assert_eq!(active.limit, started, "a running transaction keeps its first record");
+    txn.commit().unwrap();
+    drop(wal);
+    assert_eq!(recover(&storage).1.redone, [b"open"]);
+}
+
+#[test]
+fn a_hold_over_its_limit_refuses_appends_until_it_moves() {
+    let (wal, _) = reopen(&memory());
+    let limit = HoldLimit { bytes: 10_000, over: OverLimit::RefuseAppends };
+    let hold = wal.hold("consumer", Lsn::FIRST, Some(limit)).unwrap();
+    let error = loop {
+        match wal.append(&[1; 500]) {
+            Ok(ticket) => ticket.wait_durable().unwrap(),
+            Err(error) => break error,
+        }
+        assert!(wal.positions().reserved.get() < 20_000, "appends were never refused");
+    };
+    assert_eq!(error.kind(), ErrorKind::Refused);
+    assert!(error.to_string().contains("consumer"), "{error}");
+    hold.advance(wal.positions().durable);
+    wal.append(b"again").unwrap().wait_durable().unwrap();
+    assert_eq!(wal.stats().holds.len(), 1);
+}
+
+#[test]
+fn readers_go_both_ways_and_say_what_is_wrong_with_an_address() {
+    let (wal, _) = reopen(&memory());
+    let mut lsns = Vec::new();
+    for number in 0..200 {
+        let ticket = wal.append(&body(number).repeat(20)).unwrap();
+        ticket.wait_durable().unwrap();
+        lsns.push(ticket.lsn());
+    }
+    let mut reader = wal.read_from(lsns[0]).unwrap();
+    for lsn in &lsns {
+        assert_eq!(reader.next().unwrap().unwrap().lsn(), *lsn);
+    }
+    assert!(reader.next().unwrap().is_none(), "the end of what is durable");
+    for lsn in lsns.iter().rev() {
+        assert_eq!(reader.prev().unwrap().unwrap().lsn(), *lsn);
+    }
+    let kind_at = |lsn| wal.read_at(lsn).map(drop).unwrap_err().kind();
+    assert_eq!(kind_at(Lsn::new(lsns[5].get() + 8).unwrap()), ErrorKind::NotARecordStart);
+    assert_eq!(kind_at(Lsn::new(1 << 40).unwrap()), ErrorKind::BeyondEnd);
+    assert_eq!(kind_at(Lsn::new(8).unwrap()), ErrorKind::Truncated);
+    assert_eq!(wal.read_at(lsns[7]).unwrap().body, body(7).repeat(20));
+}
+
+#[test]
+fn a_tailing_reader_never_passes_the_durable_end() {
+    let (wal, _) = reopen(&memory());
+    let first = wal.append(b"durable").unwrap();
+    first.wait_durable().unwrap();
+    wal.append(b"written").unwrap().wait_written().unwrap();
+    let mut tail = wal.tail(first.lsn()).unwrap();
+    assert_eq!(tail.next_timeout(Duration::ZERO).unwrap().unwrap().body, b"durable");
+    assert!(tail.next_timeout(Duration::ZERO).unwrap().is_none(), "written is not durable");
+    wal.sync().unwrap();
+    assert_eq!(tail.next_timeout(Duration::ZERO).unwrap().unwrap().body, b"written");
+    wal.close().unwrap();
+    assert!(tail.next().unwrap().is_none(), "a closed log ends the tail");
+}
+
+#[test]
+fn a_tailing_reader_follows_a_writer_across_segments() {
+    let (wal, _) = open(&memory(), small().threads(wal::Threads::Helper)).unwrap();
+    let start = wal.positions().reserved;
+    let writer = wal.clone();
+    let thread = std::thread::spawn(move || {
+        for number in 0..500 {
+            writer.append(&body(number).repeat(10)).unwrap().wait_durable().unwrap();
+        }
+        writer.close().unwrap();
+    });
+    let mut tail = wal.tail(start).unwrap();
+    let mut seen = 0;
+    while let Some(record) = tail.next().unwrap() {
+        assert_eq!(record.body, body(seen).repeat(10));
+        seen += 1;
+    }
+    thread.join().unwrap();
+    assert_eq!(seen, 500);
+}
+
+#[test]
+fn r04_a_clean_close_goes_on_in_place_and_a_drop_does_not_count_as_one() {
+    let storage = memory();
+    let (wal, _) = reopen(&storage);
+    wal.append(b"one").unwrap().wait_durable().unwrap();
+    wal.close().unwrap();
+    drop(wal);
+    assert!(LogView::open_in(Arc::clone(&storage)).unwrap().is_clean());
+    let (wal, _) = reopen(&storage);
+    assert_eq!(wal.stats().segments, 2, "the same segment and its successor");
+    wal.append(b"two").unwrap().wait_durable().unwrap();
+    drop(wal);
+    assert!(!LogView::open_in(Arc::clone(&storage)).unwrap().is_clean());
+    assert_eq!(reopen(&storage).1, [b"one", b"two"]);
+}
+
+#[test]
+fn after_close_nothing_is_appended() {
+    let (wal, _) = reopen(&memory());
+    let clone = wal.clone();
+    wal.close().unwrap();
+    assert_eq!(clone.append(b"late").unwrap_err().kind(), ErrorKind::Closed);
+}
+
+#[test]
+fn r11_a_log_without_syncs_refuses_to_call_anything_durable() {
+    let storage = memory();
+    let options = small().sync_method(SyncMethod::None);
+    let (wal, _) = open(&storage, options.clone()).unwrap();
+    let ticket = wal.append(b"cached").unwrap();
+    ticket.wait_written().unwrap();
+    assert_eq!(ticket.wait_durable().unwrap_err().kind(), ErrorKind::Refused);
+    assert_eq!(wal.checkpoint_begin().unwrap_err().kind(), ErrorKind::Refused);
+    assert!(wal.positions().durable <= ticket.lsn());
+    drop(wal);
+    assert_eq!(open(&storage, options).unwrap().1, [b"cached"]);
+}
+
+#[test]
+fn r11_under_policy_never_a_durable_wait_forces_a_sync() {
+    let disk = SimDisk::new();
+    let (wal, _) =
+        open(&(Arc::new(disk.clone()) as _), small().sync_policy(SyncPolicy::Never)).unwrap();
+    let mut txn = wal.begin();
+    txn.log(b"only written").unwrap();
+    txn.commit().unwrap();
+    assert_eq!(wal.stats().commit.syncs, 0, "a commit under this policy does not sync");
+    wal.append(b"asked for").unwrap().wait_durable().unwrap();
+    assert_eq!(wal.stats().commit.syncs, 1);
+    let storage: Arc<dyn Storage> = Arc::new(disk.crash(CrashMode::LoseAll));
+    assert_eq!(reopen(&storage).1.len(), 2);
+}
+
+#[test]
+fn a_record_of_the_logs_own_kinds_is_refused() {
+    let (wal, _) = reopen(&memory());
+    let error = wal.append_kind(RecordKind::COMMIT, b"").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+    let mine = RecordKind::engine(7).unwrap();
+    wal.append_kind(mine, b"mine").unwrap().wait_durable().unwrap();
+}
+
+#[test]
+fn a_timeout_means_unknown_and_never_failed() {
+    let (wal, _) = reopen(&memory());
+    let ticket = wal.append(b"slow").unwrap();
+    match ticket.wait_durable_timeout(Duration::ZERO) {
+        Ok(()) => {}
+        Err(error) => {
+            assert_eq!((error.kind(), error.fate()), (ErrorKind::TimedOut, wal::Fate::Unknown))
+        }
+    }
+    ticket.wait_durable().unwrap();
+    assert!(ticket.is_durable());
+}
+
+#[test]
+fn a_second_writer_is_refused_and_a_reader_is_not() {
+    let storage = memory();
+    let (wal, _) = reopen(&storage);
+    wal.append(b"one").unwrap().wait_durable().unwrap();
+    let error = open(&storage, small()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Locked, "{error}");
+    let before = contents(storage.as_ref());
+    let view = LogView::open_in(Arc::clone(&storage)).unwrap();
+    let mut bodies = Vec::new();
+    view.replay(&mut |record: &ReplayRecord<'_>| {
+        bodies.push(record.body.to_vec());
+        Ok::<(), io::Error>(())
+    })
+    .unwrap();
+    assert_eq!(bodies, [b"one"]);
+    assert_eq!(contents(storage.as_ref()), before, "reading changed a byte");
+    drop(wal);
+    open(&storage, small()).unwrap();
+}
+
+#[test]
+fn eight_threads_share_syncs_and_lose_nothing() {
+    let disk = SimDisk::new();
+    let storage: Arc<dyn Storage> = Arc::new(disk.clone());
+    let (wal, _) = open(&storage, small().threads(wal::Threads::Helper)).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..8_u64 {
+            let wal = &wal;
+            scope.spawn(move || {
+                for number in 0..100_u64 {
+                    let body = (thread << 32 | number).to_le_bytes();
+                    wal.append(&body).unwrap().wait_durable().unwrap();
+                }
+            });
+        }
+    });
+    assert!(wal.stats().commit.syncs <= 800);
+    let storage: Arc<dyn Storage> = Arc::new(disk.crash(CrashMode::LoseAll));
+    let found = reopen(&storage).1;
+    assert_eq!(found.len(), 800);
+    for thread in 0..8_u64 {
+        let numbers: Vec<u64> = found
+            .iter()
+            .map(|body| u64::from_le_bytes(body[..].try_into().unwrap()))
+            .filter(|value| value >> 32 == thread)
+            .map(|value| value & 0xffff_ffff)
+            .collect();
+        assert_eq!(numbers, (0..100).collect::<Vec<_>>(), "thread {thread}");
+    }
+}
