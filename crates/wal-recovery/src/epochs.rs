@@ -26,13 +26,15 @@ pub(crate) fn decode_under_any<'a>(
     let header = decode_header_at(bytes, lsn)?;
     let once_around = Epoch::new(lowest.get().saturating_add(u64::from(u16::MAX)));
     let candidates = resolve_epoch(header.epoch_bits, lowest, highest.max(once_around));
+    let mut refusal = DecodeError::WrongEpoch { found: header.epoch_bits };
     for epoch in candidates.take(CANDIDATES_MAX) {
         match decode_record(bytes, lsn, &RecordSeed::new(log_id, epoch)) {
-            Err(DecodeError::BadChecksum { .. }) => {}
+            Err(error @ DecodeError::BadChecksum { .. }) => refusal = error,
             decided => return decided,
         }
     }
-    EpochTracker::new(log_id, lowest).decode(bytes, lsn).map(|tracked| tracked.record)
+    let opened = EpochTracker::new(log_id, lowest).decode(bytes, lsn);
+    opened.map(|tracked| tracked.record).map_err(|_| refusal)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! what, where, and what to do next.
 
 use thiserror::Error;
-use wal_format::{DecodeError, EncodeError, Lsn, RecordKind, TxnId};
+use wal_format::{DecodeError, EncodeError, LogId, Lsn, RecordKind, TxnId};
 use wal_io::{IoError, SegmentName};
 
 use crate::fault::{ChainFault, Nearest, PointFault};
@@ -176,6 +176,12 @@ pub enum RecoveryError {
         place: String,
         /// A file that is there.
         name: String,
+    },
+    /// A copy was to have the identity of its source. Nothing was written; give it a random one.
+    #[error("the copy cannot be log {log_id} too, its source is; give it an identity of its own")]
+    SameLog {
+        /// The identity.
+        log_id: LogId,
     },
     /// The log cannot be restored to that point. Nothing was written.
     #[error("cannot restore to {until}: {why}")]

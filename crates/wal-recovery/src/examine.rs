@@ -161,14 +161,16 @@ fn claims_of(survey: &Survey, log_id: LogId) -> Claims {
     let mut claims = Claims::default();
     // A slot that was superseded still tells the truth about what was durable then.
     let slots = survey.control.slots.iter().filter_map(|slot| slot.whole());
-    for slot in slots.filter(|slot| slot.log_id == log_id) {
+    let slots = slots.filter(|slot| slot.log_id == log_id);
+    // Of proofs that reach equally far the first is named: the one that says most to a person.
+    for (end, _) in slots.clone().filter_map(|slot| slot.clean) {
+        claims.add(Evidence::CleanMark { end });
+    }
+    for &CheckpointPointer { record, end, .. } in slots.clone().flat_map(|slot| &slot.checkpoints) {
+        claims.add(Evidence::Checkpoint { record, end });
+    }
+    for slot in slots {
         claims.add(Evidence::ControlDurable { durable: slot.durable });
-        if let Some((end, _)) = slot.clean {
-            claims.add(Evidence::CleanMark { end });
-        }
-        for &CheckpointPointer { record, end, .. } in &slot.checkpoints {
-            claims.add(Evidence::Checkpoint { record, end });
-        }
     }
     for link in &survey.links {
         let (segment, flags) = (link.name, link.header.flags);

@@ -4,7 +4,7 @@
 //! once. A true header must carry exactly its own address, so every unit of 8 bytes is compared
 //! with its own; what passes is verified like any record. Memory is one window.
 
-use wal_format::layout::{RECORD_ALIGN_BYTES, RECORD_HEADER_BYTES};
+use wal_format::layout::{BLOCK_BYTES, RECORD_ALIGN_BYTES, RECORD_HEADER_BYTES};
 use wal_format::{DecodeError, Epoch, Lsn, LsnRange, find_record_candidate};
 
 use crate::epochs::decode_under_any;
@@ -106,8 +106,15 @@ impl Search<'_> {
         let left = window.left(at);
         let bytes = window.bytes(at, RECORD_HEADER_BYTES)?;
         let is_last = bytes.len() as u64 >= left;
-        let candidate = find_record_candidate(bytes, at);
-        let passed = bytes.get(..candidate.unwrap_or(bytes.len())).unwrap_or_default();
+        let zeros = zero_prefix(bytes);
+        if zeros > 0 && zeros < bytes.len() {
+            // The header that names its address in the first unit which is not skipped starts
+            // one unit before.
+            return Ok(at.checked_add((zeros - RECORD_ALIGN_BYTES) as u64));
+        }
+        let rest = if zeros > 0 { &[] } else { bytes };
+        let candidate = find_record_candidate(rest, at);
+        let passed = rest.get(..candidate.unwrap_or(rest.len())).unwrap_or_default();
         if let Some(last) = passed.iter().rposition(|byte| *byte != 0) {
             let end = at.checked_add((last + 1).next_multiple_of(RECORD_ALIGN_BYTES) as u64);
             self.written_end = self.written_end.max(end.unwrap_or(Lsn::MAX));
@@ -140,4 +147,12 @@ impl Search<'_> {
             Err(_) => at.checked_add(RECORD_ALIGN_BYTES as u64).unwrap_or(Lsn::MAX),
         })
     }
+}
+
+/// Bytes of zeros that `bytes` begin with, in whole blocks: nearly all that is behind the end of
+/// a log is space that was never written, and no address is zero.
+fn zero_prefix(bytes: &[u8]) -> usize {
+    const ZEROS: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
+    let blocks = bytes.chunks(BLOCK_BYTES);
+    blocks.take_while(|block| ZEROS.starts_with(block)).map(<[u8]>::len).sum()
 }
