@@ -104,9 +104,10 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     };
     let outcome = demo.play(arguments.kills, &mut StdRng::seed_from_u64(seed));
     demo.progress.finish_and_clear();
-    demo.report(&workspace);
-    outcome?;
-    demo.conclude(seed)
+    println!("{}", table::render(&demo.rows));
+    let outcome = outcome.and_then(|()| demo.conclude(seed));
+    demo.tell_more(&workspace);
+    outcome
 }
 
 /// The state of the demonstration.
@@ -246,8 +247,7 @@ impl Demo {
         }
     }
 
-    fn report(&self, workspace: &Workspace) {
-        println!("{}", table::render(&self.rows));
+    fn tell_more(&self, workspace: &Workspace) {
         let wal = workspace.relative(&self.wal).display();
         let dir = workspace.relative(&self.dir).display();
         println!("The log is still there. To see more, from the root of the repository:");
