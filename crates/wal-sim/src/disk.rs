@@ -33,8 +33,15 @@ pub enum CrashMode {
 /// A disk in memory that keeps what was written apart from what is durable.
 ///
 /// Clones share the disk. [`crash`](Self::crash) makes another disk, as a power cut would leave it,
-/// and does not touch this one: many crashes can be made of one disk. Copies share their sectors,
-/// so a crash state costs what it changed.
+/// and does not touch this one: many crashes can be made of one disk. Copies share their sectors: a
+/// crash state costs the tables of sectors of the files it changed, not their bytes.
+///
+/// What a power cut may leave, beyond the contract's clauses:
+///
+/// - Of a sector, any version written since it was last durable; of more than 16, the newest 16.
+/// - Of a file's changes of length, the first few, in order: a cut uncovers no old bytes.
+/// - Of the changes of names, any set in which each comes with all earlier changes to the same
+///   names or the same file. A synced file may still lose its name, a name its contents.
 ///
 /// ```
 /// use std::io::IoSlice;

@@ -129,6 +129,17 @@ fn a_sector_written_twice_may_survive_in_either_version() {
 }
 
 #[test]
+fn of_many_versions_of_a_sector_the_durable_one_and_the_newest_sixteen_may_survive() {
+    let (disk, file) = disk_with(1, 1);
+    for fill in 2..=20 {
+        write(&*file, &[fill; 512], 0).unwrap();
+    }
+    let newest: Vec<u8> = std::iter::once(1).chain(5..=20).collect();
+    let left = disk.crash_states(100, 0).map(|state| state.contents("f").unwrap()[0]);
+    assert_eq!(left.collect::<Vec<_>>(), newest);
+}
+
+#[test]
 fn a_longer_file_may_keep_its_old_length_or_show_zeros() {
     let (disk, file) = disk_with(1, 1);
     write(&*file, &[2; 512], SECTOR).unwrap();
