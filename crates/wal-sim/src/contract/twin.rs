@@ -15,8 +15,8 @@ use wal_io::{Access, LogFile, Storage};
 use super::Clause;
 use super::check::{Doing, Flaw, block_of, holds, listed, read_up_to, refused, same, write_all};
 
-const SEEDS: u64 = 6;
-const CALLS: usize = 250;
+const SEEDS: u64 = 4;
+const CALLS: usize = 200;
 
 /// Longest file, in blocks, and most handles open at a time.
 const BLOCKS_MAX: usize = 16;
