@@ -64,6 +64,10 @@ pub fn build_chain(found: &[FoundSegment], control: &ControlView) -> Chain {
     let mut walk = Walk { head: known_head(&nodes, control), nodes, links: vec![], problems };
     walk.run(control);
     walk.check_newest(found, control);
+    if is_unfinished(control) {
+        let gap = |p: &ChainProblem| matches!(p, ChainProblem::Missing { .. });
+        walk.problems.retain(|problem| !gap(problem));
+    }
     walk.links.reverse();
     let Walk { head, nodes, links, problems } = walk;
     let dead = nodes.into_values().map(|node| node.dead(head)).collect();
@@ -91,6 +95,12 @@ impl Node {
         let reason = if below { DeadReason::BelowHead } else { DeadReason::OffChain };
         DeadSegment { name: self.name, file_bytes: self.file_bytes, reason }
     }
+}
+
+/// Whether the creation of the log never came to its last step: no record was ever written, so
+/// none can be missing, whatever segments there are.
+pub(crate) fn is_unfinished(control: &ControlView) -> bool {
+    control.current().is_some_and(|slot| slot.newest_epoch == Epoch::NONE)
 }
 
 /// The control file says whose log this is; without it, the newest header that verifies.

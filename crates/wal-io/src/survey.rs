@@ -5,10 +5,10 @@
 
 use std::io::ErrorKind;
 
+use wal_format::SegmentHeader;
 use wal_format::layout::BLOCK_BYTES;
-use wal_format::{Epoch, SegmentHeader};
 
-use crate::build_chain::{Chain, FoundSegment, build_chain};
+use crate::build_chain::{Chain, FoundSegment, build_chain, is_unfinished};
 use crate::chain::Survey;
 use crate::control_file::ControlView;
 use crate::error::{IoError, IoOp};
@@ -50,11 +50,9 @@ impl Survey {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let segments = self.links.len() + self.dead.len();
-        match self.control.current() {
-            // Creation writes the control file first and the newest segment last.
-            Some(slot) => slot.newest_epoch == Epoch::NONE && self.problems.is_empty(),
-            None => !self.control.exists() && segments == 0 && self.problems.is_empty(),
-        }
+        let nothing = !self.control.exists() && segments == 0;
+        // Creation writes the control file first and the newest segment last.
+        (nothing || is_unfinished(&self.control)) && self.problems.is_empty()
     }
 
     fn assemble(place: String, control: ControlView, chain: Chain, temporary: Vec<String>) -> Self {

@@ -313,4 +313,15 @@ fn headers_which_name_themselves_or_each_other_end_the_walk() {
     assert_eq!(chain.problems.len(), 1);
 }
 
+#[test]
+fn in_a_creation_that_never_finished_nothing_can_be_missing() {
+    let unfinished = ControlSlot {
+        newest_base: Lsn::NONE,
+        newest_epoch: Epoch::NONE,
+        ..slot((FIRST, 1), FIRST)
+    };
+    let chain = build_chain(&four_files()[1..2], &control(unfinished));
+    assert_eq!(chain.problems, []);
+}
+
 mod histories;

@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use wal_format::{ControlSlot, Epoch, LogId, Lsn, SegmentFlags};
 
-use super::directory::{Naming, make_segment, random_log_id, remove_if_there};
+use super::directory::{Naming, make_segment, random_log_id, remove_if_there, sync_dir};
 use super::options::{Placement, StoreOptions};
 use super::segment_store::{ChainState, SegmentStore, Work, predecessor_of};
 use crate::chain::Survey;
 use crate::control_file::ControlFile;
 use crate::error::{IoError, IoOp};
 use crate::file_io::read_full_at;
-use crate::segment_name::{CONTROL_NAME, SegmentName};
+use crate::segment_name::{CONTROL_NAME, SPARE_NAME, SegmentName};
 use crate::storage::{Access, Storage, StorageLock};
 
 /// Epochs are skipped this far when a control slot is lost: it may have spent some unseen.
@@ -156,7 +156,8 @@ impl SegmentStore {
                 let slot = slot_of_survey(survey, log_id, epoch);
                 match ControlFile::create(&storage, &slot) {
                     Err(error) if error.is_no_space() => {
-                        remove_if_there(storage.as_ref(), crate::segment_name::SPARE_NAME)?;
+                        remove_if_there(storage.as_ref(), SPARE_NAME)?;
+                        sync_dir(storage.as_ref())?;
                         ControlFile::create(&storage, &slot)?
                     }
                     made => made?,

@@ -132,6 +132,8 @@ pub(super) fn recycle_segment(
     storage
         .rename(&old.to_string(), &temporary)
         .map_err(|error| IoError::failed(IoOp::Rename, old.to_string(), error))?;
+    // The old name must be gone for good before the header under it changes.
+    sync_dir(storage)?;
     let file = open_for_writing(storage, &temporary)?;
     write_header(file.as_ref(), &temporary, &header)?;
     finish_segment(storage, file, link.name, Naming::New)?;

@@ -150,6 +150,11 @@ impl SegmentStore {
         self.durable.fetch_max(durable.get(), Ordering::Relaxed);
     }
 
+    /// What is known to be durable: everything below this address.
+    pub(super) fn noted_durable(&self) -> Lsn {
+        Lsn::new(self.durable.load(Ordering::Relaxed)).unwrap_or_default()
+    }
+
     /// Refuses what must not be done any more, or never again by this handle.
     pub(super) fn check_usable(&self, work: &Work) -> Result<(), IoError> {
         if work.closed {
@@ -167,7 +172,7 @@ impl SegmentStore {
         work: &mut Work,
         change: impl FnOnce(&mut ControlSlot),
     ) -> Result<(), IoError> {
-        let durable = Lsn::new(self.durable.load(Ordering::Relaxed)).unwrap_or_default();
+        let durable = self.noted_durable();
         work.control.update(|slot| {
             slot.durable = slot.durable.max(durable);
             change(slot);

@@ -7,7 +7,7 @@
 
 use wal_format::Lsn;
 
-use super::directory::{HEADER_BYTES, make_spare, remove_if_there, shrink};
+use super::directory::{HEADER_BYTES, make_spare, remove_if_there, shrink, sync_dir};
 use super::options::{SEGMENT_BYTES_MIN, StoreOptions};
 use super::segment_store::{SegmentStore, Work};
 use crate::error::IoError;
@@ -44,10 +44,15 @@ impl SegmentStore {
     /// Gives up what an opening may give up; the log ends at `end` or before.
     pub(super) fn free_space(&self, work: &mut Work, end: Lsn) -> Result<(), IoError> {
         let storage = self.storage.as_ref();
+        // Until the new segment is durable the old chain is the log: what evidence reaches into
+        // stays whole, or a crash right here would leave what looks like damage (rule 10).
+        let end = end.max(self.noted_durable());
         for temporary in std::mem::take(&mut work.temporary) {
             remove_if_there(storage, &temporary)?;
         }
         remove_if_there(storage, SPARE_NAME)?;
+        // Many filesystems give the space back only when the removal is durable.
+        sync_dir(storage)?;
         for dead in work.dead.iter_mut().filter(|dead| dead.name.base >= end) {
             if dead.file_bytes > HEADER_BYTES {
                 shrink(storage, &dead.name.to_string(), HEADER_BYTES)?;
