@@ -64,10 +64,15 @@ impl Failure {
             // The reader of our output has had enough, as `head` does. That is no failure.
             return Exit::Done.into();
         }
-        eprintln!("wal: {self}");
+        let mut said = self.to_string();
+        eprintln!("wal: {said}");
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
-            eprintln!("  because: {error}");
+            // Most messages of the log end with their cause already.
+            if !said.contains(&error.to_string()) {
+                said = error.to_string();
+                eprintln!("  because: {said}");
+            }
             cause = error.source();
         }
         self.exit().into()
