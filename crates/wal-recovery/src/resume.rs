@@ -63,6 +63,8 @@ pub fn resume(
     }
     let before = examined.source(&storage)?;
     let store = SegmentStore::reopen(Arc::clone(&storage), lock, options, &examined.survey)?;
+    // Evidence of this log's past goes on being evidence; what it covers gives up no space.
+    store.note_durable(examined.durable);
     let (placement, end, rewritten_bytes) = if examined.clean {
         (store.resume_in_place(examined.end)?, examined.end, 0)
     } else {

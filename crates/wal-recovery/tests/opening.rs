@@ -12,7 +12,7 @@ use wal_format::{Epoch, Lsn, RecordFlags, RecordKind, SegmentFlags};
 use wal_io::backend::MemoryStorage;
 use wal_io::{CONTROL_NAME, ControlView, SegmentName, Storage, Survey};
 use wal_recovery::{Depth, Evidence, RecoveryError, Verdict, VerdictKind, examine, resume};
-use wal_sim::{CrashMode, Explorer, SimDisk};
+use wal_sim::{CrashMode, Explorer, Faults, SimDisk};
 
 fn shared(storage: impl Storage) -> Arc<dyn Storage> {
     Arc::new(storage)
@@ -503,6 +503,51 @@ fn r16_a_segment_that_ended_in_a_torn_tail_shrinks_to_its_extent() {
     let len = storage.list().unwrap().into_iter().find(|entry| entry.name == first).unwrap().len;
     let proven = log.durable.unwrap().get();
     assert_eq!(len, proven.next_multiple_of(4096), "one header block, and what is proven");
+}
+
+/// A log on a disk which holds not one byte more: closed cleanly once, then opened and left idle
+/// until the openings themselves became durable, twice; with `tail`, unproven records follow.
+fn full_disk(tail: &[Vec<u8>]) -> (SimDisk, u64) {
+    let disk = SimDisk::new();
+    let storage = shared(disk.clone());
+    session::create(&storage).unwrap();
+    let mut session = Session::open(&storage).unwrap();
+    for n in 0..2 {
+        session.data(&[n; 40]).unwrap();
+    }
+    session.close().unwrap();
+    for turn in 0..2 {
+        let mut session = Session::open(&storage).unwrap();
+        session.sync().unwrap();
+        session.append(RecordKind::WATERMARK, b"").unwrap();
+        for body in tail.iter().filter(|_| turn == 1) {
+            session.data(body).unwrap();
+        }
+    }
+    let disk = disk.crash(CrashMode::KeepAll);
+    let used = disk.files().iter().map(|(_, bytes)| bytes).sum();
+    (disk, used)
+}
+
+#[test]
+fn r16_opening_works_on_a_full_disk_and_may_crash_at_every_operation() {
+    for tail in [0..0_u8, 2..6] {
+        let tail: Vec<Vec<u8>> = tail.map(|n| vec![n; 3000]).collect();
+        let (disk, used) = full_disk(&tail);
+        let promised: Vec<Vec<u8>> = (0..2).map(|n| vec![n; 40]).collect();
+        let offered = [&promised[..], &tail].concat();
+        let explorer = Explorer::new(3).start_from(&disk).depth(2).states_per_cut(4);
+        let coverage = explorer
+            .run(
+                |_| (),
+                |disk, ()| {
+                    disk.set_faults(Faults::new().space_bytes(used));
+                    judge(&disk, &promised, &offered)
+                },
+            )
+            .unwrap_or_else(|failure| panic!("{failure}"));
+        assert!(coverage.cuts_in_recovery > 20 && !coverage.cut_short, "{coverage:?}");
+    }
 }
 
 // --- refusals --------------------------------------------------------------------------------
