@@ -33,8 +33,8 @@ use crate::source::LogSource;
 use crate::verdict::{Dropped, Verdict};
 use crate::window::Window;
 pub use loss::{CopyReport, LossReason, LossReport, LostRange};
-use plan::{Joint, Plan, Run};
 pub use plan::Until;
+use plan::{Joint, Plan, Run};
 use run::RunFile;
 
 /// Copies every provable record of the log in `source` into a new log in `destination`.

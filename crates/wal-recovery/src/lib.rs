@@ -31,18 +31,17 @@ mod redo_only;
 mod reader;
 mod copy;
 
-pub use error::RecoveryError;
-pub use examine::{Depth, Examination, ScanCounts, examine};
-pub use evidence::{Claims, Evidence};
-pub use progress::{Phase, Progress};
-pub use resume::{Resumed, resume};
-pub use scan::{Scanner, Step, Stop, StopReason};
-pub use source::LogSource;
-pub use verdict::{Dropped, Facts, ROWS, Row, StopClass, Verdict, VerdictKind, decide};
-
-pub use fault::{ChainFault, Nearest, PointFault};
 pub use copy::{CopyReport, LossReason, LossReport, LostRange, Until, restore_to, salvage};
+pub use error::RecoveryError;
+pub use evidence::{Claims, Evidence};
+pub use examine::{Depth, Examination, ScanCounts, examine};
+pub use fault::{ChainFault, Nearest, PointFault};
+pub use progress::{Phase, Progress};
 pub use reader::{CommitFate, LinkSource, LogReader, LogSnapshot, OwnedRecord};
 pub use redo_only::{CheckpointView, CommitMark, RedoOnly, RedoTarget, ReplayRecord};
 pub use report::{BatchCounts, RecoveryReport, TransactionCounts};
+pub use resume::{Resumed, resume};
+pub use scan::{Scanner, Step, Stop, StopReason};
+pub use source::LogSource;
 pub use strategy::{RecoveryLog, RecoveryStrategy};
+pub use verdict::{Dropped, Facts, ROWS, Row, StopClass, Verdict, VerdictKind, decide};

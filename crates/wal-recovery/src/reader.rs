@@ -265,10 +265,15 @@ impl<S: LinkSource> LogReader<S> {
         if self.position < head {
             return Err(RecoveryError::Truncated { lsn: self.position, head });
         }
+        Ok(self.start_behind(self.position))
+    }
+
+    /// Where a record starts at or behind `boundary`, which is one, or lies in a jump.
+    fn start_behind(&self, boundary: Lsn) -> Option<Lsn> {
         let links = self.records.source().links();
-        let next = links.partition_point(|link| link.range().end <= self.position);
-        let start = links.get(next).map(|link| link.range().start.max(self.position));
-        Ok(start.filter(|start| *start < self.end))
+        let next = links.partition_point(|link| link.range().end <= boundary);
+        let start = links.get(next).map(|link| link.range().start.max(boundary));
+        start.filter(|start| *start < self.end)
     }
 
     /// The head of a view of the log that is new enough to cover `lsn`, if any is.
@@ -302,21 +307,24 @@ impl<S: LinkSource> LogReader<S> {
         match self.find(lsn, heading)? {
             Lookup::Record(located) => Ok(located),
             Lookup::Nothing => {
+                let links = self.records.source().links();
+                // The first record of a segment is found without looking at what is before.
+                if links.iter().any(|link| link.range().start == lsn) {
+                    return Err(self.judge(lsn));
+                }
                 let around = self.walk_to(lsn)?;
                 if around.boundary == lsn {
                     // A record must start there.
                     return Err(self.judge(lsn));
                 }
-                let after = (around.boundary < self.end).then_some(around.boundary);
+                let after = self.start_behind(around.boundary);
                 let nearest = Nearest { before: around.before, after };
                 Err(RecoveryError::NotARecordStart { lsn, nearest })
             }
             Lookup::Uncovered | Lookup::Lost => {
                 // Between two segments: an opening jumped over it, or a salvage found nothing.
                 let before = self.start_before(lsn)?;
-                let links = self.records.source().links();
-                let after = links.iter().map(|link| link.range().start).find(|start| *start > lsn);
-                let after = after.filter(|after| *after < self.end);
+                let after = self.start_behind(lsn);
                 Err(RecoveryError::NotARecordStart { lsn, nearest: Nearest { before, after } })
             }
         }

@@ -206,6 +206,23 @@ fn r19_damage_is_told_from_a_wrong_address() {
     assert_eq!(reader.position(), second);
 }
 
+#[test]
+fn r19_damage_at_the_start_of_a_segment_is_damage_behind_a_jump_too() {
+    let mut log = LogBuilder::new(1 << 16);
+    log.plain("before");
+    let opened = log.reopen_unclean();
+    log.rotate(0);
+    let rotated = log.plain("after");
+    let built = log.finish();
+    for start in [opened, rotated] {
+        built.damage(start);
+        let error = reader(&built).read_at(start).unwrap_err();
+        assert!(matches!(error, RecoveryError::Corrupt { lsn, .. } if lsn == start), "{error}");
+        built.damage(start);
+        assert!(reader(&built).read_at(start).is_ok());
+    }
+}
+
 /// A log whose chain and end a test moves.
 #[derive(Debug)]
 struct Moving {
@@ -348,6 +365,20 @@ fn an_address_in_a_jump_names_the_records_on_both_sides() {
     match reader.read_at(jump).unwrap_err() {
         RecoveryError::NotARecordStart { nearest, .. } => {
             assert_eq!((nearest.before, nearest.after), (Some(before), Some(after)));
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn an_address_in_the_last_record_before_a_jump_names_the_record_behind_it() {
+    let mut log = LogBuilder::new(1 << 16);
+    let before = log.plain("long enough to have an inside");
+    let opened = log.reopen_unclean();
+    let mut reader = reader(&log.finish());
+    match reader.read_at(lsn(before.get() + 8)).unwrap_err() {
+        RecoveryError::NotARecordStart { nearest, .. } => {
+            assert_eq!((nearest.before, nearest.after), (Some(before), Some(opened)));
         }
         other => panic!("{other}"),
     }

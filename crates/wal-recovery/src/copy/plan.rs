@@ -280,6 +280,12 @@ impl Point {
         {
             return Err(PointFault::Ambiguous { first, newest });
         }
+        // Without its beginning the log means something only from a checkpoint on.
+        let start = plan.range().start;
+        let beginning_lost = plan.lost.iter().any(|lost| lost.why != LossReason::LostBefore);
+        if beginning_lost && !plan.checkpoints.iter().any(|pointer| pointer.redo_from >= start) {
+            return Err(PointFault::NotReached { end: head });
+        }
         // What was truncated lives on in the checkpoints: one of them must be there.
         match self.first_checkpoint {
             Some(earliest) if head > Lsn::FIRST && plan.checkpoints.is_empty() => {

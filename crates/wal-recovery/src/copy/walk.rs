@@ -169,7 +169,8 @@ impl Walk<'_, '_> {
                 None if is_last => return Ok(None),
                 // A header which the end of the window cuts is met again in the next one.
                 None => {
-                    let whole = bytes.len().saturating_sub(RECORD_HEADER_BYTES) + RECORD_ALIGN_BYTES;
+                    let whole =
+                        bytes.len().saturating_sub(RECORD_HEADER_BYTES) + RECORD_ALIGN_BYTES;
                     step(from, whole / RECORD_ALIGN_BYTES * RECORD_ALIGN_BYTES)
                 }
             };

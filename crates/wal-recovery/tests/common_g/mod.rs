@@ -29,6 +29,7 @@ pub(crate) struct LogBuilder {
     epoch: Epoch,
     at: Lsn,
     checkpoints: Vec<CheckpointPointer>,
+    promised: Option<Lsn>,
 }
 
 /// A transaction being written.
@@ -64,10 +65,16 @@ impl LogBuilder {
             epoch: Epoch::FIRST,
             at: Lsn::FIRST,
             checkpoints: Vec::new(),
+            promised: None,
         };
         builder.push_segment(Lsn::FIRST, segment_bytes, SegmentFlags::NONE);
         builder.opened(Lsn::FIRST);
         builder
+    }
+
+    /// Nothing from here on is ever said to be durable.
+    pub(crate) fn promise_no_more(&mut self) {
+        self.promised = Some(self.at);
     }
 
     /// Where the next record goes.
@@ -114,7 +121,8 @@ impl LogBuilder {
         let seed = RecordSeed::new(LOG, self.epoch);
         let mut bytes = vec![0; draft.encoded_bytes()];
         let at = self.at;
-        draft.encode_into(&seed, at, Some(at), &mut bytes).unwrap();
+        let durable = self.promised.unwrap_or(at);
+        draft.encode_into(&seed, at, Some(durable), &mut bytes).unwrap();
         self.segments.last_mut().unwrap().bytes.extend_from_slice(&bytes);
         self.at = lsn(at.get() + bytes.len() as u64);
         at
@@ -256,7 +264,7 @@ impl LogBuilder {
             head: Lsn::FIRST,
             newest_base: newest.base,
             newest_epoch: newest.epoch,
-            durable: self.at,
+            durable: self.promised.unwrap_or(self.at),
             clean: None,
             checkpoints: self.checkpoints.iter().rev().take(2).rev().copied().collect(),
         };
