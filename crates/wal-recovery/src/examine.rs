@@ -9,7 +9,7 @@ use wal_format::body::CheckpointEnd;
 use wal_format::{
     CheckpointPointer, Epoch, LogId, Lsn, LsnRange, RecordKind, RecordRef, SegmentFlags,
 };
-use wal_io::{ChainProblem, SegmentName, Storage, Survey};
+use wal_io::{ChainProblem, IoError, SegmentName, Storage, Survey};
 
 use crate::error::RecoveryError;
 use crate::evidence::{Claims, Evidence};
@@ -18,6 +18,9 @@ use crate::progress::{Pace, Phase, Progress};
 use crate::scan::{Step, Stop, StopReason};
 use crate::source::LogSource;
 use crate::verdict::{Dropped, Facts, StopClass, Verdict, VerdictKind, decide};
+
+/// A writer that overtakes a reader this often is not a race any more.
+const ATTEMPTS_MAX: usize = 16;
 
 /// How much of a log is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -92,7 +95,7 @@ impl Examination {
 /// Examines the log in `storage`.
 ///
 /// Takes no lock and changes nothing. A log which is being written meanwhile is seen as it was at
-/// some moment; its end may then look torn.
+/// some moment: its end may look torn, but what a writer does is never taken for damage (rule 22).
 ///
 /// # Errors
 ///
@@ -105,6 +108,42 @@ impl Examination {
 ///
 /// Reads the log from the newest checkpoint (or the head) to the end of its last file, once.
 pub fn examine(
+    storage: &Arc<dyn Storage>,
+    depth: Depth,
+    progress: &mut dyn Progress,
+) -> Result<Examination, RecoveryError> {
+    let mut attempt = 1;
+    loop {
+        let found = examine_once(storage, depth, progress);
+        let overtaken = match &found {
+            Err(RecoveryError::Io(IoError::Gone { .. })) => true,
+            Ok(found) if found.verdict.is_damage() => was_overtaken(storage, found)?,
+            _ => false,
+        };
+        if !overtaken || attempt == ATTEMPTS_MAX {
+            return found;
+        }
+        attempt += 1;
+    }
+}
+
+/// Whether what looks like damage is a writer at work: the files changed, or the place where the
+/// scan stopped holds a record by now.
+fn was_overtaken(storage: &Arc<dyn Storage>, found: &Examination) -> Result<bool, RecoveryError> {
+    let now = Survey::read(&**storage)?;
+    if now.links != found.survey.links || now.control != found.survey.control {
+        return Ok(true);
+    }
+    let Ok(source) = found.source(storage) else { return Ok(false) };
+    match source.read_record(found.stop.at, &mut Vec::new()) {
+        Ok(record) => Ok(record.kind().is_readable()),
+        Err(RecoveryError::Io(IoError::Gone { .. })) => Ok(true),
+        Err(RecoveryError::Unreadable { .. } | RecoveryError::OutOfRange { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn examine_once(
     storage: &Arc<dyn Storage>,
     depth: Depth,
     progress: &mut dyn Progress,

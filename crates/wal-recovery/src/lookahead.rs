@@ -2,7 +2,8 @@
 //!
 //! Records behind a gap do not belong to the log, yet they can prove that the gap was durable
 //! once. A true header must carry exactly its own address, so every unit of 8 bytes is compared
-//! with its own; what passes is verified like any record. Memory is one window.
+//! with its own; what passes is verified like any record. Memory is one window. Bodies made to
+//! name their own addresses can make this search slow, each being checked in vain; never wrong.
 
 use wal_format::layout::{BLOCK_BYTES, RECORD_ALIGN_BYTES, RECORD_HEADER_BYTES};
 use wal_format::{DecodeError, Epoch, Lsn, LsnRange, find_record_candidate};

@@ -110,3 +110,72 @@ impl Window {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wal_format::{Epoch, LogId, SegmentFlags, SegmentHeader};
+    use wal_io::SegmentName;
+    use wal_io::backend::MemoryStorage;
+
+    /// A window on a segment whose file holds `stored` bytes of `capacity`.
+    fn window(capacity: u64, stored: u64) -> Window {
+        let header = SegmentHeader {
+            log_id: LogId::from_bytes([1; 16]),
+            base: Lsn::FIRST,
+            epoch: Epoch::FIRST,
+            capacity_bytes: capacity,
+            created_unix_us: 0,
+            flags: SegmentFlags::NONE,
+            predecessor: None,
+            head: Lsn::FIRST,
+        };
+        let name = SegmentName { epoch: header.epoch, base: header.base };
+        let storage = MemoryStorage::new();
+        storage.create(&name.to_string(), 4096 + stored).unwrap();
+        let cap = header.end().unwrap();
+        let link = ChainLink { name, header, cap, file_bytes: 4096 + stored };
+        Window::open(&storage, &link).unwrap()
+    }
+
+    fn lsn(offset: u64) -> Lsn {
+        Lsn::FIRST.checked_add(offset).unwrap()
+    }
+
+    #[test]
+    fn memory_is_one_window_and_one_record_where_that_is_larger() {
+        let mut window = window(64 << 20, 64 << 20);
+        for offset in (0..4 << 20).step_by(4096) {
+            assert!(window.bytes(lsn(offset), 4096).unwrap().len() >= 4096);
+            assert!(window.buffer.capacity() <= WINDOW_BYTES);
+        }
+        let large = 8 << 20;
+        assert!(window.bytes(lsn(4 << 20), large).unwrap().len() >= large);
+        assert!(window.buffer.capacity() <= large);
+        window.bytes(lsn(13 << 20), 24).unwrap();
+        assert!(window.buffer.capacity() <= WINDOW_BYTES, "the memory goes back");
+    }
+
+    #[test]
+    fn no_more_is_read_than_the_file_holds() {
+        let mut window = window(1 << 20, 1000);
+        assert_eq!(window.bytes(lsn(0), usize::MAX).unwrap().len(), 1000);
+        assert_eq!(window.bytes(lsn(992), 24).unwrap().len(), 8);
+        assert_eq!(window.bytes(lsn(1000), 24).unwrap().len(), 0);
+        assert_eq!(window.bytes(lsn(1 << 19), 24).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn a_length_beyond_the_segment_allocates_nothing() {
+        let mut window = window(1 << 20, 1 << 20);
+        let needed = (1 << 20) + 1;
+        let mut calls = 0;
+        let decided = window.decode(lsn(0), |_| {
+            calls += 1;
+            Err::<(), _>(DecodeError::Incomplete { needed })
+        });
+        assert_eq!(decided.unwrap(), Err(DecodeError::Incomplete { needed }));
+        assert_eq!(calls, 1);
+        assert!(window.buffer.capacity() <= WINDOW_BYTES);
+    }
+}
