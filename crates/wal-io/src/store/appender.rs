@@ -38,7 +38,7 @@ impl SegmentStore {
         let current = self.open_for_append(&active.ok_or(unplaced)?)?;
         let block_bytes = current.file.block_bytes();
         let store = Arc::clone(self);
-        Ok(Box::new(Appender { store, current, left: Vec::new(), block_bytes, failed: false }))
+        Ok(Box::new(Appender { current, left: Vec::new(), block_bytes, failed: false, store }))
     }
 
     fn open_for_append(&self, link: &ChainLink) -> Result<OpenSegment, IoError> {
@@ -79,13 +79,14 @@ struct OpenSegment {
 }
 
 struct Appender {
-    store: Arc<SegmentStore>,
     current: OpenSegment,
     /// Segments left behind with bytes that are not synced yet.
     left: Vec<OpenSegment>,
     block_bytes: usize,
     /// A write or sync failed: what the files hold is unknown.
     failed: bool,
+    /// Dropped after the files: with it may go the lock on the directory (rule 15).
+    store: Arc<SegmentStore>,
 }
 
 impl Appender {

@@ -79,16 +79,24 @@ impl SegmentStore {
             chain.links.drain(..count).collect()
         };
         work.bury(gone.iter().copied(), DeadReason::BelowHead);
+        // Removing large files takes long; nobody needs to wait for it.
+        drop(work);
+        let truncation = self.remove_truncated(&gone, head)?;
+        tracing::info!(segments = truncation.segments, bytes = truncation.bytes, %head, "truncated");
+        Ok(truncation)
+    }
+
+    /// Whether a removal survives a crash does not matter: the head does.
+    fn remove_truncated(&self, gone: &[ChainLink], head: Lsn) -> Result<Truncation, IoError> {
         let mut truncation = Truncation { segments: 0, bytes: 0, head };
-        for link in &gone {
+        for link in gone {
             remove_if_there(self.storage.as_ref(), &link.name.to_string())?;
-            work.dead.retain(|dead| dead.name != link.name);
             truncation.segments += 1;
             truncation.bytes += link.file_bytes;
         }
-        // Whether a removal survives does not matter: the head does.
         sync_dir(self.storage.as_ref())?;
-        tracing::info!(segments = truncation.segments, bytes = truncation.bytes, %head, "truncated");
+        let removed = |name| gone.iter().any(|link| link.name == name);
+        self.work.lock().dead.retain(|dead| !removed(dead.name));
         Ok(truncation)
     }
 
