@@ -45,10 +45,10 @@ pub use chain::{ChainLink, ChainProblem, DeadReason, DeadSegment, Survey};
 pub use control_file::{ControlFile, ControlView, SlotState};
 pub use error::{IoError, IoOp};
 pub use file_io::{read_full_at, write_full_at};
-pub use segment_reader::SegmentReader;
 pub use segment_name::{
     CONTROL_NAME, LOCK_NAME, SPARE_NAME, SegmentName, TEMPORARY_SUFFIX, is_temporary,
 };
+pub use segment_reader::SegmentReader;
 pub use sink::{LogSink, Preparer};
 pub use storage::{Access, FileEntry, LogFile, Storage, StorageLock};
 pub use store::{
