@@ -11,12 +11,14 @@
 //!
 //! Left to others: the engine's own files. A point in time needs those of a checkpoint before it.
 
+mod evidence_storage;
 mod loss;
 mod walk;
 mod plan;
 mod run;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use wal_format::{
     CheckpointPointer, ControlSlot, Epoch, LogId, Lsn, LsnRange, Predecessor, SegmentFlags,
@@ -32,6 +34,7 @@ use crate::progress::{Pace, Phase, Progress};
 use crate::source::LogSource;
 use crate::verdict::{Dropped, Verdict};
 use crate::window::Window;
+use evidence_storage::EvidenceStorage;
 pub use loss::{CopyReport, LossReason, LossReport, LostRange};
 pub use plan::Until;
 use plan::{Joint, Plan, Run};
@@ -42,7 +45,8 @@ use run::RunFile;
 /// The copy ends where an ordinary opening of the source would end, had nothing been damaged:
 /// at the first unreadable place that no evidence shows to have been durable. Before that, what
 /// cannot be read is left out and declared in the copy, so that replay skips the transactions
-/// that miss records, and voids the batches. `log_id` is the identity of the copy: random, and
+/// that miss records, and voids the batches. What the device cannot read counts as damage; the
+/// rest is copied. `log_id` is the identity of the copy: random, and
 /// not that of the source.
 ///
 /// # Durability
@@ -55,6 +59,7 @@ use run::RunFile;
 /// - [`RecoveryError::NotEmpty`], [`RecoveryError::SameLog`]: give another place or identity.
 /// - [`RecoveryError::NoLog`], [`RecoveryError::Refused`]: nothing there tells which log it is.
 /// - [`RecoveryError::Io`], [`RecoveryError::OutOfMemory`]: clear the destination, try again.
+///   Reading a record of the source is never such an error, opening its files is.
 /// - [`RecoveryError::Changed`]: somebody writes the source; close it first.
 ///
 /// # Cost
@@ -69,7 +74,9 @@ pub fn salvage(
     log_id: LogId,
     progress: &mut dyn Progress,
 ) -> Result<LossReport, RecoveryError> {
-    let subject = Subject::read(source, log_id, progress)?;
+    let unreadable = Arc::new(AtomicU64::new(0));
+    let evidence: Arc<dyn Storage> = Arc::new(EvidenceStorage::patient(source, &unreadable));
+    let subject = Subject::read(&evidence, log_id, progress)?;
     let target = Target::claim(destination)?;
     let Subject { examined, log, head } = &subject;
     let plan = Plan::of_all(log, *head, examined.durable, progress)?;
@@ -86,6 +93,7 @@ pub fn salvage(
         lost: plan.lost,
         problems: examined.survey.problems.clone(),
         dropped,
+        read_errors: unreadable.load(Ordering::Relaxed) > 0,
     })
 }
 
@@ -116,7 +124,8 @@ pub fn restore_to(
     log_id: LogId,
     progress: &mut dyn Progress,
 ) -> Result<CopyReport, RecoveryError> {
-    let subject = Subject::read(source, log_id, progress)?;
+    let evidence: Arc<dyn Storage> = Arc::new(EvidenceStorage::strict(source));
+    let subject = Subject::read(&evidence, log_id, progress)?;
     let target = Target::claim(destination)?;
     let Subject { examined, log, head } = &subject;
     let plan = Plan::up_to(log, *head, examined.durable, until, progress)?;

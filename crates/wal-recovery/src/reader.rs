@@ -20,7 +20,7 @@ use wal_io::{ChainLink, IoError, SegmentReader};
 
 use crate::error::RecoveryError;
 use crate::fault::Nearest;
-use crate::record_cache::{Heading, Located, Lookup, RecordCache};
+use crate::record_cache::{Heading, Located, Lookup, RecordCache, is_lost};
 pub use fate::CommitFate;
 use index::{SegmentIndex, SparseIndex};
 pub use links::{LinkSource, LogSnapshot};
@@ -148,6 +148,9 @@ impl<S: LinkSource> LogReader<S> {
 
     /// Stands before the record at `lsn`, or at the end of what may be read.
     ///
+    /// An address that an opening jumped over is a place between two records too: a position
+    /// kept from before that opening stays good.
+    ///
     /// # Errors
     ///
     /// - [`RecoveryError::Truncated`]: `lsn` is no longer in the log; go on at its head.
@@ -158,7 +161,7 @@ impl<S: LinkSource> LogReader<S> {
     ///
     /// The reader stays where it was.
     pub fn seek(&mut self, lsn: Lsn) -> Result<(), RecoveryError> {
-        if lsn != self.end() {
+        if lsn != self.end() && !self.is_jumped(lsn) {
             self.locate(lsn)?;
         }
         self.position = lsn;
@@ -254,6 +257,13 @@ impl<S: LinkSource> LogReader<S> {
 
     fn shows(&self, kind: RecordKind) -> bool {
         self.housekeeping || !kind.is_housekeeping()
+    }
+
+    /// Whether `lsn` lies where an opening jumped, and nothing is lost.
+    fn is_jumped(&mut self, lsn: Lsn) -> bool {
+        let head = self.head_for(lsn);
+        let view = self.records.source();
+        head <= lsn && lsn < self.end && view.link_of(lsn).is_none() && !is_lost(view, lsn)
     }
 
     /// Where the next record starts: at the position, or behind the jumps that begin there.

@@ -136,11 +136,8 @@ fn restore<E: RedoTarget + ?Sized>(
     if (end.begin, end.redo_from) != (pointer.begin, pointer.redo_from) {
         return Err(bad_body(&record, DecodeError::BadField { field: "begin" }));
     }
-    let view = CheckpointView {
-        begin: end.begin,
-        record: record.lsn(),
-        payload: end.payload,
-        compressed: target::is_compressed(record.flags()),
-    };
+    let compressed = target::is_compressed(record.flags());
+    let view =
+        CheckpointView { compressed, ..CheckpointView::new(end.begin, record.lsn(), end.payload) };
     target::guarded(view.record, || engine.restore(&view))
 }

@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use common_g::{Built, LogBuilder, contents, lsn, txn};
 use wal_format::{LogId, Lsn, LsnRange, RecordKind};
 use wal_io::backend::MemoryStorage;
-use wal_io::{Access, FileEntry, IoError, LogFile, Storage, StorageLock};
+use wal_io::{Access, FileEntry, IoError, LogFile, Storage, StorageLock, StoreOptions};
 use wal_recovery::{
     CopyReport, Depth, Examination, LogReader, LogSnapshot, LossReason, LossReport, LostRange,
     PointFault, RecoveryError, RecoveryLog, RecoveryReport, RecoveryStrategy, RedoOnly,
-    ReplayRecord, Until, VerdictKind, examine, restore_to, salvage,
+    ReplayRecord, Until, VerdictKind, examine, restore_to, resume, salvage,
 };
 
 const COPY: LogId = LogId::from_bytes(*b"a copy of tests.");
@@ -132,6 +132,23 @@ fn r08_a_copy_goes_on_above_every_address_of_its_source() {
     assert!(copy.survey.address_end > above);
     assert!(copy.end >= above, "{} is not above {above}", copy.end);
     assert!(copy.epoch > built.epoch);
+}
+
+#[test]
+fn a_copy_opens_like_any_log_and_replays_alike() {
+    let (built, places) = varied();
+    built.damage(places[150]);
+    let (place, _) = salvaged(&built);
+    let expected = replayed(&place).0;
+    let storage = shared(&place);
+    let lock = storage.lock().unwrap();
+    let found = examined(&place);
+    let opened = resume(storage, lock, StoreOptions::default(), &found).unwrap();
+    assert_eq!(opened.rewritten_bytes, 0, "a copy is durable");
+    let above = examined(&built.storage).survey.address_end;
+    assert!(opened.placement.end >= above);
+    let range = LsnRange::new(opened.source.range().start, found.end);
+    assert_eq!(replayed_range(&opened.source, range, None).0, expected);
 }
 
 #[test]
@@ -469,6 +486,95 @@ fn a_copy_needs_an_empty_free_place_and_an_identity_of_its_own() {
     let error = salvage(&nothing, &shared(&place), COPY, &mut ()).unwrap_err();
     assert!(matches!(error, RecoveryError::NoLog { .. }));
     assert_eq!(contents(&place), []);
+}
+
+/// A place with a bad sector.
+#[derive(Debug)]
+struct BadSector {
+    inner: MemoryStorage,
+    name: String,
+    bad: std::ops::Range<u64>,
+}
+
+#[derive(Debug)]
+struct BadFile(Box<dyn LogFile>, std::ops::Range<u64>);
+
+impl Storage for BadSector {
+    fn list(&self) -> io::Result<Vec<FileEntry>> {
+        self.inner.list()
+    }
+    fn create(&self, _name: &str, _len: u64) -> io::Result<Box<dyn LogFile>> {
+        panic!("the source is never written")
+    }
+    fn open(&self, name: &str, access: Access) -> io::Result<Box<dyn LogFile>> {
+        assert_eq!(access, Access::Read, "the source is never written");
+        let bad = if name == self.name { self.bad.clone() } else { 0..0 };
+        Ok(Box::new(BadFile(self.inner.open(name, access)?, bad)))
+    }
+    fn rename(&self, _from: &str, _to: &str) -> io::Result<()> {
+        panic!("the source is never written")
+    }
+    fn remove(&self, _name: &str) -> io::Result<()> {
+        panic!("the source is never written")
+    }
+    fn sync_dir(&self) -> io::Result<()> {
+        panic!("the source is never written")
+    }
+    fn lock(&self) -> io::Result<Box<dyn StorageLock>> {
+        panic!("the source is never written")
+    }
+    fn place(&self) -> String {
+        self.inner.place()
+    }
+}
+
+impl LogFile for BadFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let end = offset + buf.len() as u64;
+        if offset < self.1.end && self.1.start < end {
+            return Err(io::Error::other("medium error"));
+        }
+        self.0.read_at(buf, offset)
+    }
+    fn write_at(&self, _bufs: &[IoSlice<'_>], _offset: u64) -> io::Result<usize> {
+        panic!("the source is never written")
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        panic!("the source is never written")
+    }
+    fn sync_all(&self) -> io::Result<()> {
+        panic!("the source is never written")
+    }
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+    fn set_len(&self, _len: u64) -> io::Result<()> {
+        panic!("the source is never written")
+    }
+}
+
+#[test]
+fn a_sector_that_cannot_be_read_costs_the_records_in_it() {
+    let (built, places) = varied();
+    let (name, offset) = built.place(places[300]);
+    let sector = offset / 4096 * 4096;
+    let storage =
+        BadSector { inner: built.storage.clone(), name: name.clone(), bad: sector..sector + 512 };
+    let bad: Arc<dyn Storage> = Arc::new(storage);
+    let place = MemoryStorage::new();
+    let report = salvage(&bad, &shared(&place), COPY, &mut ()).unwrap();
+    let [lost] = report.lost[..] else { panic!("{report}") };
+    let (segment, at) = lost.place.unwrap();
+    assert_eq!(segment.to_string(), name);
+    assert!(at <= sector && sector - at < 500 && lost.range.bytes() < 4096 + 1000, "{lost}");
+    assert!(report.read_errors && report.to_string().contains("the device failed"));
+    let kept: Vec<_> =
+        records(&built.storage).into_iter().filter(|r| !lost.range.contains(r.0)).collect();
+    assert_eq!(records(&place), kept);
+    // To a point in time, nothing is guessed: the error is told.
+    let until = Until::Lsn(built.end);
+    let error = restore_to(&bad, &shared(&MemoryStorage::new()), &until, COPY, &mut ());
+    assert!(matches!(error, Err(RecoveryError::Io(_))), "{error:?}");
 }
 
 /// Refuses every change after the first few.

@@ -371,6 +371,39 @@ fn an_address_in_a_jump_names_the_records_on_both_sides() {
 }
 
 #[test]
+fn a_position_kept_from_before_an_opening_stays_good() {
+    let mut log = LogBuilder::new(1 << 16);
+    let before = log.plain("before");
+    let kept = log.at();
+    log.reopen_unclean();
+    let after = log.plain("after");
+    let built = log.finish();
+    for position in [kept, lsn(kept.get() + 4096)] {
+        let mut reader = reader(&built);
+        reader.seek(position).unwrap();
+        assert_eq!(reader.next().unwrap().map(|record| record.lsn()), Some(after));
+        reader.seek(position).unwrap();
+        assert_eq!(reader.prev().unwrap().map(|record| record.lsn()), Some(before));
+    }
+}
+
+#[test]
+fn a_reader_does_not_stand_where_a_salvage_lost_something() {
+    let mut log = LogBuilder::new(1 << 16);
+    let before = log.plain("before");
+    let lost = log.at();
+    log.lose(4096);
+    let after = log.plain("after");
+    let mut reader = reader(&log.finish());
+    match reader.seek(lost).unwrap_err() {
+        RecoveryError::NotARecordStart { nearest, .. } => {
+            assert_eq!((nearest.before, nearest.after), (Some(before), Some(after)));
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
 fn an_address_in_the_last_record_before_a_jump_names_the_record_behind_it() {
     let mut log = LogBuilder::new(1 << 16);
     let before = log.plain("long enough to have an inside");

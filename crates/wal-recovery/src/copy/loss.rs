@@ -100,6 +100,8 @@ pub struct LossReport {
     pub problems: Vec<ChainProblem>,
     /// What an ordinary opening would have dropped too: the unproven tail.
     pub dropped: Dropped,
+    /// Whether the device failed to read parts of the log; they count as damaged.
+    pub read_errors: bool,
 }
 
 impl LossReport {
@@ -134,6 +136,9 @@ impl fmt::Display for LossReport {
         }
         for problem in &self.problems {
             write!(f, "\nfound: {problem}")?;
+        }
+        if self.read_errors {
+            f.write_str("\nthe device failed to read parts of the log; copy it off that device")?;
         }
         if self.dropped != Dropped::default() {
             let Dropped { bytes, records } = self.dropped;

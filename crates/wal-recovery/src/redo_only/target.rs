@@ -22,6 +22,14 @@ pub struct CheckpointView<'a> {
     pub compressed: bool,
 }
 
+impl<'a> CheckpointView<'a> {
+    /// A checkpoint begun at `begin` and completed by the record at `record`; to try an engine.
+    #[must_use]
+    pub const fn new(begin: Lsn, record: Lsn, payload: &'a [u8]) -> Self {
+        Self { begin, record, payload, compressed: false }
+    }
+}
+
 /// The commit that makes a record count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CommitMark {
@@ -47,6 +55,14 @@ pub struct ReplayRecord<'a> {
     pub txn: Option<TxnId>,
     /// The commit of that transaction; `None` for plain records and members of a batch.
     pub commit: Option<CommitMark>,
+}
+
+impl<'a> ReplayRecord<'a> {
+    /// A plain record; to try an engine. The other fields may be set from here.
+    #[must_use]
+    pub const fn new(lsn: Lsn, kind: RecordKind, body: &'a [u8]) -> Self {
+        Self { lsn, kind, body, compressed: false, txn: None, commit: None }
+    }
 }
 
 /// An engine which recovers by doing committed work again, and by nothing else.
