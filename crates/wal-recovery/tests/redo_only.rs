@@ -3,7 +3,10 @@
 
 mod common_g;
 
-use common_g::{Built, LogBuilder, batch_flags, txn};
+use std::collections::BTreeMap;
+
+use common_g::{Built, LogBuilder, Txn, batch_flags, txn};
+use proptest::prelude::*;
 use wal_format::{CheckpointPointer, Lsn, LsnRange, RecordFlags, RecordKind};
 use wal_recovery::{
     ChainFault, CheckpointView, Phase, Progress, RecoveryError, RecoveryLog, RecoveryReport,
@@ -476,4 +479,138 @@ fn progress_goes_from_the_start_to_the_end_of_the_range() {
     assert_eq!(calls.0.first(), Some(&(Phase::Replay, range.start)));
     assert_eq!(calls.0.last(), Some(&(Phase::Replay, range.end)));
     assert!(calls.0.is_sorted_by_key(|(_, at)| *at));
+}
+
+/// What a writer may do next.
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Plain(usize),
+    Put(usize, usize),
+    Commit(usize),
+    Abort(usize),
+    Batch(usize, usize),
+    Pad(usize),
+    Rotate,
+    Reopen,
+    ReopenUnclean,
+    Checkpoint,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        8 => (0_usize..400).prop_map(Act::Plain),
+        20 => (0_usize..6, 0_usize..400).prop_map(|(slot, bytes)| Act::Put(slot, bytes)),
+        6 => (0_usize..6).prop_map(Act::Commit),
+        2 => (0_usize..6).prop_map(Act::Abort),
+        4 => (1_usize..6, 0_usize..6).prop_map(|(members, written)| Act::Batch(members, written)),
+        2 => (0_usize..500).prop_map(Act::Pad),
+        2 => Just(Act::Rotate),
+        1 => Just(Act::Reopen),
+        1 => Just(Act::ReopenUnclean),
+        1 => Just(Act::Checkpoint),
+    ]
+}
+
+/// What counts, and at which address: kept by hand, all of it in memory.
+#[derive(Default)]
+struct Model {
+    counts: Vec<(Lsn, Vec<String>)>,
+    active: BTreeMap<usize, (Txn, Lsn, Vec<String>)>,
+    next_id: u64,
+    next_body: usize,
+}
+
+impl Model {
+    fn body(&mut self, bytes: usize) -> String {
+        self.next_body += 1;
+        format!("{} {}", self.next_body, "b".repeat(bytes))
+    }
+
+    fn act(&mut self, log: &mut LogBuilder, act: Act) {
+        match act {
+            Act::Plain(bytes) => {
+                let body = self.body(bytes);
+                self.counts.push((log.plain(&body), vec![body]));
+            }
+            Act::Put(slot, bytes) => {
+                let body = self.body(bytes);
+                self.next_id += 1;
+                let fresh = || (txn(self.next_id), Lsn::NONE, Vec::new());
+                let (txn, first, bodies) = self.active.entry(slot).or_insert_with(fresh);
+                let lsn = log.put(txn, &body);
+                *first = if first.is_none() { lsn } else { *first };
+                bodies.push(body);
+            }
+            Act::Commit(slot) => {
+                if let Some((mut txn, _, bodies)) = self.active.remove(&slot) {
+                    self.counts.push((log.commit(&mut txn), bodies));
+                }
+            }
+            Act::Abort(slot) => {
+                if let Some((mut txn, ..)) = self.active.remove(&slot) {
+                    log.abort(&mut txn);
+                }
+            }
+            Act::Batch(members, written) => {
+                let bodies: Vec<String> = (0..members).map(|_| self.body(20)).collect();
+                let texts: Vec<&str> = bodies.iter().map(String::as_str).collect();
+                let lsns = log.batch(&texts, written.min(members));
+                if lsns.len() == members {
+                    self.counts.push((*lsns.last().unwrap(), bodies));
+                } else {
+                    // Only a crash leaves part of a batch.
+                    self.act(log, Act::ReopenUnclean);
+                }
+            }
+            Act::Pad(bytes) => drop(log.padding(bytes)),
+            Act::Rotate => log.rotate(0),
+            Act::Reopen | Act::ReopenUnclean => {
+                self.active.clear();
+                // Identifiers start again.
+                self.next_id = 0;
+                match act {
+                    Act::Reopen => drop(log.reopen()),
+                    _ => drop(log.reopen_unclean()),
+                }
+            }
+            Act::Checkpoint => {
+                let begin = log.at();
+                let firsts = self.active.values().map(|(_, first, _)| *first);
+                let redo_from = firsts.min().unwrap_or(begin);
+                log.kind(RecordKind::CHECKPOINT_BEGIN, b"");
+                log.checkpoint(begin, redo_from, "snapshot");
+            }
+        }
+    }
+
+    fn expected(&self, from: Lsn) -> Vec<String> {
+        let counting = self.counts.iter().filter(|(lsn, _)| *lsn >= from);
+        counting.flat_map(|(_, bodies)| bodies.clone()).collect()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a35_any_history_replays_as_a_model_in_memory_says(
+        acts in prop::collection::vec(act(), 0..250),
+        rungs in 2_usize..40,
+    ) {
+        let mut log = LogBuilder::new(1 << 16);
+        let mut model = Model::default();
+        for act in acts {
+            model.act(&mut log, act);
+        }
+        let built = log.finish();
+        let strategy = RedoOnly::new().with_chain_addresses_max(rungs);
+        let (engine, _) = recover_from(&built, None, strategy).unwrap();
+        prop_assert_eq!(&engine.done, &model.expected(Lsn::NONE));
+        for pointer in &built.checkpoints {
+            let (engine, report) = recover_from(&built, Some(*pointer), strategy).unwrap();
+            prop_assert_eq!(&engine.done, &model.expected(pointer.begin));
+            prop_assert_eq!(engine.restored.as_deref(), Some("snapshot"));
+            prop_assert_eq!(report.range.start, pointer.redo_from);
+        }
+    }
 }
