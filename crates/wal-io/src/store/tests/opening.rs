@@ -371,3 +371,21 @@ fn r15_the_lock_is_held_until_the_last_appender_is_gone() {
     drop(appender);
     assert!(wrap.lock().is_ok());
 }
+
+#[test]
+fn r04_a_slot_that_only_the_cache_may_hold_is_written_again_before_the_other_one() {
+    let wrap = Wrap::new();
+    drop(create(&wrap)); // Four writes: the second slot counts.
+    wrap.forget_calls();
+    drop(reopen(&wrap));
+    let control: Vec<_> = wrap
+        .calls()
+        .into_iter()
+        .filter_map(|call| match call {
+            Call::Write { offset, .. } => Some(Some(offset)),
+            Call::SyncData { .. } => Some(None),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(control, [Some(4096), None, Some(0), None, Some(4096), None]);
+}
