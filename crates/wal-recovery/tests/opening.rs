@@ -119,6 +119,21 @@ fn r01_a_log_without_any_evidence_is_rewritten_from_its_head() {
 }
 
 #[test]
+fn r01_a_truncated_log_is_rewritten_from_its_head_where_nothing_proves_more() {
+    let mut log = LogBuilder::new();
+    log.data(b"truncated");
+    log.rotate();
+    log.control.head = log.end;
+    log.write_control();
+    let at = log.data(b"never promised");
+    log.storage.remove(&name_of(&log.segments[0]).to_string()).unwrap();
+    let expected = vec![(at, RecordKind::DATA, b"never promised".to_vec())];
+    for _ in 0..3 {
+        assert_eq!(Session::open(&log.shared()).unwrap().replayed(), expected);
+    }
+}
+
+#[test]
 fn evidence_that_ends_within_a_record_proves_only_what_is_before_it() {
     let mut log = crashed(3, 2);
     let cut = log.records[4];
@@ -548,6 +563,45 @@ fn r16_opening_works_on_a_full_disk_and_may_crash_at_every_operation() {
             .unwrap_or_else(|failure| panic!("{failure}"));
         assert!(coverage.cuts_in_recovery > 20 && !coverage.cut_short, "{coverage:?}");
     }
+}
+
+#[test]
+fn r16_a_full_disk_after_an_opening_that_crashed_behind_its_run() {
+    let disk = SimDisk::new();
+    let storage = shared(disk.clone());
+    session::create(&storage).unwrap();
+    let mut session = Session::open(&storage).unwrap();
+    for n in 0..2 {
+        session.data(&[n; 40]).unwrap();
+    }
+    session.close().unwrap();
+    drop(Session::open(&storage).unwrap());
+    let promised: Vec<Vec<u8>> = (0..2).map(|n| vec![n; 40]).collect();
+    let start = disk.crash(CrashMode::KeepAll);
+    let (mut op, mut explored) = (0, 0);
+    loop {
+        op += 1;
+        let disk = start.fork();
+        disk.power_cut_at(op);
+        if Session::open(&shared(disk.clone())).is_ok() {
+            break;
+        }
+        // The run of the opened record is the tip; the segment to go on in is not there yet.
+        let disk = disk.crash(CrashMode::KeepAll);
+        let survey = Survey::read(&disk).unwrap();
+        if !survey.links.last().unwrap().header.flags.contains(SegmentFlags::BORN_DURABLE) {
+            continue;
+        }
+        let used = disk.files().iter().map(|(_, bytes)| bytes).sum();
+        let full = |disk: SimDisk, (): &()| {
+            disk.set_faults(Faults::new().space_bytes(used));
+            judge(&disk, &promised, &promised)
+        };
+        let explorer = Explorer::new(op).start_from(&disk).depth(2).states_per_cut(2);
+        explorer.run(|_| (), full).unwrap_or_else(|failure| panic!("{failure}"));
+        explored += 1;
+    }
+    assert!(explored > 0, "none of {op} operations leaves a run at the tip");
 }
 
 // --- refusals --------------------------------------------------------------------------------

@@ -530,7 +530,7 @@ fn a_log_which_was_not_closed_is_not_clean() {
 #[test]
 fn r04_the_clean_mark_cannot_come_back() {
     type Spoil = fn(&mut LogBuilder);
-    let spoils: [(&str, Spoil); 6] = [
+    let spoils: [(&str, Spoil); 7] = [
         ("first slot damaged", |log| flip(&log.storage, CONTROL_NAME, 100 * 8)),
         ("second slot damaged", |log| {
             flip(&log.storage, CONTROL_NAME, (BLOCK_BYTES as u64 + 100) * 8);
@@ -545,6 +545,11 @@ fn r04_the_clean_mark_cannot_come_back() {
         ("a mark before the end", |log| {
             log.control.clean = log.control.clean.map(|(_, epoch)| (log.records[2], epoch));
             log.write_control();
+        }),
+        ("slots that were not written one after the other", |log| {
+            let stale = log.control.sequence - 2;
+            let older = wal_format::ControlSlot { sequence: stale, ..log.control.clone() };
+            common::write(&log.storage, CONTROL_NAME, 0, &older.encode().unwrap());
         }),
         ("cleared", |log| {
             log.control.clean = None;
