@@ -19,6 +19,7 @@
 
 #[macro_use]
 mod check;
+mod clause;
 mod files;
 mod names;
 mod sharing;
@@ -28,95 +29,9 @@ mod power;
 use std::fmt;
 use std::sync::Arc;
 
-use thiserror::Error;
 use wal_io::Storage;
 
-use check::Flaw;
-pub use power::PowerCut;
-
-/// One promise, and how it is checked.
-#[derive(Clone, Copy)]
-pub struct Clause {
-    name: &'static str,
-    promise: &'static str,
-    check: fn(&dyn Storage) -> Result<(), Flaw>,
-}
-
-impl Clause {
-    /// The name: an identifier, also that of the test which
-    /// [`contract_tests!`](crate::contract_tests) makes of the clause.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        self.name
-    }
-
-    /// What is promised, in a sentence.
-    #[must_use]
-    pub fn promise(&self) -> &'static str {
-        self.promise
-    }
-
-    /// Checks the promise on `storage`, which must be empty and is left in any state.
-    ///
-    /// # Errors
-    ///
-    /// The first thing found to be otherwise.
-    pub fn check(&self, storage: &dyn Storage) -> Result<(), Violation> {
-        (self.check)(storage).map_err(|flaw| self.violated_by(flaw))
-    }
-
-    fn violated_by(&self, flaw: Flaw) -> Violation {
-        Violation { clause: self.name, promise: self.promise, what: flaw.to_string() }
-    }
-}
-
-impl fmt::Debug for Clause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Clause").field(&self.name).finish()
-    }
-}
-
-/// One promise about a loss of power, and how it is checked.
-#[derive(Clone, Copy)]
-pub struct PowerClause {
-    name: &'static str,
-    promise: &'static str,
-    check: fn(power::Make<'_>) -> Result<(), Flaw>,
-}
-
-impl PowerClause {
-    /// The name: an identifier.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        self.name
-    }
-
-    /// What is promised, in a sentence.
-    #[must_use]
-    pub fn promise(&self) -> &'static str {
-        self.promise
-    }
-
-    /// Checks the promise on disks which `make` makes, each new and empty; about 50 are needed.
-    ///
-    /// # Errors
-    ///
-    /// The first thing found to be otherwise.
-    pub fn check<P: PowerCut>(&self, make: impl Fn() -> P) -> Result<(), Violation> {
-        let make = || -> Box<dyn PowerCut> { Box::new(make()) };
-        (self.check)(&make).map_err(|flaw| Violation {
-            clause: self.name,
-            promise: self.promise,
-            what: flaw.to_string(),
-        })
-    }
-}
-
-impl fmt::Debug for PowerClause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("PowerClause").field(&self.name).finish()
-    }
-}
+pub use clause::{Clause, PowerClause, PowerCut, Violation};
 
 /// Every clause that needs no loss of power.
 pub const CLAUSES: &[Clause] = &[
@@ -162,19 +77,6 @@ pub const POWER_CLAUSES: &[PowerClause] = &[
     power::FAILED_SYNCS_ARE_TOLD_TO_EVERY_HANDLE,
     power::POWER_CUTS_FREE_THE_LOCK,
 ];
-
-/// A promise that was found broken.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("clause `{clause}` ({promise}): {what}")]
-#[non_exhaustive]
-pub struct Violation {
-    /// The name of the clause.
-    pub clause: &'static str,
-    /// What it promises.
-    pub promise: &'static str,
-    /// What was found instead.
-    pub what: String,
-}
 
 /// Every promise that was found broken; at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -229,7 +131,7 @@ pub fn run_with_power_cuts<P: PowerCut>(make: impl Fn() -> P) -> Result<(), Brok
 /// The clause of that name, among those that need no loss of power.
 #[must_use]
 pub fn clause(name: &str) -> Option<&'static Clause> {
-    CLAUSES.iter().find(|clause| clause.name == name)
+    CLAUSES.iter().find(|clause| clause.name() == name)
 }
 
 /// Makes a `#[test]` of every clause of the [contract](crate::contract) that needs no loss of

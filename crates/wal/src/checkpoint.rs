@@ -6,6 +6,18 @@ use wal_format::{CheckpointPointer, Lsn, RecordDraft, RecordKind};
 use crate::error::{Error, Refusal};
 use crate::log::Wal;
 
+impl Wal {
+    /// Begins a checkpoint. Take the engine's snapshot after this, then complete it.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Self::append); [`Refused`](crate::ErrorKind::Refused) for a log kept without
+    /// syncs.
+    pub fn checkpoint_begin(&self) -> Result<Checkpoint, Error> {
+        Checkpoint::begin(self)
+    }
+}
+
 /// A checkpoint that has begun and is not complete; dropping it gives it up.
 ///
 /// The snapshot that the engine takes now must hold every record appended outside of a

@@ -12,6 +12,7 @@ mod options;
 mod place;
 mod ticket;
 
+mod active;
 mod log;
 mod transaction;
 mod checkpoint;
@@ -35,7 +36,9 @@ pub use wal_format::layout::BODY_BYTES_MAX;
 pub use wal_format::{
     CheckpointPointer, Epoch, LogId, Lsn, LsnRange, RecordFlags, RecordKind, RecordRef, TxnId,
 };
-pub use wal_io::backend::{DirectStorage, FileStorage, MemoryStorage};
+#[cfg(target_os = "linux")]
+pub use wal_io::backend::DirectStorage;
+pub use wal_io::backend::{FileStorage, MemoryStorage};
 pub use wal_io::{Access, FileEntry, LogFile, Storage, StorageLock, SyncMethod};
 pub use wal_recovery::{
     CheckpointView, CommitFate, OwnedRecord, Phase, Progress, RecoveryReport, RecoveryStrategy,

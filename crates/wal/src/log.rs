@@ -8,17 +8,15 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use wal_commit::{CommitStats, GroupCommit, Positions};
-use wal_format::{CheckpointPointer, Epoch, LogId, Lsn, RecordDraft, RecordKind, TxnId};
+use wal_format::{CheckpointPointer, Epoch, LogId, Lsn, RecordDraft, RecordKind};
 use wal_io::SegmentStore;
-use wal_recovery::{CommitFate, OwnedRecord, RecoveryReport};
+use wal_recovery::RecoveryReport;
 
-use crate::checkpoint::Checkpoint;
+use crate::active::ActiveTransactions;
 use crate::error::{Error, Refusal};
 use crate::holds::{Hold, HoldInfo, HoldLimit, Holds};
 use crate::options::Options;
-use crate::reader::{Reader, Tail};
 use crate::ticket::Ticket;
-use crate::transaction::{ActiveTransactions, Transaction};
 
 /// An open log. Clones share it; threads share it by reference.
 ///
@@ -171,11 +169,6 @@ impl Wal {
         self.shared.commit.batch_bytes_max()
     }
 
-    /// Begins a redo-only transaction.
-    pub fn begin(&self) -> Transaction {
-        Transaction::begin(self.clone())
-    }
-
     /// Makes everything appended so far durable; returns the durable end.
     ///
     /// # Errors
@@ -183,16 +176,6 @@ impl Wal {
     /// As [`Ticket::wait_durable`].
     pub fn sync(&self) -> Result<Lsn, Error> {
         Ok(self.shared.commit.sync()?)
-    }
-
-    /// Begins a checkpoint. Take the engine's snapshot after this, then complete it.
-    ///
-    /// # Errors
-    ///
-    /// As [`append`](Self::append); [`Refused`](crate::ErrorKind::Refused) for a log kept without
-    /// syncs.
-    pub fn checkpoint_begin(&self) -> Result<Checkpoint, Error> {
-        Checkpoint::begin(self)
     }
 
     /// Removes whole segments before `lsn`, as far as nothing needs them any more.
@@ -250,38 +233,6 @@ impl Wal {
             return Err(Refusal::Truncated { lsn, head }.into());
         }
         Ok(hold)
-    }
-
-    /// A reader over what is durable, from `lsn` forwards and backwards.
-    ///
-    /// # Errors
-    ///
-    /// [`Truncated`](crate::ErrorKind::Truncated), [`BeyondEnd`](crate::ErrorKind::BeyondEnd) or
-    /// [`NotARecordStart`](crate::ErrorKind::NotARecordStart); the last two from the reader's
-    /// first call.
-    pub fn read_from(&self, lsn: Lsn) -> Result<Reader, Error> {
-        Reader::new(self.clone(), lsn)
-    }
-
-    /// A reader which follows the durable end as it grows, from `lsn` on: the address of a record,
-    /// or the reserved end.
-    ///
-    /// # Errors
-    ///
-    /// As [`read_from`](Self::read_from).
-    pub fn tail(&self, lsn: Lsn) -> Result<Tail, Error> {
-        Tail::new(self.clone(), lsn)
-    }
-
-    /// Whether the transaction `txn`, whose commit was to be at `lsn`, is committed.
-    ///
-    /// For after a reopening, about a commit whose error said `Unknown`.
-    ///
-    /// # Errors
-    ///
-    /// [`Io`](crate::ErrorKind::Io): the log could not be read.
-    pub fn was_committed(&self, txn: TxnId, lsn: Lsn) -> Result<CommitFate, Error> {
-        Reader::at_head(self.clone()).was_committed(txn, lsn)
     }
 
     /// Waits until more than `lsn` is durable; returns the durable end.
@@ -376,19 +327,6 @@ impl Wal {
     ) -> Result<Ticket, Error> {
         self.shared.holds.admit(self.positions().reserved)?;
         Ok(Ticket::new(self.shared.commit.append(draft, reserved)?))
-    }
-
-    /// The record at `lsn`, with a body of its own.
-    ///
-    /// # Errors
-    ///
-    /// As [`read_from`](Self::read_from).
-    ///
-    /// # Cost
-    ///
-    /// Opens the segment and reads once or twice. For many records keep a [`Reader`].
-    pub fn read_at(&self, lsn: Lsn) -> Result<OwnedRecord, Error> {
-        Reader::at_head(self.clone()).read_at(lsn)
     }
 
     /// First address that readers may not read: the durable end, or the written end of a log

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use wal_io::Storage;
-use wal_io::backend::{DirectStorage, FileStorage};
+use wal_io::backend::FileStorage;
 
 use crate::error::Error;
 use crate::options::Options;
@@ -14,7 +14,18 @@ pub(crate) fn writable(path: &Path, options: &Options) -> Result<Arc<dyn Storage
     let files =
         if options.create { FileStorage::open(path) } else { FileStorage::open_existing(path) }?;
     warn_of(path, &files);
-    if options.direct { Ok(Arc::new(DirectStorage::open(path)?)) } else { Ok(Arc::new(files)) }
+    if options.direct { direct(path) } else { Ok(Arc::new(files)) }
+}
+
+#[cfg(target_os = "linux")]
+fn direct(path: &Path) -> Result<Arc<dyn Storage>, Error> {
+    Ok(Arc::new(wal_io::backend::DirectStorage::open(path)?))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn direct(_path: &Path) -> Result<Arc<dyn Storage>, Error> {
+    let expected = "off: direct I/O is for Linux only";
+    Err(crate::error::Refusal::Option { option: "direct", value: 1, expected }.into())
 }
 
 /// The directory `path`, to be read.

@@ -10,6 +10,53 @@ use wal_recovery::{CommitFate, LinkSource, LogReader, OwnedRecord};
 use crate::error::{Error, ErrorKind};
 use crate::log::Wal;
 
+impl Wal {
+    /// A reader over what is durable, from `lsn` forwards and backwards.
+    ///
+    /// # Errors
+    ///
+    /// [`Truncated`](crate::ErrorKind::Truncated), [`BeyondEnd`](crate::ErrorKind::BeyondEnd) or
+    /// [`NotARecordStart`](crate::ErrorKind::NotARecordStart); the last two from the reader's
+    /// first call.
+    pub fn read_from(&self, lsn: Lsn) -> Result<Reader, Error> {
+        Reader::new(self.clone(), lsn)
+    }
+
+    /// A reader which follows the durable end as it grows, from `lsn` on: the address of a record,
+    /// or the reserved end.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_from`](Self::read_from).
+    pub fn tail(&self, lsn: Lsn) -> Result<Tail, Error> {
+        Tail::new(self.clone(), lsn)
+    }
+
+    /// Whether the transaction `txn`, whose commit was to be at `lsn`, is committed.
+    ///
+    /// For after a reopening, about a commit whose error said `Unknown`.
+    ///
+    /// # Errors
+    ///
+    /// [`Io`](crate::ErrorKind::Io): the log could not be read.
+    pub fn was_committed(&self, txn: TxnId, lsn: Lsn) -> Result<CommitFate, Error> {
+        Reader::at_head(self.clone()).was_committed(txn, lsn)
+    }
+
+    /// The record at `lsn`, with a body of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_from`](Self::read_from).
+    ///
+    /// # Cost
+    ///
+    /// Opens the segment and reads once or twice. For many records keep a [`Reader`].
+    pub fn read_at(&self, lsn: Lsn) -> Result<OwnedRecord, Error> {
+        Reader::at_head(self.clone()).read_at(lsn)
+    }
+}
+
 /// The chain of a running log as it is now, up to what is durable.
 #[derive(Debug)]
 struct Live(Wal);

@@ -1,7 +1,5 @@
 //! Redo-only transactions: several records which replay together, at their commit, or not at all.
 
-use std::collections::BTreeMap;
-
 use wal_commit::Durability;
 use wal_format::body::Commit;
 use wal_format::{Lsn, RecordDraft, RecordKind, TxnId, TxnLink};
@@ -9,32 +7,6 @@ use wal_format::{Lsn, RecordDraft, RecordKind, TxnId, TxnLink};
 use crate::error::Error;
 use crate::log::Wal;
 use crate::ticket::Ticket;
-
-/// First record of every transaction that has logged something and has not ended.
-///
-/// Changed under the reservation lock of the commit path, so that a checkpoint's begin sees every
-/// transaction on the right side of it (rule 3).
-#[derive(Debug, Default)]
-pub(crate) struct ActiveTransactions {
-    first_lsn: BTreeMap<TxnId, Lsn>,
-    last_id: u64,
-}
-
-impl ActiveTransactions {
-    fn next_id(&mut self) -> TxnId {
-        self.last_id += 1;
-        TxnId::new(self.last_id)
-    }
-
-    /// The oldest first record; nothing before it may be truncated.
-    pub(crate) fn oldest(&self) -> Option<Lsn> {
-        self.first_lsn.values().copied().min()
-    }
-
-    pub(crate) fn count(&self) -> usize {
-        self.first_lsn.len()
-    }
-}
 
 /// A transaction which committed: what to ask [`Wal::was_committed`] about later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,6 +16,13 @@ pub struct Committed {
     pub txn: TxnId,
     /// Address of its commit record.
     pub lsn: Lsn,
+}
+
+impl Wal {
+    /// Begins a redo-only transaction.
+    pub fn begin(&self) -> Transaction {
+        Transaction::begin(self.clone())
+    }
 }
 
 /// A running redo-only transaction.
@@ -155,9 +134,9 @@ impl Transaction {
         let ticket = self.wal.append_draft(&draft, &mut |lsn| {
             let mut active = shared.transactions.lock();
             if ends {
-                active.first_lsn.remove(&id);
+                active.ended(id);
             } else {
-                active.first_lsn.entry(id).or_insert(lsn);
+                active.logged(id, lsn);
             }
         })?;
         self.last_lsn = ticket.lsn();
@@ -171,7 +150,7 @@ impl Drop for Transaction {
         // No abort record: without a commit record the transaction cannot come back, and a drop
         // must neither wait for room nor fail.
         if !self.ended {
-            self.wal.shared().transactions.lock().first_lsn.remove(&self.id);
+            self.wal.shared().transactions.lock().ended(self.id);
         }
     }
 }

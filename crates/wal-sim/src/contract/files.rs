@@ -4,10 +4,10 @@ use std::io::{ErrorKind, IoSlice};
 
 use wal_io::{Access, Storage};
 
-use super::Clause;
 use super::check::{
     Doing, Flaw, block_of, contents, holds, pattern, read_up_to, refused, same, write_all,
 };
+use super::clause::Clause;
 
 pub(super) const CREATED_FILES_HOLD_ZEROS: Clause = Clause {
     name: "created_files_hold_zeros",

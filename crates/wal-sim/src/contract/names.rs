@@ -4,8 +4,8 @@ use std::io::ErrorKind;
 
 use wal_io::Access;
 
-use super::Clause;
 use super::check::{Doing, block_of, holds, listed, names, pattern, refused, write_all};
+use super::clause::Clause;
 
 pub(super) const LISTS_HOLD_EVERY_FILE_WITH_ITS_LENGTH: Clause = Clause {
     name: "lists_hold_every_file_with_its_length",

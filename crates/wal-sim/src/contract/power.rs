@@ -5,39 +5,13 @@
 //! appear; it never demands that something is lost, for a kinder disk is legal.
 
 use std::io::ErrorKind;
-use std::sync::Arc;
 
 use wal_io::{Access, LogFile, Storage};
 
-use super::PowerClause;
 use super::check::{
     Doing, Flaw, block_of, contents, holds, names, pattern, read_up_to, refused, same, write_all,
 };
-
-/// A disk whose power can be cut: what the crash part of the contract is checked on.
-///
-/// Implemented by simulated disks, such as that of this crate.
-pub trait PowerCut: 'static {
-    /// The storage as programs see it now.
-    fn storage(&self) -> Arc<dyn Storage>;
-
-    /// Cuts the power and gives the storage found when it is back.
-    ///
-    /// `seed` decides what survives of that which was not durable; the same calls and the same
-    /// seed leave the same bytes. Handles and locks from before may fail from now on, and must
-    /// not reach what is found.
-    fn cut(&self, seed: u64) -> Arc<dyn Storage>;
-
-    /// Makes the next sync of a file fail; `false` if the disk cannot do that.
-    ///
-    /// The clauses about failed syncs are then taken for kept.
-    fn fail_next_sync(&self) -> bool {
-        false
-    }
-}
-
-/// Makes a new, empty disk.
-pub(super) type Make<'a> = &'a dyn Fn() -> Box<dyn PowerCut>;
+use super::clause::{Make, PowerClause, PowerCut};
 
 /// Cuts for each series of calls.
 const SEEDS: u64 = 48;

@@ -6,8 +6,8 @@ use std::thread;
 
 use wal_io::{Access, LogFile, Storage};
 
-use super::Clause;
 use super::check::{Doing, Flaw, block_of, holds, pattern, read_up_to, same, write_all};
+use super::clause::Clause;
 
 /// Threads at a time: more than most machines have cores to spare, fewer than would be slow.
 const THREADS: usize = 4;

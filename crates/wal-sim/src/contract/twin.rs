@@ -12,8 +12,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use wal_io::{Access, LogFile, Storage};
 
-use super::Clause;
 use super::check::{Doing, Flaw, block_of, holds, listed, read_up_to, refused, same, write_all};
+use super::clause::Clause;
 
 const SEEDS: u64 = 4;
 const CALLS: usize = 200;
