@@ -94,11 +94,11 @@ impl SegmentStore {
         let capacity = self.options.segment_bytes;
         let mut work = self.work.lock();
         let header = self.new_header(Lsn::FIRST, capacity, SegmentFlags::NONE, None, Lsn::FIRST);
-        let first = make_segment(self.storage.as_ref(), header, Naming::New)?;
+        let first = work.watch(make_segment(self.storage.as_ref(), header, Naming::New))?;
         let predecessor = Some(predecessor_of(&first, first.cap));
         let header =
             self.new_header(first.cap, capacity, SegmentFlags::NONE, predecessor, Lsn::FIRST);
-        let second = make_segment(self.storage.as_ref(), header, Naming::New)?;
+        let second = work.watch(make_segment(self.storage.as_ref(), header, Naming::New))?;
         self.keep_spare()?;
         let newest = second.name;
         // In both slots: the loss of either one must not make the log look unfinished.

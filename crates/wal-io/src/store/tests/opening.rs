@@ -83,6 +83,18 @@ fn a_directory_with_a_log_is_not_created_again() {
 }
 
 #[test]
+fn the_first_segment_is_placed_once() {
+    let wrap = Wrap::new();
+    let bare = SegmentStore::create_bare(shared(&wrap), wrap.lock().unwrap(), options()).unwrap();
+    assert!(survey(&wrap).is_empty());
+    let (second, third) = (FIRST + SEGMENT, FIRST + 2 * SEGMENT);
+    let expected = Placement { end: lsn(FIRST), active_end: lsn(second), ready_end: lsn(third) };
+    assert_eq!(bare.place_first().unwrap(), expected);
+    assert!(matches!(bare.place_first(), Err(IoError::Exists { .. })));
+    assert_eq!(survey(&wrap).links, bare.links());
+}
+
+#[test]
 fn a_creation_cut_short_anywhere_is_finished_by_the_next() {
     let steps = {
         let wrap = Wrap::new();
