@@ -187,9 +187,12 @@ mod tests {
     #[test]
     fn tears_stay_within_the_sector_and_only_happen_when_asked_for() {
         let mut torn = Chance::new(3, true);
-        let tears: Vec<_> = (0..100).filter_map(|_| torn.tear()).collect();
+        let tears: Vec<_> = (0..200).filter_map(|_| torn.tear()).collect();
         assert!(!tears.is_empty());
         assert!(tears.iter().all(|tear| tear.start <= tear.end && tear.end <= SECTOR_BYTES));
+        let inner = |tear: &Range<usize>| tear.start > 0 && tear.end < SECTOR_BYTES;
+        assert!(tears.iter().any(inner) && tears.iter().any(|tear| tear.start == 0));
+        assert!(tears.iter().any(|tear| tear.end == SECTOR_BYTES && tear.start > 0));
         let mut whole = Chance::new(3, false);
         assert!((0..100).all(|_| whole.tear().is_none()));
     }

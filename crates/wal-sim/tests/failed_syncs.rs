@@ -145,6 +145,20 @@ fn a_file_made_longer_by_a_failed_sync_may_be_short_for_ever() {
 }
 
 #[test]
+fn a_sync_keeps_the_length_for_bytes_within_one_that_a_failed_sync_lost() {
+    let disk = disk();
+    let file = open(&disk);
+    write(&*file, 2, 2);
+    disk.fail_writeback("f").unwrap();
+    assert!(file.sync_data().is_err());
+    // The length as programs see it does not change, but the device does not have it.
+    write(&*file, 3, 2);
+    assert!(file.sync_data().is_ok());
+    let left = disk.crash(CrashMode::LoseAll).contents("f").unwrap();
+    assert_eq!((left.len(), left[1024]), (1536, 3));
+}
+
+#[test]
 fn a_failed_directory_sync_leaves_its_names_in_doubt_for_ever() {
     let disk = SimDisk::new();
     disk.set_faults(Faults::new().fail(Call::SyncDir, 1));
