@@ -83,16 +83,25 @@ impl SegmentStore {
         Ok(Self::assemble(storage, lock, options, work, chain))
     }
 
-    /// Makes the first segment of a new log and its successor, both empty.
+    /// Makes the first segment of a log from [`create_bare`](Self::create_bare), its successor
+    /// and the spare. [`create`](Self::create) is the two together.
     ///
-    /// Once, and only on a store from [`create_bare`](Self::create_bare).
+    /// # Durability
+    ///
+    /// All of it is durable when this returns; from then on the directory holds a log.
     ///
     /// # Errors
     ///
-    /// [`IoError`]: drop the store and open again, which takes what was made up.
+    /// - [`IoError::Exists`]: the log has segments already; nothing was changed.
+    /// - [`IoError::Failed`]: drop the store and create again, which finishes what was begun.
     pub fn place_first(&self) -> Result<Placement, IoError> {
         let capacity = self.options.segment_bytes;
         let mut work = self.work.lock();
+        self.check_usable(&work)?;
+        if let Some(link) = self.chain.lock().last() {
+            let (place, name) = (self.storage.place(), link.name.to_string());
+            return Err(IoError::Exists { place, name });
+        }
         let header = self.new_header(Lsn::FIRST, capacity, SegmentFlags::NONE, None, Lsn::FIRST);
         let first = work.watch(make_segment(self.storage.as_ref(), header, Naming::New))?;
         let predecessor = Some(predecessor_of(&first, first.cap));
