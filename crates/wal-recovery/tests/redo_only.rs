@@ -330,6 +330,29 @@ fn a_log_after_loss_skips_the_transactions_that_lost_records_and_counts_them() {
 }
 
 #[test]
+fn a_transaction_with_a_record_in_a_batch_that_lost_members_is_incomplete() {
+    for first_is_lost in [false, true] {
+        let mut log = LogBuilder::new(1 << 16);
+        let (mut cut, mut whole) = (txn(1), txn(2));
+        if first_is_lost {
+            log.lose(4096);
+            log.in_txn(&mut cut, RecordKind::DATA, b"cut", batch_flags(1, 1));
+        } else {
+            log.in_txn(&mut cut, RecordKind::DATA, b"cut", batch_flags(0, 1));
+            log.lose(4096);
+        }
+        log.put(&mut whole, "whole");
+        // Every record of the chain is there; the batch it belongs to is not.
+        log.commit(&mut cut);
+        log.commit(&mut whole);
+        let (engine, report) = recover(&log.finish());
+        assert_eq!(engine.done, ["whole"]);
+        let counts = report.transactions;
+        assert_eq!((counts.committed, counts.incomplete, report.batches.void), (1, 1, 1));
+    }
+}
+
+#[test]
 fn a_chain_into_nothing_is_broken_where_no_loss_was_declared() {
     let why = fault(|log| {
         let mut a = txn(1);
