@@ -19,7 +19,8 @@ impl Shared {
         let mut wakes = Wakes::default();
         let mut state = self.lock();
         if state.phase != Phase::Open {
-            return Err(CommitError::Closed);
+            let cause = state.poison.clone();
+            return Err(cause.map_or(CommitError::Closed, CommitError::refused));
         }
         state.phase = Phase::Closing;
         state.stop = true;

@@ -53,6 +53,6 @@ pub use sink::{LogSink, Preparer};
 pub use storage::{Access, FileEntry, LogFile, Storage, StorageLock};
 pub use store::{
     Discarded, Placement, RunWriter, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SegmentStore,
-    StoreOptions, Truncation,
+    StoreOptions, Truncation, random_log_id,
 };
 pub use sync_method::SyncMethod;

@@ -19,8 +19,10 @@ mod checkpoint;
 mod reader;
 mod open;
 mod view;
+mod copy;
 
 pub use checkpoint::Checkpoint;
+pub use copy::{restore_to, restore_to_in, salvage, salvage_in};
 pub use error::{Error, ErrorKind};
 pub use holds::{Hold, HoldInfo, HoldLimit, OverLimit};
 pub use log::{Obligation, Stats, Truncated, Wal};
@@ -41,6 +43,6 @@ pub use wal_io::backend::DirectStorage;
 pub use wal_io::backend::{FileStorage, MemoryStorage};
 pub use wal_io::{Access, FileEntry, LogFile, Storage, StorageLock, SyncMethod};
 pub use wal_recovery::{
-    CheckpointView, CommitFate, OwnedRecord, Phase, Progress, RecoveryReport, RecoveryStrategy,
-    RedoOnly, RedoTarget, ReplayRecord, Verdict,
+    CheckpointView, CommitFate, CopyReport, LossReason, LossReport, LostRange, OwnedRecord, Phase,
+    Progress, RecoveryReport, RecoveryStrategy, RedoOnly, RedoTarget, ReplayRecord, Until, Verdict,
 };

@@ -296,20 +296,25 @@ impl Wal {
         }
     }
 
-    /// Closes the log for all its clones: everything appended becomes durable, and the next
-    /// opening goes on where this one ended.
+    /// Closes the log for all its clones: everything appended becomes durable, the next opening
+    /// goes on where this one ended, and others may open it from now on. Readers stay usable.
     ///
     /// # Errors
     ///
     /// [`Poisoned`](crate::ErrorKind::Poisoned), or [`Io`](crate::ErrorKind::Io): the log is
-    /// closed, but not cleanly; the next opening recovers it.
+    /// closed, but not cleanly; the next opening recovers it. [`Closed`](crate::ErrorKind::Closed):
+    /// it was closed before.
     pub fn close(&self) -> Result<(), Error> {
-        let end = self.shared.commit.close()?;
-        if self.shared.options.sync_method.can_promise() {
-            self.shared.store.note_durable(end);
-            self.shared.store.mark_clean(end)?;
+        let shared = &self.shared;
+        // A poisoned log keeps its lock until it is dropped (rule 15).
+        let end = shared.commit.close()?;
+        let mut marked = Ok(());
+        if shared.options.sync_method.can_promise() {
+            shared.store.note_durable(end);
+            marked = shared.store.mark_clean(end);
         }
-        Ok(())
+        shared.store.release();
+        Ok(marked?)
     }
 
     pub(crate) fn check_kind(&self, kind: RecordKind) -> Result<(), Error> {

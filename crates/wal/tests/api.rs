@@ -284,11 +284,17 @@ fn r04_a_clean_close_goes_on_in_place_and_a_drop_does_not_count_as_one() {
 }
 
 #[test]
-fn after_close_nothing_is_appended() {
-    let (wal, _) = reopen(&memory());
+fn after_close_nothing_is_appended_others_may_open_and_readers_still_read() {
+    let storage = memory();
+    let (wal, _) = reopen(&storage);
     let clone = wal.clone();
+    let durable = wal.append(b"one").unwrap();
     wal.close().unwrap();
+    assert!(durable.is_durable());
     assert_eq!(clone.append(b"late").unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(clone.close().unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(clone.read_at(durable.lsn()).unwrap().body, b"one");
+    assert_eq!(reopen(&storage).1, [b"one"]);
 }
 
 #[test]

@@ -139,3 +139,35 @@ fn a_segment_of_another_log_is_refused_by_name() {
     );
     assert!(error.to_string().contains(&foreign), "the message names the file: {error}");
 }
+
+#[test]
+fn a_damaged_log_can_be_salvaged_and_is_not_touched() {
+    let (image, bounds) = log();
+    let damaged = memory_of(&image);
+    let (name, offset) = place_of(damaged.as_ref(), bounds[2]);
+    flip(damaged.as_ref(), &name, (offset + 30) * 8);
+    let before = contents(damaged.as_ref());
+    let saved: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+    let report = wal::salvage_in(&damaged, &saved, &mut ()).unwrap();
+    assert_eq!(contents(damaged.as_ref()), before);
+    assert_eq!(report.lost.len(), 1);
+    assert_eq!(
+        (report.lost[0].range.start.get(), report.lost[0].range.end.get()),
+        (bounds[2], bounds[3])
+    );
+    let (_wal, found) = reopen(&saved);
+    let expected: Vec<_> = (0..RECORDS).filter(|number| *number != 2).map(body).collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_log_can_be_restored_to_an_earlier_point_in_a_new_place() {
+    let (image, bounds) = log();
+    let whole = memory_of(&image);
+    let earlier: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+    let until = wal::Until::Lsn(Lsn::new(bounds[3]).unwrap());
+    wal::restore_to_in(&whole, &earlier, &until, &mut ()).unwrap();
+    let (wal, found) = reopen(&earlier);
+    assert_eq!(found, (0..3).map(body).collect::<Vec<_>>());
+    assert_ne!(Some(wal.log_id()), LogView::open_in(whole).unwrap().log_id());
+}

@@ -203,8 +203,12 @@ pub(super) fn unix_us() -> u64 {
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// A new random identity.
-pub(super) fn random_log_id() -> Result<LogId, IoError> {
+/// A new random identity, for a new log or a copy of one.
+///
+/// # Errors
+///
+/// [`IoError::Failed`]: the system has no source of randomness.
+pub fn random_log_id() -> Result<LogId, IoError> {
     let mut bytes = [0_u8; 16];
     getrandom::fill(&mut bytes).map_err(|error| {
         IoError::failed(IoOp::Create, "a random log id", io::Error::other(error.to_string()))

@@ -16,6 +16,7 @@ mod retire;
 #[cfg(test)]
 mod tests;
 
+pub use directory::random_log_id;
 pub use options::{
     Discarded, Placement, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, StoreOptions, Truncation,
 };

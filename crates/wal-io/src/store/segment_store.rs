@@ -38,8 +38,8 @@ pub struct SegmentStore {
     durable: AtomicU64,
     pub(super) work: Mutex<Work>,
     pub(super) chain: Mutex<ChainState>,
-    /// Dropped last: nothing of the store may outlive it.
-    _lock: Box<dyn StorageLock>,
+    /// Given back by `release`, or dropped last: nothing of the store may write after it.
+    lock: Mutex<Option<Box<dyn StorageLock>>>,
 }
 
 /// What whole operations change; behind `work`.
@@ -87,8 +87,17 @@ impl SegmentStore {
             options,
             work: Mutex::new(work),
             chain: Mutex::new(chain),
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
         })
+    }
+
+    /// Gives back the lock on the directory: the log was closed, cleanly or not, and nothing is in
+    /// flight. The store changes nothing from now on; reading through it stays possible.
+    pub fn release(&self) {
+        // Under the lock of `work`, so that an operation under way ends first (rule 15).
+        let mut work = self.work.lock();
+        work.closed = true;
+        drop(self.lock.lock().take());
     }
 
     /// The identity of the log.
