@@ -96,3 +96,17 @@ fn a_chain_that_is_not_whole_is_always_damage() {
         }
     }
 }
+
+#[test]
+fn the_page_on_recovery_shows_the_same_table() {
+    let page = include_str!("../../../docs/recovery.md");
+    let shown: Vec<(&str, &str)> = page
+        .lines()
+        .skip_while(|line| !line.starts_with("| what was found | verdict |"))
+        .skip(2)
+        .map_while(|line| line.strip_prefix("| ")?.strip_suffix("` |")?.split_once(" | `"))
+        .collect();
+    let rows: Vec<(&str, &str)> =
+        ROWS.iter().map(|row| (row.label, row.verdict.name())).collect();
+    assert_eq!(shown, rows);
+}
