@@ -32,7 +32,7 @@ use crate::error::RecoveryError;
 use crate::examine::{Depth, Examination, examine};
 use crate::progress::{Pace, Phase, Progress};
 use crate::source::LogSource;
-use crate::verdict::{Dropped, Verdict};
+use crate::verdict::{Dropped, Verdict, VerdictKind};
 use crate::window::Window;
 use evidence_storage::EvidenceStorage;
 pub use loss::{CopyReport, LossReason, LossReport, LostRange};
@@ -57,7 +57,8 @@ use run::RunFile;
 /// # Errors
 ///
 /// - [`RecoveryError::NotEmpty`], [`RecoveryError::SameLog`]: give another place or identity.
-/// - [`RecoveryError::NoLog`], [`RecoveryError::Refused`]: nothing there tells which log it is.
+/// - [`RecoveryError::NoLog`], [`RecoveryError::Refused`]: nothing there tells which log it is, or
+///   a newer program wrote it; use that one.
 /// - [`RecoveryError::Io`], [`RecoveryError::OutOfMemory`]: clear the destination, try again.
 ///   Reading a record of the source is never such an error, opening its files is.
 /// - [`RecoveryError::Changed`]: somebody writes the source; close it first.
@@ -149,7 +150,9 @@ impl Subject {
         progress: &mut dyn Progress,
     ) -> Result<Self, RecoveryError> {
         let examined = examine(storage, Depth::Full, progress)?;
-        if examined.survey.log_id.is_none() {
+        // A newer log is not damaged: only a program that knows it can say what is whole in it.
+        let newer = examined.verdict.kind() == VerdictKind::UnsupportedVersion;
+        if newer || examined.survey.log_id.is_none() {
             return Err(RecoveryError::Refused(Box::new(examined.verdict)));
         }
         let log = examined.source(storage)?;

@@ -491,6 +491,19 @@ fn a_copy_needs_an_empty_free_place_and_an_identity_of_its_own() {
     assert_eq!(contents(&place), []);
 }
 
+#[test]
+fn a_log_of_a_newer_program_is_refused_and_not_called_damaged() {
+    let mut log = LogBuilder::new(1 << 16);
+    log.kind(RecordKind::new(0x3f).unwrap(), b"from the future");
+    log.plain("a");
+    let built = log.finish();
+    let place = MemoryStorage::new();
+    let error = salvage(&shared(&built.storage), &shared(&place), COPY, &mut ()).unwrap_err();
+    assert!(matches!(&error, RecoveryError::Refused(verdict)
+        if verdict.kind() == VerdictKind::UnsupportedVersion));
+    assert_eq!(contents(&place), []);
+}
+
 /// A place with a bad sector.
 #[derive(Debug)]
 struct BadSector {
