@@ -113,6 +113,8 @@ pub(crate) struct Flight<'a> {
     half: Option<Half>,
     /// Committers answered so far.
     commits: u64,
+    /// Foreign code to run after the landing: it may use the log, and so need the baton.
+    later: Wakes,
     landed: bool,
 }
 
@@ -130,12 +132,9 @@ impl<'a> Flight<'a> {
             shared.release_baton(&mut state, 0, &mut wakes);
         }
         drop(state);
-        let flight = taken.map(|(sink, half)| Self {
-            shared,
-            sink: Some(sink),
-            half,
-            commits,
-            landed: false,
+        let flight = taken.map(|(sink, half)| {
+            let later = Wakes::default();
+            Self { shared, sink: Some(sink), half, commits, later, landed: false }
         });
         shared.deliver(wakes);
         flight
@@ -243,7 +242,8 @@ impl<'a> Flight<'a> {
         self.commits += commits;
         push_all(&mut wakes, met, &Signal::Met);
         drop(state);
-        self.shared.deliver(wakes);
+        wakes.tell_threads();
+        self.later.absorb(wakes);
         Ok(())
     }
 
@@ -275,6 +275,7 @@ impl<'a> Flight<'a> {
         self.shared.release_baton(&mut state, self.commits, &mut wakes);
         drop(state);
         drop(last);
+        wakes.absorb(std::mem::take(&mut self.later));
         self.shared.deliver(wakes);
         failed.map_or(Ok(()), |cause| Err(CommitError::in_doubt(cause)))
     }

@@ -106,11 +106,23 @@ impl Wakes {
         }
     }
 
-    /// Tells everybody. Returns whether foreign code panicked.
-    pub(crate) fn deliver(self) -> bool {
-        for (slot, signal) in self.threads {
+    /// Tells the threads, and leaves foreign code for later.
+    pub(crate) fn tell_threads(&mut self) {
+        for (slot, signal) in self.threads.drain(..) {
             slot.tell(signal);
         }
+    }
+
+    /// Takes over what is left to deliver elsewhere.
+    pub(crate) fn absorb(&mut self, earlier: Self) {
+        self.threads.extend(earlier.threads);
+        self.others.extend(earlier.others);
+        self.alarm = earlier.alarm.or(self.alarm.take());
+    }
+
+    /// Tells everybody. Returns whether foreign code panicked.
+    pub(crate) fn deliver(mut self) -> bool {
+        self.tell_threads();
         if let Some(cause) = self.alarm {
             tracing::error!(%cause, "the log is poisoned");
         }

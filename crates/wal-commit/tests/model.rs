@@ -1,0 +1,381 @@
+//! Every interleaving of small logs: loom runs each scenario through all of them.
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test -p wal-commit --test model --release`
+//!
+//! In all of them: `durable <= written <= reserved`; nothing is acknowledged before a sync that
+//! covers it has returned success; nothing is acknowledged after poison, unless it was durable
+//! before; nothing is written or synced after a failure; nobody sleeps for ever (loom reports a
+//! deadlock).
+#![cfg(loom)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+// The oracle: plain cells, which the model does not see. It runs one thread at a time.
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+
+use loom::thread;
+use wal_commit::{
+    CommitConfig, CommitError, Durability, GroupCommit, PoisonCause, Start, SyncPolicy, Threads,
+    Ticket,
+};
+use wal_format::{Epoch, LogId, Lsn, RecordDraft, RecordKind, RecordSeed};
+use wal_io::{IoError, IoOp, LogSink, Preparer};
+
+const START: u64 = 4096;
+
+/// What the device knows, and what it is to do.
+#[derive(Debug, Default)]
+struct Oracle {
+    written: AtomicU64,
+    synced: AtomicU64,
+    syncs: AtomicU64,
+    /// The sync with this number fails.
+    fail_sync: u64,
+    /// The write with this number fails.
+    fail_write: u64,
+    writes: AtomicU64,
+    failed: AtomicBool,
+    /// Seen by the model: whatever touches the device may be interrupted there.
+    device: loom::sync::atomic::AtomicU64,
+}
+
+impl Oracle {
+    fn work(&self) {
+        self.device.fetch_add(1, loom::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+#[derive(Debug)]
+struct Sink(Arc<Oracle>);
+
+impl LogSink for Sink {
+    fn write(&mut self, at: Lsn, bufs: &[IoSlice<'_>]) -> Result<(), IoError> {
+        let oracle = &self.0;
+        assert!(!oracle.failed.load(SeqCst), "a write after a failure");
+        oracle.work();
+        if oracle.writes.fetch_add(1, SeqCst) + 1 == oracle.fail_write {
+            oracle.failed.store(true, SeqCst);
+            return Err(IoError::failed(IoOp::Write, "model", io::Error::other("write")));
+        }
+        assert_eq!(oracle.written.load(SeqCst), at.get(), "bytes come in order");
+        let bytes: usize = bufs.iter().map(|buf| buf.len()).sum();
+        oracle.written.store(at.get() + bytes as u64, SeqCst);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), IoError> {
+        let oracle = &self.0;
+        assert!(!oracle.failed.load(SeqCst), "a sync after a failure: never retried");
+        let covered = oracle.written.load(SeqCst);
+        // Others run while the device works: what they append now is not covered.
+        oracle.work();
+        if oracle.syncs.fetch_add(1, SeqCst) + 1 == oracle.fail_sync {
+            oracle.failed.store(true, SeqCst);
+            return Err(IoError::failed(IoOp::Sync, "model", io::Error::other("sync")));
+        }
+        oracle.synced.store(covered, SeqCst);
+        Ok(())
+    }
+
+    fn block_bytes(&self) -> usize {
+        1
+    }
+
+    fn can_promise(&self) -> bool {
+        true
+    }
+}
+
+#[derive(Debug)]
+struct Segments;
+
+impl Preparer for Segments {
+    fn prepare(&self, base: Lsn, capacity_bytes: u64) -> Result<Lsn, IoError> {
+        thread::yield_now();
+        Ok(base.checked_add(capacity_bytes).expect("addresses suffice"))
+    }
+
+    fn segment_bytes(&self) -> u64 {
+        4096
+    }
+}
+
+fn lsn(raw: u64) -> Lsn {
+    Lsn::new(raw).expect("a multiple of 8")
+}
+
+/// A log with the smallest buffer, in a segment with `left` bytes.
+fn start(oracle: Oracle, left: u64, policy: SyncPolicy) -> (GroupCommit, Arc<Oracle>) {
+    let active_end = lsn(START + 4096);
+    let end = lsn(active_end.get() - left);
+    oracle.written.store(end.get(), SeqCst);
+    oracle.synced.store(end.get(), SeqCst);
+    let oracle = Arc::new(oracle);
+    let seed = RecordSeed::new(LogId::from_bytes([1; 16]), Epoch::FIRST);
+    let ready_end = lsn(START + 8192);
+    let at = Start { end, durable: end, active_end, ready_end, seed };
+    let mut config = CommitConfig::default();
+    config.buffer_bytes = CommitConfig::BUFFER_BYTES_MIN;
+    config.policy = policy;
+    config.threads = Threads::None;
+    config.slow_sync = None;
+    let sink = Box::new(Sink(oracle.clone()));
+    (GroupCommit::start(config, at, sink, Arc::new(Segments)).expect("it starts"), oracle)
+}
+
+fn append(log: &GroupCommit, bytes: usize) -> Result<Ticket, CommitError> {
+    log.append(&RecordDraft::new(RecordKind::DATA, &[&[1; 256][..bytes]]), &mut |_| {})
+}
+
+fn check(log: &GroupCommit, oracle: &Oracle) {
+    let positions = log.positions();
+    assert!(positions.durable <= positions.written && positions.written <= positions.reserved);
+    assert!(positions.durable.get() <= oracle.synced.load(SeqCst), "durable before it was synced");
+    assert!(positions.written.get() <= oracle.written.load(SeqCst), "written before it was");
+}
+
+/// Appends and waits; an acknowledgement must be true. Returns whether there was one.
+fn commit(log: &GroupCommit, oracle: &Oracle, bytes: usize) -> bool {
+    let Ok(ticket) = append(log, bytes) else {
+        assert!(log.is_poisoned(), "only poison refuses here");
+        return false;
+    };
+    acknowledge(log, oracle, &ticket)
+}
+
+fn acknowledge(log: &GroupCommit, oracle: &Oracle, ticket: &Ticket) -> bool {
+    let outcome = ticket.wait_durable();
+    match &outcome {
+        Ok(()) => {
+            let synced = oracle.synced.load(SeqCst);
+            assert!(ticket.end().get() <= synced, "acknowledged before a sync covered it");
+        }
+        Err(CommitError::Poisoned { .. }) => assert!(log.is_poisoned()),
+        Err(other) => panic!("unexpected: {other}"),
+    }
+    check(log, oracle);
+    outcome.is_ok()
+}
+
+/// Runs `scenario` through all interleavings with at most this many preemptions, or through all.
+fn model(preemptions: impl Into<Option<usize>>, scenario: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = preemptions.into();
+    let runs = Arc::new(AtomicU64::new(0));
+    let counter = runs.clone();
+    builder.check(move || {
+        counter.fetch_add(1, SeqCst);
+        scenario();
+    });
+    let runs = runs.load(SeqCst);
+    println!("{runs} interleavings");
+    assert!(runs > 10, "only {runs} interleavings: the model sees no race");
+}
+
+#[test]
+fn two_committers_are_acknowledged_by_a_sync_that_covers_them() {
+    model(None, || {
+        let (log, oracle) = start(Oracle::default(), 4096, SyncPolicy::EveryCommit);
+        let other = {
+            let (log, oracle) = (log.clone(), oracle.clone());
+            thread::spawn(move || assert!(commit(&log, &oracle, 8)))
+        };
+        assert!(commit(&log, &oracle, 8));
+        other.join().unwrap();
+        check(&log, &oracle);
+        assert!(oracle.syncs.load(SeqCst) <= 2);
+    });
+}
+
+#[test]
+fn three_committers_never_lose_a_wake_up() {
+    model(3, || {
+        let (log, oracle) = start(Oracle::default(), 4096, SyncPolicy::EveryCommit);
+        let others: Vec<_> = (0..2)
+            .map(|_| {
+                let (log, oracle) = (log.clone(), oracle.clone());
+                thread::spawn(move || assert!(commit(&log, &oracle, 8)))
+            })
+            .collect();
+        assert!(commit(&log, &oracle, 8));
+        others.into_iter().for_each(|other| other.join().unwrap());
+        assert!(oracle.syncs.load(SeqCst) <= 3);
+    });
+}
+
+#[test]
+fn gathering_loses_nobody() {
+    model(3, || {
+        let (log, oracle) = start(Oracle::default(), 4096, SyncPolicy::Group);
+        let other = {
+            let (log, oracle) = (log.clone(), oracle.clone());
+            thread::spawn(move || {
+                assert!(commit(&log, &oracle, 8));
+                assert!(commit(&log, &oracle, 8));
+            })
+        };
+        assert!(commit(&log, &oracle, 8));
+        assert!(commit(&log, &oracle, 8));
+        other.join().unwrap();
+    });
+}
+
+#[test]
+fn after_a_failed_sync_nothing_more_is_acknowledged() {
+    for fail_sync in [1, 2] {
+        model(3, move || {
+            let oracle = Oracle { fail_sync, ..Oracle::default() };
+            let (log, oracle) = start(oracle, 4096, SyncPolicy::EveryCommit);
+            let others: Vec<_> = (0..2)
+                .map(|_| {
+                    let (log, oracle) = (log.clone(), oracle.clone());
+                    thread::spawn(move || commit(&log, &oracle, 8))
+                })
+                .collect();
+            commit(&log, &oracle, 8);
+            for other in others {
+                other.join().unwrap();
+            }
+            let durable = log.positions().durable;
+            if log.is_poisoned() {
+                assert!(!commit(&log, &oracle, 8), "poison ends all promises");
+                assert_eq!(log.positions().durable, durable, "and positions stay");
+            }
+            check(&log, &oracle);
+        });
+    }
+}
+
+#[test]
+fn after_a_failed_write_nothing_more_is_acknowledged() {
+    model(None, || {
+        let oracle = Oracle { fail_write: 2, ..Oracle::default() };
+        let (log, oracle) = start(oracle, 4096, SyncPolicy::EveryCommit);
+        let other = {
+            let (log, oracle) = (log.clone(), oracle.clone());
+            thread::spawn(move || {
+                commit(&log, &oracle, 8);
+                commit(&log, &oracle, 8)
+            })
+        };
+        commit(&log, &oracle, 8);
+        other.join().unwrap();
+        check(&log, &oracle);
+    });
+}
+
+#[test]
+fn poison_from_outside_races_with_a_commit() {
+    model(None, || {
+        let (log, oracle) = start(Oracle::default(), 4096, SyncPolicy::EveryCommit);
+        let poisoner = {
+            let log = log.clone();
+            thread::spawn(move || {
+                log.poison(PoisonCause::requested("model"));
+                log.positions().durable
+            })
+        };
+        let ticket = append(&log, 8);
+        let acknowledged = ticket.is_ok_and(|ticket| acknowledge(&log, &oracle, &ticket));
+        let at_poison = poisoner.join().unwrap();
+        assert_eq!(log.positions().durable, at_poison, "nothing is published after poison");
+        assert!(!acknowledged || at_poison > lsn(START), "acknowledged means durable before");
+    });
+}
+
+#[test]
+fn written_and_durable_waiters_do_not_starve_one_another() {
+    model(None, || {
+        let (log, oracle) = start(Oracle::default(), 4096, SyncPolicy::EveryCommit);
+        let other = {
+            let (log, oracle) = (log.clone(), oracle.clone());
+            thread::spawn(move || {
+                let ticket = append(&log, 8).unwrap();
+                ticket.wait(Durability::Written).unwrap();
+                assert!(ticket.end().get() <= oracle.written.load(SeqCst));
+            })
+        };
+        assert!(commit(&log, &oracle, 8));
+        other.join().unwrap();
+    });
+}
+
+#[test]
+fn a_full_buffer_wakes_those_who_wait_for_room() {
+    model(3, || {
+        let (log, oracle) = start(Oracle::default(), 4096, SyncPolicy::EveryCommit);
+        // Half the buffer holds one such record, so every second append has to make room.
+        let other = {
+            let (log, oracle) = (log.clone(), oracle.clone());
+            thread::spawn(move || assert!(commit(&log, &oracle, 200)))
+        };
+        let first = append(&log, 200).unwrap();
+        let second = append(&log, 200).unwrap();
+        assert!(acknowledge(&log, &oracle, &first) && acknowledge(&log, &oracle, &second));
+        other.join().unwrap();
+    });
+}
+
+#[test]
+fn rotation_waits_for_the_segment_that_another_one_prepares() {
+    model(None, || {
+        // The first record fills the successor's place up; both then need segments.
+        let (log, oracle) = start(Oracle::default(), 24, SyncPolicy::EveryCommit);
+        let other = {
+            let (log, oracle) = (log.clone(), oracle.clone());
+            thread::spawn(move || assert!(commit(&log, &oracle, 200)))
+        };
+        assert!(commit(&log, &oracle, 200));
+        other.join().unwrap();
+        check(&log, &oracle);
+    });
+}
+
+#[test]
+fn an_oversized_record_keeps_others_out_and_lets_them_in_again() {
+    model(None, || {
+        let (log, oracle) = start(Oracle::default(), 4096, SyncPolicy::EveryCommit);
+        let other = {
+            let (log, oracle) = (log.clone(), oracle.clone());
+            thread::spawn(move || assert!(commit(&log, &oracle, 8)))
+        };
+        // More than the limit for batches in the smallest buffer.
+        assert!(commit(&log, &oracle, 240));
+        other.join().unwrap();
+        check(&log, &oracle);
+    });
+}
+
+#[test]
+fn a_close_races_with_a_commit() {
+    model(None, || {
+        let (log, oracle) = start(Oracle::default(), 4096, SyncPolicy::EveryCommit);
+        let other = {
+            let (log, oracle) = (log.clone(), oracle.clone());
+            thread::spawn(move || match append(&log, 8) {
+                Err(error) => assert!(matches!(error, CommitError::Closed), "{error}"),
+                Ok(ticket) => assert!(acknowledge(&log, &oracle, &ticket), "close keeps it"),
+            })
+        };
+        let end = log.close().unwrap();
+        assert_eq!(oracle.synced.load(SeqCst), end.get());
+        other.join().unwrap();
+    });
+}
+
+#[test]
+fn a_tailing_reader_is_told() {
+    model(None, || {
+        let (log, oracle) = start(Oracle::default(), 4096, SyncPolicy::EveryCommit);
+        let reader = {
+            let (log, oracle) = (log.clone(), oracle.clone());
+            thread::spawn(move || {
+                let durable = log.wait_beyond(lsn(START), None).unwrap();
+                assert!(durable.get() <= oracle.synced.load(SeqCst));
+            })
+        };
+        assert!(commit(&log, &oracle, 8));
+        reader.join().unwrap();
+    });
+}
