@@ -14,8 +14,9 @@
 //! ```
 //!
 //! The modules below are in reading order: each uses only those above it. The decisions are pure
-//! and tested alone: where records go ([`reserve`]), who leads ([`group`]), what a log that does
-//! nothing should do ([`idle`]). `tests/model.rs` runs small logs through every interleaving.
+//! and tested alone: where records go (`reserve`), who leads (`group`), what an idle log should
+//! do (`idle`). `tests/model.rs` runs small logs through every interleaving.
+//! `docs/design/0003-group-commit.md` says why it is built this way.
 
 mod sync;
 mod poison;

@@ -108,7 +108,7 @@ fn store(position: &AtomicU64, end: Lsn) {
     position.store(end.get(), Ordering::Release);
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

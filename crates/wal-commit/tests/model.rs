@@ -105,15 +105,25 @@ fn lsn(raw: u64) -> Lsn {
     Lsn::new(raw).expect("a multiple of 8")
 }
 
-/// A log with the smallest buffer, in a segment with `left` bytes.
-fn start(oracle: Oracle, left: u64, policy: SyncPolicy) -> (GroupCommit, Arc<Oracle>) {
+/// A log with the smallest buffer, in an empty segment, with a successor.
+fn start(oracle: Oracle, policy: SyncPolicy) -> (GroupCommit, Arc<Oracle>) {
+    start_in(oracle, 4096, true, policy)
+}
+
+/// The same, with `left` bytes in the segment, and with or without a successor.
+fn start_in(
+    oracle: Oracle,
+    left: u64,
+    successor: bool,
+    policy: SyncPolicy,
+) -> (GroupCommit, Arc<Oracle>) {
     let active_end = lsn(START + 4096);
     let end = lsn(active_end.get() - left);
     oracle.written.store(end.get(), SeqCst);
     oracle.synced.store(end.get(), SeqCst);
     let oracle = Arc::new(oracle);
     let seed = RecordSeed::new(LogId::from_bytes([1; 16]), Epoch::FIRST);
-    let ready_end = lsn(START + 8192);
+    let ready_end = if successor { lsn(START + 8192) } else { active_end };
     let at = Start { end, durable: end, active_end, ready_end, seed };
     let mut config = CommitConfig::default();
     config.buffer_bytes = CommitConfig::BUFFER_BYTES_MIN;
@@ -176,7 +186,7 @@ fn model(preemptions: impl Into<Option<usize>>, scenario: impl Fn() + Send + Syn
 #[test]
 fn two_committers_are_acknowledged_by_a_sync_that_covers_them() {
     model(None, || {
-        let (log, oracle) = start(Oracle::default(), 4096, SyncPolicy::EveryCommit);
+        let (log, oracle) = start(Oracle::default(), SyncPolicy::EveryCommit);
         let other = {
             let (log, oracle) = (log.clone(), oracle.clone());
             thread::spawn(move || assert!(commit(&log, &oracle, 8)))
@@ -191,7 +201,7 @@ fn two_committers_are_acknowledged_by_a_sync_that_covers_them() {
 #[test]
 fn three_committers_never_lose_a_wake_up() {
     model(3, || {
-        let (log, oracle) = start(Oracle::default(), 4096, SyncPolicy::EveryCommit);
+        let (log, oracle) = start(Oracle::default(), SyncPolicy::EveryCommit);
         let others: Vec<_> = (0..2)
             .map(|_| {
                 let (log, oracle) = (log.clone(), oracle.clone());
@@ -207,7 +217,7 @@ fn three_committers_never_lose_a_wake_up() {
 #[test]
 fn gathering_loses_nobody() {
     model(3, || {
-        let (log, oracle) = start(Oracle::default(), 4096, SyncPolicy::Group);
+        let (log, oracle) = start(Oracle::default(), SyncPolicy::Group);
         let other = {
             let (log, oracle) = (log.clone(), oracle.clone());
             thread::spawn(move || {
@@ -226,7 +236,7 @@ fn after_a_failed_sync_nothing_more_is_acknowledged() {
     for fail_sync in [1, 2] {
         model(3, move || {
             let oracle = Oracle { fail_sync, ..Oracle::default() };
-            let (log, oracle) = start(oracle, 4096, SyncPolicy::EveryCommit);
+            let (log, oracle) = start(oracle, SyncPolicy::EveryCommit);
             let others: Vec<_> = (0..2)
                 .map(|_| {
                     let (log, oracle) = (log.clone(), oracle.clone());
@@ -251,7 +261,7 @@ fn after_a_failed_sync_nothing_more_is_acknowledged() {
 fn after_a_failed_write_nothing_more_is_acknowledged() {
     model(None, || {
         let oracle = Oracle { fail_write: 2, ..Oracle::default() };
-        let (log, oracle) = start(oracle, 4096, SyncPolicy::EveryCommit);
+        let (log, oracle) = start(oracle, SyncPolicy::EveryCommit);
         let other = {
             let (log, oracle) = (log.clone(), oracle.clone());
             thread::spawn(move || {
@@ -268,7 +278,7 @@ fn after_a_failed_write_nothing_more_is_acknowledged() {
 #[test]
 fn poison_from_outside_races_with_a_commit() {
     model(None, || {
-        let (log, oracle) = start(Oracle::default(), 4096, SyncPolicy::EveryCommit);
+        let (log, oracle) = start(Oracle::default(), SyncPolicy::EveryCommit);
         let poisoner = {
             let log = log.clone();
             thread::spawn(move || {
@@ -287,7 +297,7 @@ fn poison_from_outside_races_with_a_commit() {
 #[test]
 fn written_and_durable_waiters_do_not_starve_one_another() {
     model(None, || {
-        let (log, oracle) = start(Oracle::default(), 4096, SyncPolicy::EveryCommit);
+        let (log, oracle) = start(Oracle::default(), SyncPolicy::EveryCommit);
         let other = {
             let (log, oracle) = (log.clone(), oracle.clone());
             thread::spawn(move || {
@@ -304,7 +314,7 @@ fn written_and_durable_waiters_do_not_starve_one_another() {
 #[test]
 fn a_full_buffer_wakes_those_who_wait_for_room() {
     model(3, || {
-        let (log, oracle) = start(Oracle::default(), 4096, SyncPolicy::EveryCommit);
+        let (log, oracle) = start(Oracle::default(), SyncPolicy::EveryCommit);
         // Half the buffer holds one such record, so every second append has to make room.
         let other = {
             let (log, oracle) = (log.clone(), oracle.clone());
@@ -318,10 +328,10 @@ fn a_full_buffer_wakes_those_who_wait_for_room() {
 }
 
 #[test]
-fn rotation_waits_for_the_segment_that_another_one_prepares() {
-    model(None, || {
-        // The first record fills the successor's place up; both then need segments.
-        let (log, oracle) = start(Oracle::default(), 24, SyncPolicy::EveryCommit);
+fn an_append_waits_for_the_segment_that_another_one_prepares() {
+    model(4, || {
+        let policy = SyncPolicy::EveryCommit;
+        let (log, oracle) = start_in(Oracle::default(), 24, false, policy);
         let other = {
             let (log, oracle) = (log.clone(), oracle.clone());
             thread::spawn(move || assert!(commit(&log, &oracle, 200)))
@@ -333,9 +343,23 @@ fn rotation_waits_for_the_segment_that_another_one_prepares() {
 }
 
 #[test]
+fn a_tailing_reader_hears_of_poison() {
+    model(None, || {
+        let oracle = Oracle { fail_sync: 1, ..Oracle::default() };
+        let (log, oracle) = start(oracle, SyncPolicy::EveryCommit);
+        let reader = {
+            let log = log.clone();
+            thread::spawn(move || log.wait_beyond(lsn(START), None).is_err())
+        };
+        assert!(!commit(&log, &oracle, 8));
+        assert!(reader.join().unwrap(), "nothing became durable");
+    });
+}
+
+#[test]
 fn an_oversized_record_keeps_others_out_and_lets_them_in_again() {
     model(None, || {
-        let (log, oracle) = start(Oracle::default(), 4096, SyncPolicy::EveryCommit);
+        let (log, oracle) = start(Oracle::default(), SyncPolicy::EveryCommit);
         let other = {
             let (log, oracle) = (log.clone(), oracle.clone());
             thread::spawn(move || assert!(commit(&log, &oracle, 8)))
@@ -350,7 +374,7 @@ fn an_oversized_record_keeps_others_out_and_lets_them_in_again() {
 #[test]
 fn a_close_races_with_a_commit() {
     model(None, || {
-        let (log, oracle) = start(Oracle::default(), 4096, SyncPolicy::EveryCommit);
+        let (log, oracle) = start(Oracle::default(), SyncPolicy::EveryCommit);
         let other = {
             let (log, oracle) = (log.clone(), oracle.clone());
             thread::spawn(move || match append(&log, 8) {
@@ -367,7 +391,7 @@ fn a_close_races_with_a_commit() {
 #[test]
 fn a_tailing_reader_is_told() {
     model(None, || {
-        let (log, oracle) = start(Oracle::default(), 4096, SyncPolicy::EveryCommit);
+        let (log, oracle) = start(Oracle::default(), SyncPolicy::EveryCommit);
         let reader = {
             let (log, oracle) = (log.clone(), oracle.clone());
             thread::spawn(move || {
