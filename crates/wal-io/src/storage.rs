@@ -15,6 +15,7 @@
 
 use std::fmt;
 use std::io::{self, IoSlice};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What a handle is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -92,6 +93,27 @@ pub trait Storage: Send + Sync + fmt::Debug + 'static {
 
     /// A name for people, used in errors: usually the path.
     fn place(&self) -> String;
+
+    /// Fills `buf` with bytes that nobody can have drawn before: identities of logs come from here.
+    ///
+    /// The system's randomness, unless the place has its own: a simulated disk draws from its seed,
+    /// so that equal runs write equal bytes. A backend for use leaves this as it is; two logs of one
+    /// identity could be taken for each other.
+    ///
+    /// # Errors
+    ///
+    /// The system has no source of randomness.
+    fn entropy(&self, buf: &mut [u8]) -> io::Result<()> {
+        getrandom::fill(buf).map_err(|error| io::Error::other(error.to_string()))
+    }
+
+    /// Now, in microseconds since 1970, for the information of people; nothing is decided by it.
+    ///
+    /// The system's clock, unless the place has its own; a clock before 1970 reads as 0.
+    fn unix_us(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    }
 }
 
 /// The exclusive right to write a log; given back on drop.

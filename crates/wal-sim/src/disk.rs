@@ -404,6 +404,17 @@ impl Storage for SimDisk {
     fn place(&self) -> String {
         "simulated disk".to_owned()
     }
+
+    /// Drawn from the disk's seed: equal runs draw equal bytes.
+    fn entropy(&self, buf: &mut [u8]) -> io::Result<()> {
+        self.state.lock().draw(buf);
+        Ok(())
+    }
+
+    /// The simulated clock.
+    fn unix_us(&self) -> u64 {
+        self.state.lock().unix_us()
+    }
 }
 
 impl SimDisk {

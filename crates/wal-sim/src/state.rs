@@ -16,7 +16,10 @@ use crate::directory::{Directory, Ino};
 use crate::faults::{Call, Effect, Faults, SimError};
 use crate::image::Image;
 use crate::inode::Inode;
-use crate::random::{fold, fold_bytes};
+use crate::random::{SimRng, fold, fold_bytes};
+
+/// When simulated time begins: the first of January 2025.
+const EPOCH_US: u64 = 1_735_689_600_000_000;
 
 /// The number of an open file.
 pub(crate) type HandleId = u64;
@@ -38,6 +41,10 @@ pub(crate) struct State {
     cut_at: Option<u64>,
     off: bool,
     last: Option<(Call, Arc<str>)>,
+    /// What identities are drawn from.
+    entropy: SimRng,
+    /// Microseconds since the disk was made.
+    clock_us: u64,
 }
 
 /// An open file description: what Linux keeps per `open`, the error state included.
@@ -83,7 +90,21 @@ impl State {
             cut_at: None,
             off: false,
             last: None,
+            entropy: SimRng::new(0),
+            clock_us: 0,
         }
+    }
+
+    // ---- Chance and time.
+
+    pub(crate) fn draw(&mut self, buf: &mut [u8]) {
+        for chunk in buf.chunks_mut(8) {
+            chunk.copy_from_slice(&self.entropy.next_u64().to_le_bytes()[..chunk.len()]);
+        }
+    }
+
+    pub(crate) fn unix_us(&self) -> u64 {
+        EPOCH_US + self.clock_us
     }
 
     // ---- Power and faults.
@@ -125,6 +146,7 @@ impl State {
     /// Numbers the call and asks the plan what is to go wrong with it.
     fn begin(&mut self, call: Call, name: &Arc<str>) -> io::Result<Step> {
         self.check_power()?;
+        self.clock_us += 1;
         if call.changes() {
             self.ops += 1;
             self.last = Some((call, Arc::clone(name)));
@@ -319,6 +341,8 @@ impl State {
         let entries = self.dir.survive(chooser);
         let mut next = Self::new(self.block_bytes);
         next.next_id = self.next_id;
+        next.entropy = self.entropy.clone();
+        next.clock_us = self.clock_us;
         for ino in entries.values() {
             if let Some(inode) = self.inodes.get(ino) {
                 next.inodes.insert(*ino, Inode::settled(inode.survive(chooser)));
@@ -331,7 +355,14 @@ impl State {
     /// The same files, what is pending included; nothing open, the power on.
     pub(crate) fn fork(&self) -> Self {
         let (dir, inodes) = (self.dir.clone(), self.inodes.clone());
-        let mut fork = Self { dir, inodes, next_id: self.next_id, ..Self::new(self.block_bytes) };
+        let mut fork = Self {
+            dir,
+            inodes,
+            next_id: self.next_id,
+            entropy: self.entropy.clone(),
+            clock_us: self.clock_us,
+            ..Self::new(self.block_bytes)
+        };
         fork.forget_unreachable();
         fork
     }

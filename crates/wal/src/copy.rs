@@ -48,7 +48,8 @@ pub fn salvage_in(
     destination: &Arc<dyn Storage>,
     progress: &mut dyn Progress,
 ) -> Result<LossReport, Error> {
-    Ok(wal_recovery::salvage(source, destination, random_log_id()?, progress)?)
+    let log_id = random_log_id(destination.as_ref())?;
+    Ok(wal_recovery::salvage(source, destination, log_id, progress)?)
 }
 
 /// Copies the log in `source` up to a point into a new log in `destination`, an empty or missing
@@ -83,7 +84,8 @@ pub fn restore_to_in(
     until: &Until,
     progress: &mut dyn Progress,
 ) -> Result<CopyReport, Error> {
-    Ok(wal_recovery::restore_to(source, destination, until, random_log_id()?, progress)?)
+    let log_id = random_log_id(destination.as_ref())?;
+    Ok(wal_recovery::restore_to(source, destination, until, log_id, progress)?)
 }
 
 type Places = (Arc<dyn Storage>, Arc<dyn Storage>);

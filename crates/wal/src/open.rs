@@ -208,6 +208,7 @@ fn start(opened: OpenedStore, options: Options) -> Result<Wal, Error> {
         seed: store.seed(),
     };
     let preparer: Arc<SegmentStore> = Arc::clone(&store);
+    let opened_unix_us = store.storage().unix_us();
     let commit = GroupCommit::start(options.for_commit(), start, store.appender()?, preparer)?;
     let wal = Wal::new(Shared {
         commit,
@@ -217,14 +218,12 @@ fn start(opened: OpenedStore, options: Options) -> Result<Wal, Error> {
         options,
         recovery,
     });
-    append_opened(&wal, placement.end)?;
+    append_opened(&wal, placement.end, opened_unix_us)?;
     Ok(wal)
 }
 
 /// First record of every opening (rule 7); it becomes durable with whatever follows it.
-fn append_opened(wal: &Wal, previous_end: Lsn) -> Result<(), Error> {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let opened_unix_us = now.map_or(0, |since| since.as_micros() as u64);
+fn append_opened(wal: &Wal, previous_end: Lsn, opened_unix_us: u64) -> Result<(), Error> {
     let body = Opened { epoch: wal.epoch(), previous_end, opened_unix_us }.encode();
     let parts = [body.as_slice()];
     wal.append_draft(&RecordDraft::new(RecordKind::OPENED, &parts), &mut |_| {}).map(drop)

@@ -70,7 +70,7 @@ impl SegmentStore {
             remove_if_there(storage.as_ref(), temporary)?;
         }
         let slot = match survey.control.current() {
-            None => first_slot(random_log_id()?),
+            None => first_slot(random_log_id(storage.as_ref())?),
             Some(slot) => {
                 remove_leftovers(storage.as_ref(), &survey)?;
                 ControlSlot { epoch: next_epoch(slot.epoch, 1)?, ..slot.clone() }

@@ -3,8 +3,7 @@
 //! A segment takes its name complete: temporary name, contents, sync, rename, sync of the
 //! directory. Nothing here knows the chain or the control file.
 
-use std::io::{self, ErrorKind, IoSlice};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::io::{ErrorKind, IoSlice};
 
 use wal_format::layout::BLOCK_BYTES;
 use wal_format::{LogId, SegmentHeader};
@@ -197,21 +196,15 @@ pub(super) const fn leaves_names_unknown(error: &IoError) -> bool {
     matches!(error, IoError::Failed { op: IoOp::Rename | IoOp::SyncDir, .. })
 }
 
-/// Now, for the information of people; a clock before 1970 reads as 0.
-pub(super) fn unix_us() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// A new random identity, for a new log or a copy of one.
+/// A new random identity, for a new log in `storage` or a copy of one.
 ///
 /// # Errors
 ///
-/// [`IoError::Failed`]: the system has no source of randomness.
-pub fn random_log_id() -> Result<LogId, IoError> {
+/// [`IoError::Failed`]: there is no source of randomness.
+pub fn random_log_id(storage: &dyn Storage) -> Result<LogId, IoError> {
     let mut bytes = [0_u8; 16];
-    getrandom::fill(&mut bytes).map_err(|error| {
-        IoError::failed(IoOp::Create, "a random log id", io::Error::other(error.to_string()))
-    })?;
+    storage
+        .entropy(&mut bytes)
+        .map_err(|error| IoError::failed(IoOp::Create, "a random log id", error))?;
     Ok(LogId::from_bytes(bytes))
 }

@@ -19,7 +19,7 @@ use wal_format::{
     SegmentHeader,
 };
 
-use super::directory::{leaves_names_unknown, unix_us};
+use super::directory::leaves_names_unknown;
 use super::options::StoreOptions;
 use crate::chain::{ChainLink, DeadReason, DeadSegment};
 use crate::control_file::ControlFile;
@@ -212,7 +212,7 @@ impl SegmentStore {
             base,
             epoch: self.epoch,
             capacity_bytes,
-            created_unix_us: unix_us(),
+            created_unix_us: self.storage.unix_us(),
             flags,
             predecessor,
             head,
