@@ -1,13 +1,13 @@
 //! Salvage and point-in-time copies: what they keep, what they declare, what they never touch.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common_g;
+mod log_builder;
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common_g::{Built, LogBuilder, contents, lsn, txn};
+use log_builder::{Built, LogBuilder, contents, lsn, txn};
 use wal_format::{LogId, Lsn, LsnRange, RecordKind};
 use wal_io::backend::MemoryStorage;
 use wal_io::{Access, FileEntry, IoError, LogFile, Storage, StorageLock, StoreOptions};
@@ -483,7 +483,7 @@ fn a_copy_needs_an_empty_free_place_and_an_identity_of_its_own() {
     assert!(matches!(error, RecoveryError::Io(IoError::Locked { .. })));
     drop(held);
 
-    let error = salvage(&source, &shared(&place), common_g::LOG, &mut ()).unwrap_err();
+    let error = salvage(&source, &shared(&place), log_builder::LOG, &mut ()).unwrap_err();
     assert!(matches!(error, RecoveryError::SameLog { .. }));
     let nothing = shared(&MemoryStorage::new());
     let error = salvage(&nothing, &shared(&place), COPY, &mut ()).unwrap_err();

@@ -106,7 +106,6 @@ fn the_page_on_recovery_shows_the_same_table() {
         .skip(2)
         .map_while(|line| line.strip_prefix("| ")?.strip_suffix("` |")?.split_once(" | `"))
         .collect();
-    let rows: Vec<(&str, &str)> =
-        ROWS.iter().map(|row| (row.label, row.verdict.name())).collect();
+    let rows: Vec<(&str, &str)> = ROWS.iter().map(|row| (row.label, row.verdict.name())).collect();
     assert_eq!(shown, rows);
 }

@@ -1,12 +1,12 @@
 //! Reading a log from anywhere: both directions, wrong addresses, and a log that moves meanwhile.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common_g;
+mod log_builder;
 
 use std::io::IoSlice;
 use std::sync::{Arc, Mutex};
 
-use common_g::{Built, LOG, LogBuilder, batch_flags, lsn, txn};
+use log_builder::{Built, LOG, LogBuilder, batch_flags, lsn, txn};
 use proptest::prelude::*;
 use wal_format::{Epoch, LogId, Lsn, RecordFlags, RecordKind, TxnId};
 use wal_io::{Access, ChainLink, Storage};

@@ -1,11 +1,11 @@
 //! What redo-only recovery gives an engine, and what it never gives it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common_g;
+mod log_builder;
 
 use std::collections::BTreeMap;
 
-use common_g::{Built, LogBuilder, Txn, batch_flags, txn};
+use log_builder::{Built, LogBuilder, Txn, batch_flags, txn};
 use proptest::prelude::*;
 use wal_format::{CheckpointPointer, Lsn, LsnRange, RecordFlags, RecordKind};
 use wal_recovery::{
