@@ -20,6 +20,7 @@ mod layers;
 mod tidy;
 mod unsafe_ledger;
 mod model;
+mod inject;
 mod demo;
 mod ci;
 
@@ -53,6 +54,8 @@ enum Verb {
     UnsafeLedger,
     /// Run the model of the commit path: every interleaving of a few threads
     Model,
+    /// Kill a writer at its system calls, let each of them fail once, and fill its disk
+    Inject(inject::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Verb::Tidy => tidy::run(),
         Verb::UnsafeLedger => unsafe_ledger::run(),
         Verb::Model => model::run(),
+        Verb::Inject(arguments) => inject::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -116,6 +116,24 @@ fn eight_threads_acknowledge_every_line_once_and_keep_each_threads_order() {
 }
 
 #[test]
+fn one_thread_and_every_way_to_sync_keep_the_same_records() {
+    for flags in [
+        &["--sync-method", "full-sync"][..],
+        &["--sync-method", "write-through"],
+        &["--single-threaded"],
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let name = dir.path().join("log").to_str().unwrap().to_owned();
+        let mut args = vec!["append", &name, "--segment-bytes", "65536"];
+        args.extend(flags);
+        let output = run(&args, "one\ntwo\n");
+        assert_eq!(code(&output), 0, "{flags:?}: {}", stderr(&output));
+        assert_eq!(stdout(&run(&["cat", &name], "")), "one\ntwo\n", "{flags:?}");
+    }
+    assert_eq!(code(&run(&["append", "x", "--single-threaded", "--threads", "2"], "")), 2);
+}
+
+#[test]
 fn a_whole_log_verifies_with_code_0_and_a_torn_one_with_code_3() {
     let (_dir, path, name) = log();
     let (exit, summary) = verify(&name);

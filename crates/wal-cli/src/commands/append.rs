@@ -4,14 +4,14 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
 use serde_json::json;
-use wal::{Durability, Lsn, Options, Wal};
+use wal::{Durability, Lsn, Options, SyncMethod, Threads, Wal};
 
 use super::output::line_counter;
 use crate::exit::{Exit, Failure};
@@ -47,6 +47,36 @@ pub(crate) struct Append {
     /// Size of a segment file in bytes.
     #[arg(long, default_value_t = 64 << 20)]
     segment_bytes: u64,
+    /// How bytes are made durable.
+    #[arg(long, value_enum, default_value_t = Method::DataSync)]
+    sync_method: Method,
+    /// Open files past the page cache (`O_DIRECT`; Linux).
+    #[arg(long)]
+    direct: bool,
+    /// Do everything in one thread: the same input then makes the same system calls, in the same
+    /// order, each time.
+    #[arg(long, conflicts_with = "threads")]
+    single_threaded: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Method {
+    /// `fdatasync` after the write.
+    DataSync,
+    /// `fsync` after the write.
+    FullSync,
+    /// Files opened with `O_DSYNC`: the write returns when the bytes are durable.
+    WriteThrough,
+}
+
+impl From<Method> for SyncMethod {
+    fn from(method: Method) -> Self {
+        match method {
+            Method::DataSync => Self::DataSync,
+            Method::FullSync => Self::FullSync,
+            Method::WriteThrough => Self::WriteThrough,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -77,8 +107,7 @@ struct Line {
 impl Append {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         let started = Instant::now();
-        let options = Options::default().segment_bytes(self.segment_bytes);
-        let wal = Wal::open(&self.dir, options, |_| Ok::<(), io::Error>(()))?;
+        let wal = Wal::open(&self.dir, self.options(), |_| Ok::<(), io::Error>(()))?;
         if self.ack {
             self.print_recovery(&wal, started);
         }
@@ -90,34 +119,61 @@ impl Append {
         };
         let acknowledged = AtomicU64::new(0);
         let bar = line_counter(self.ack);
-        thread::scope(|scope| {
-            let mut queues = Vec::new();
-            let mut workers = Vec::new();
-            for _ in 0..self.threads {
-                let (queue, lines) = sync_channel(QUEUED_LINES);
-                queues.push(queue);
-                let (wal, acknowledged, bar, this) = (&wal, &acknowledged, &bar, &self);
-                workers.push(scope.spawn(move || this.work(wal, &lines, acknowledged, bar)));
-            }
-            let fed = self.feed(input, &queues);
-            drop(queues);
-            let worked = workers.into_iter().try_for_each(|worker| {
-                worker.join().unwrap_or_else(|_| Err(Failure::Input("a thread panicked".into())))
-            });
-            // A thread that failed makes feeding it fail too; its reason is the better one.
-            worked.and(fed)
-        })?;
+        if self.single_threaded {
+            self.feed(input, |line| self.append(&wal, &line, &acknowledged, &bar))?;
+        } else {
+            self.share_out(&wal, input, &acknowledged, &bar)?;
+        }
         bar.finish_and_clear();
         wal.close()?;
         self.print_end(&wal, acknowledged.into_inner());
         Ok(Exit::Done)
     }
 
-    /// Hands the lines out in turn.
+    fn options(&self) -> Options {
+        let options = Options::default()
+            .segment_bytes(self.segment_bytes)
+            .sync_method(self.sync_method.into())
+            .direct(self.direct);
+        if self.single_threaded { options.threads(Threads::None) } else { options }
+    }
+
+    /// Hands the lines out to the threads in turn.
+    fn share_out(
+        &self,
+        wal: &Wal,
+        input: Box<dyn BufRead>,
+        acknowledged: &AtomicU64,
+        bar: &ProgressBar,
+    ) -> Result<(), Failure> {
+        thread::scope(|scope| {
+            let mut queues = Vec::new();
+            let mut workers = Vec::new();
+            for _ in 0..self.threads {
+                let (queue, lines) = sync_channel(QUEUED_LINES);
+                queues.push(queue);
+                workers.push(scope.spawn(move || self.work(wal, &lines, acknowledged, bar)));
+            }
+            let mut turns = (0..queues.len()).cycle();
+            let fed = self.feed(input, |line| {
+                let queue = turns.next().and_then(|turn| queues.get(turn));
+                let sent = queue.is_some_and(|queue| queue.send(line).is_ok());
+                if sent { Ok(()) } else { Err(Failure::Input("a thread stopped early".into())) }
+            });
+            drop(queues);
+            let worked = workers.into_iter().try_for_each(|worker| {
+                worker.join().unwrap_or_else(|_| Err(Failure::Input("a thread panicked".into())))
+            });
+            // A thread that failed makes feeding it fail too; its reason is the better one.
+            worked.and(fed)
+        })
+    }
+
+    /// Hands each line of the input to `take`, in order.
     fn feed(
         &self,
         mut input: Box<dyn BufRead>,
-        queues: &[SyncSender<Line>],
+        mut take: impl FnMut(Line) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let mut count = 0_u64;
         loop {
@@ -131,12 +187,7 @@ impl Append {
             }
             count += 1;
             let number = if self.numbered_input { number_of(&body, count)? } else { count };
-            let turn = (count - 1) as usize % queues.len();
-            let sent =
-                queues.get(turn).is_some_and(|queue| queue.send(Line { number, body }).is_ok());
-            if !sent {
-                return Err(Failure::Input("a thread stopped early".into()));
-            }
+            take(Line { number, body })?;
         }
     }
 
@@ -147,16 +198,25 @@ impl Append {
         acknowledged: &AtomicU64,
         bar: &ProgressBar,
     ) -> Result<(), Failure> {
-        for line in lines {
-            let ticket = wal.append(&line.body)?;
-            ticket.wait(self.durability.into())?;
-            bar.inc(1);
-            let count = acknowledged.fetch_add(1, Ordering::Relaxed) + 1;
-            if self.ack {
-                acknowledge(line.number, ticket.lsn())?;
-                if count.is_multiple_of(FIGURES_EVERY) {
-                    eprintln!("{}", figures(wal, count));
-                }
+        lines.iter().try_for_each(|line| self.append(wal, &line, acknowledged, bar))
+    }
+
+    /// Appends a line, waits for it, and acknowledges it.
+    fn append(
+        &self,
+        wal: &Wal,
+        line: &Line,
+        acknowledged: &AtomicU64,
+        bar: &ProgressBar,
+    ) -> Result<(), Failure> {
+        let ticket = wal.append(&line.body)?;
+        ticket.wait(self.durability.into())?;
+        bar.inc(1);
+        let count = acknowledged.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.ack {
+            acknowledge(line.number, ticket.lsn())?;
+            if count.is_multiple_of(FIGURES_EVERY) {
+                eprintln!("{}", one_write(&figures(wal, count)));
             }
         }
         Ok(())
@@ -175,12 +235,12 @@ impl Append {
             "verdict": report.verdict,
             "recovery_us": started.elapsed().as_micros() as u64,
         });
-        eprintln!("{line}");
+        eprintln!("{}", one_write(&line));
     }
 
     fn print_end(&self, wal: &Wal, acknowledged: u64) {
         if self.ack {
-            eprintln!("{}", figures(wal, acknowledged));
+            eprintln!("{}", one_write(&figures(wal, acknowledged)));
         } else {
             let stats = wal.stats().commit;
             eprintln!(
@@ -194,6 +254,11 @@ impl Append {
 
 fn figures(wal: &Wal, acknowledged: u64) -> serde_json::Value {
     json!({ "records": acknowledged, "syncs": wal.stats().commit.syncs })
+}
+
+/// As text: printed piece by piece, JSON would be a system call for each bracket.
+fn one_write(line: &serde_json::Value) -> String {
+    line.to_string()
 }
 
 /// One write per acknowledgement: a line that was printed is in the pipe, whatever happens next.
