@@ -6,25 +6,30 @@
 //! that a rename is atomic and never works on an entry that was not there.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::choice::Chooser;
 
 /// The number of a file, never used twice on one disk.
 pub(crate) type Ino = u64;
 
-pub(crate) type Entries = BTreeMap<String, Ino>;
+pub(crate) type Entries = BTreeMap<Arc<str>, Ino>;
 
 /// The entries as programs see them, and as the device holds them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Directory {
-    written: Entries,
-    durable: Entries,
+    written: Arc<Entries>,
+    durable: Arc<Entries>,
     pending: Vec<Change>,
+    /// Changes made so far.
+    changes: u64,
 }
 
 #[derive(Clone, Debug)]
 struct Change {
     ino: Ino,
+    /// Its number among all changes, from 1.
+    number: u64,
     kind: ChangeKind,
     /// Cleared by a failed sync: no later one makes the change durable.
     dirty: bool,
@@ -32,20 +37,26 @@ struct Change {
 
 #[derive(Clone, Debug)]
 enum ChangeKind {
-    Create { name: String },
-    Rename { from: String, to: String },
-    Remove { name: String },
+    Create { name: Arc<str> },
+    Rename { from: Arc<str>, to: Arc<str> },
+    Remove { name: Arc<str> },
 }
 
 impl Directory {
     /// A directory as a power cut left it.
     pub(crate) fn settled(entries: Entries) -> Self {
-        Self { written: entries.clone(), durable: entries, pending: Vec::new() }
+        let entries = Arc::new(entries);
+        Self { written: Arc::clone(&entries), durable: entries, pending: Vec::new(), changes: 0 }
     }
 
     /// The entries as programs see them.
     pub(crate) fn written(&self) -> &Entries {
         &self.written
+    }
+
+    /// The entries that are sure to survive a power cut.
+    pub(crate) fn durable(&self) -> &Entries {
+        &self.durable
     }
 
     /// Whether any name, now or after a power cut, may mean `ino`.
@@ -55,33 +66,39 @@ impl Directory {
     }
 
     pub(crate) fn create(&mut self, name: &str, ino: Ino) {
-        self.change(ino, ChangeKind::Create { name: name.to_owned() });
+        self.change(ino, ChangeKind::Create { name: name.into() });
     }
 
     /// The caller has made sure that `from` means `ino`.
     pub(crate) fn rename(&mut self, from: &str, to: &str, ino: Ino) {
-        self.change(ino, ChangeKind::Rename { from: from.to_owned(), to: to.to_owned() });
+        self.change(ino, ChangeKind::Rename { from: from.into(), to: to.into() });
     }
 
     /// The caller has made sure that `name` means `ino`.
     pub(crate) fn remove(&mut self, name: &str, ino: Ino) {
-        self.change(ino, ChangeKind::Remove { name: name.to_owned() });
+        self.change(ino, ChangeKind::Remove { name: name.into() });
     }
 
     fn change(&mut self, ino: Ino, kind: ChangeKind) {
-        let change = Change { ino, kind, dirty: true };
-        change.apply(&mut self.written);
+        self.changes += 1;
+        let change = Change { ino, number: self.changes, kind, dirty: true };
+        change.apply(Arc::make_mut(&mut self.written));
         self.pending.push(change);
     }
 
-    /// Makes every change durable, except those a failed sync has lost.
-    pub(crate) fn sync(&mut self) {
+    /// This moment, as [`sync_to`](Self::sync_to) takes it.
+    pub(crate) fn mark(&self) -> u64 {
+        self.changes
+    }
+
+    /// Makes durable every change made up to `mark`, except those a failed sync has lost.
+    pub(crate) fn sync_to(&mut self, mark: u64) {
         let mut doubtful: Vec<Change> = Vec::new();
         for change in std::mem::take(&mut self.pending) {
-            if change.dirty {
+            if change.dirty && change.number <= mark {
                 // A lost change which this one builds upon is contained in it.
                 doubtful.retain(|lost| !change.depends_on(lost));
-                change.apply(&mut self.durable);
+                change.apply(Arc::make_mut(&mut self.durable));
             } else {
                 doubtful.push(change);
             }
@@ -97,8 +114,10 @@ impl Directory {
     }
 
     /// The entries which a power cut leaves.
-    pub(crate) fn survive(&self, chooser: &mut dyn Chooser) -> Entries {
-        let mut entries = self.durable.clone();
+    ///
+    /// Also says how many changes are lost.
+    pub(crate) fn survive(&self, chooser: &mut dyn Chooser) -> (Entries, u64) {
+        let mut entries = Entries::clone(&self.durable);
         let mut lost: Vec<&Change> = Vec::new();
         for change in &self.pending {
             let possible = !lost.iter().any(|earlier| change.depends_on(earlier));
@@ -108,7 +127,7 @@ impl Directory {
                 lost.push(change);
             }
         }
-        entries
+        (entries, lost.len() as u64)
     }
 }
 
@@ -156,7 +175,7 @@ mod tests {
         let mut paths = Paths::default();
         let mut outcomes = Vec::new();
         while paths.advance() {
-            let entries = directory.survive(&mut paths);
+            let (entries, _) = directory.survive(&mut paths);
             let entries: Vec<String> =
                 entries.iter().map(|(name, ino)| format!("{name}={ino}")).collect();
             outcomes.push(entries.join(" "));
@@ -166,7 +185,7 @@ mod tests {
     }
 
     fn synced(entries: &[(&str, Ino)]) -> Directory {
-        Directory::settled(entries.iter().map(|&(name, ino)| (name.to_owned(), ino)).collect())
+        Directory::settled(entries.iter().map(|&(name, ino)| (name.into(), ino)).collect())
     }
 
     #[test]
@@ -213,8 +232,18 @@ mod tests {
         let mut directory = synced(&[("a", 1)]);
         directory.rename("a", "b", 1);
         directory.create("c", 2);
-        directory.sync();
+        directory.sync_to(directory.mark());
         assert_eq!(outcomes(&directory), ["b=1 c=2"]);
+    }
+
+    #[test]
+    fn a_sync_up_to_a_moment_leaves_later_changes_in_doubt() {
+        let mut directory = Directory::default();
+        directory.create("a", 1);
+        let mark = directory.mark();
+        directory.create("b", 2);
+        directory.sync_to(mark);
+        assert_eq!(outcomes(&directory), ["a=1", "a=1 b=2"]);
     }
 
     #[test]
@@ -223,7 +252,7 @@ mod tests {
         directory.create("lost", 1);
         directory.fail_sync();
         directory.create("kept", 2);
-        directory.sync();
+        directory.sync_to(directory.mark());
         assert_eq!(outcomes(&directory), ["kept=2", "kept=2 lost=1"]);
     }
 
@@ -234,7 +263,7 @@ mod tests {
         directory.rename("a.tmp", "b", 1);
         directory.fail_sync();
         directory.rename("b", "c", 1);
-        directory.sync();
+        directory.sync_to(directory.mark());
         assert_eq!(outcomes(&directory), ["c=1"]);
     }
 
@@ -243,7 +272,7 @@ mod tests {
         let mut directory = synced(&[("a", 1)]);
         directory.remove("a", 1);
         assert!(directory.may_name(1));
-        directory.sync();
+        directory.sync_to(directory.mark());
         assert!(!directory.may_name(1));
     }
 }

@@ -1,7 +1,7 @@
 //! The simulated disk: a [`Storage`] which can lose power at any operation.
 //!
-//! A thin shell over the state machine in `state`: one lock, handles as objects, and the verbs by
-//! which a test looks at the disk, cuts its power, and damages it. No thread, no clock.
+//! A thin shell over the state machine in `state` and `steps`: one lock, handles as objects, and the
+//! verbs by which a test looks at the disk and cuts its power. No thread; its clock is a counter.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,9 +12,10 @@ use parking_lot::Mutex;
 use wal_io::{Access, FileEntry, LogFile, Storage, StorageLock};
 
 use crate::choice::{Chance, Chooser, Newest, Oldest};
-use crate::faults::{Call, Faults};
-use crate::image::{Image, SECTOR_BYTES, Sector, pieces};
-use crate::state::{HandleId, LastOp, State};
+use crate::fault_kind::{Call, FaultKind};
+use crate::faults::Faults;
+use crate::model::Model;
+use crate::state::{Damage, HandleId, LastOp, State};
 
 /// What a power cut leaves of the bytes, lengths and names which were not yet durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,8 +61,14 @@ pub enum CrashMode {
 #[derive(Clone)]
 pub struct SimDisk {
     /// All state, changed only under this lock.
-    state: Arc<Mutex<State>>,
+    pub(crate) state: Arc<Mutex<State>>,
+    /// Who is shown the disk at each operation; set before the disk is shared.
+    recorder: Option<Recorder>,
 }
+
+/// Told of each operation: the disk as a power cut during it finds it. Called before the operation
+/// takes effect, while the disk is locked: it must not touch the disk, and may lock what is its own.
+pub(crate) type Recorder = Arc<dyn Fn(State) + Send + Sync>;
 
 impl Default for SimDisk {
     fn default() -> Self {
@@ -73,7 +80,7 @@ impl SimDisk {
     /// An empty disk which takes writes at any byte.
     #[must_use]
     pub fn new() -> Self {
-        Self::of(State::new(1))
+        Model::new().disk()
     }
 
     /// An empty disk whose writes must start and end at multiples of `block_bytes`.
@@ -81,12 +88,40 @@ impl SimDisk {
     /// `block_bytes` is 1, or a power of two from 512 to 4,096; anything else is taken for 4,096.
     #[must_use]
     pub fn with_block_bytes(block_bytes: usize) -> Self {
-        let legal = matches!(block_bytes, 1 | 512 | 1024 | 2048 | 4096);
-        Self::of(State::new(if legal { block_bytes } else { 4096 }))
+        Model::new().block_bytes(block_bytes).disk()
+    }
+
+    /// What kind of device this is.
+    #[must_use]
+    pub fn model(&self) -> Model {
+        Model::clone(&self.state.lock().model)
     }
 
     pub(crate) fn of(state: State) -> Self {
-        Self { state: Arc::new(Mutex::new(state)) }
+        Self { state: Arc::new(Mutex::new(state)), recorder: None }
+    }
+
+    /// This disk, shown to `recorder` at each operation that is made through it from now on.
+    pub(crate) fn recorded(mut self, recorder: Recorder) -> Self {
+        self.recorder = Some(recorder);
+        self
+    }
+
+    /// Makes a call that changes something; first on a copy, for the recorder, if there is one.
+    ///
+    /// On the copy the power goes during the call, so that it shows what a cut at this very place
+    /// would, without running anything twice.
+    fn step<T>(&self, call: impl Fn(&mut State) -> io::Result<T>) -> io::Result<T> {
+        let mut state = self.state.lock();
+        if let Some(recorder) = self.recorder.as_ref().filter(|_| !state.off) {
+            let mut twin = state.clone();
+            twin.cut_at(twin.ops + 1);
+            let _ = call(&mut twin);
+            if twin.off {
+                recorder(twin);
+            }
+        }
+        call(&mut state)
     }
 
     pub(crate) fn with<T>(&self, look: impl FnOnce(&State) -> T) -> T {
@@ -99,7 +134,7 @@ impl SimDisk {
     /// remove, and that were not refused at once.
     #[must_use]
     pub fn ops(&self) -> u64 {
-        self.state.lock().ops()
+        self.state.lock().ops
     }
 
     /// The last operation begun; when the power is off, the one during which it went.
@@ -119,13 +154,13 @@ impl SimDisk {
 
     /// Cuts the power now, between two operations.
     pub fn power_off(&self) {
-        self.state.lock().cut_now();
+        self.state.lock().off = true;
     }
 
     /// Whether the power is off.
     #[must_use]
     pub fn is_off(&self) -> bool {
-        self.state.lock().is_off()
+        self.state.lock().off
     }
 
     /// The disk as a power cut now, or the one that has happened, leaves it.
@@ -150,13 +185,38 @@ impl SimDisk {
 
     /// Replaces the plan of faults; its counting starts now.
     pub fn set_faults(&self, faults: Faults) {
-        self.state.lock().set_faults(faults);
+        self.state.lock().faults = faults;
     }
 
     /// How many faults have hit, by call.
     #[must_use]
     pub fn faults_fired(&self) -> BTreeMap<Call, u64> {
-        self.state.lock().fired().clone()
+        self.state.lock().fired.clone()
+    }
+
+    /// How many faults of each kind have hit.
+    #[must_use]
+    pub fn faults_met(&self) -> BTreeMap<FaultKind, u64> {
+        self.state.lock().met.clone()
+    }
+
+    /// How many calls were made, of each sort.
+    #[must_use]
+    pub fn calls(&self) -> BTreeMap<Call, u64> {
+        self.state.lock().calls.clone()
+    }
+
+    /// Simulated time since the disk was made, in microseconds: each call costs some. No real time
+    /// passes.
+    #[must_use]
+    pub fn clock_us(&self) -> u64 {
+        self.state.lock().clock_us
+    }
+
+    /// What has decayed on this disk, and on those it was left by: an oracle asks before it judges.
+    #[must_use]
+    pub fn damages(&self) -> Vec<Damage> {
+        self.state.lock().damages.clone()
     }
 
     /// Lets the kernel fail to write back `name` in the background; the next sync of each handle
@@ -181,20 +241,25 @@ impl SimDisk {
     /// The names, sorted, as programs see them; also when the power is off.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
-        self.state.lock().files().map(|(name, _)| name.to_owned()).collect()
+        let mut state = self.state.lock();
+        state.learn_names();
+        state.files().map(|(name, _)| name.to_owned()).collect()
     }
 
     /// The names, sorted, with the files' lengths in bytes; also when the power is off.
     #[must_use]
     pub fn files(&self) -> Vec<(String, u64)> {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
+        state.learn_names();
         state.files().map(|(name, inode)| (name.to_owned(), inode.written().len())).collect()
     }
 
     /// The bytes of `name` as programs see them; also when the power is off.
     #[must_use]
     pub fn contents(&self, name: &str) -> Option<Vec<u8>> {
-        self.state.lock().file(name).map(|inode| inode.written().to_vec())
+        let mut state = self.state.lock();
+        state.learn(|state| state.file(name).map_or(0, |inode| inode.written().fingerprint()));
+        state.file(name).map(|inode| inode.written().to_vec())
     }
 
     /// The bytes of `name` that are sure to survive, provided its name does.
@@ -212,7 +277,7 @@ impl SimDisk {
     /// How many handles are open.
     #[must_use]
     pub fn open_handles(&self) -> usize {
-        self.state.lock().open_handles()
+        self.state.lock().handles.len()
     }
 
     /// An independent disk with the same files, what is pending included, and nothing open: what
@@ -221,132 +286,13 @@ impl SimDisk {
     pub fn fork(&self) -> Self {
         Self::of(self.state.lock().fork())
     }
-
-    // ---- Latent damage. Durable at once, no operation, whether the power is on or off; whatever
-    // else was pending in the file counts as durable first.
-
-    /// Flips bit `bit` of `name`, counted from the lowest bit of its first byte.
-    ///
-    /// # Errors
-    ///
-    /// `NotFound`; `InvalidInput` beyond the end of the file.
-    pub fn flip_bit(&self, name: &str, bit: u64) -> io::Result<()> {
-        let at = bit / 8;
-        self.damage_range(name, at, 1, |byte| *byte ^= 1 << (bit % 8))
-    }
-
-    /// Zeroes sector `sector` of `name`.
-    ///
-    /// # Errors
-    ///
-    /// `NotFound`; `InvalidInput` beyond the end of the file.
-    pub fn zero_sector(&self, name: &str, sector: u64) -> io::Result<()> {
-        let at = sector.saturating_mul(SECTOR_BYTES as u64);
-        self.damage_range(name, at, SECTOR_BYTES, |byte| *byte = 0)
-    }
-
-    /// Overwrites bytes of `name` from `offset` on; the file does not grow.
-    ///
-    /// # Errors
-    ///
-    /// `NotFound`; `InvalidInput` if `offset` is beyond the end of the file.
-    pub fn overwrite(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let mut source = bytes.iter();
-        self.damage_range(name, offset, bytes.len(), |byte| {
-            *byte = source.next().copied().unwrap_or(*byte);
-        })
-    }
-
-    /// Puts what sector `from` of `name` holds into sector `to` as well: a misdirected write.
-    ///
-    /// # Errors
-    ///
-    /// `NotFound`; `InvalidInput` if either lies beyond the end of the file.
-    pub fn copy_sector(&self, name: &str, from: u64, to: u64) -> io::Result<()> {
-        let mut found = [0; SECTOR_BYTES];
-        let mut state = self.state.lock();
-        let inode = state.file_mut(name).ok_or(io::ErrorKind::NotFound)?;
-        let offset = from.saturating_mul(SECTOR_BYTES as u64);
-        if inode.written().read(&mut found, offset) == 0 {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        drop(state);
-        self.overwrite(name, to.saturating_mul(SECTOR_BYTES as u64), &found)
-    }
-
-    /// Cuts `name` to `len` bytes, or extends it with zeros.
-    ///
-    /// # Errors
-    ///
-    /// `NotFound`.
-    pub fn cut_file(&self, name: &str, len: u64) -> io::Result<()> {
-        let mut state = self.state.lock();
-        let inode = state.file_mut(name).ok_or(io::ErrorKind::NotFound)?;
-        inode.damage(|image| image.set_len(len));
-        Ok(())
-    }
-
-    /// Removes `name`.
-    ///
-    /// # Errors
-    ///
-    /// `NotFound`.
-    pub fn remove_file(&self, name: &str) -> io::Result<()> {
-        let mut state = self.state.lock();
-        state.file(name).ok_or(io::ErrorKind::NotFound)?;
-        state.put(name, None);
-        Ok(())
-    }
-
-    /// Adds `name` with these bytes, or replaces it.
-    pub fn put_file(&self, name: &str, bytes: &[u8]) {
-        let mut image = Image::default();
-        image.set_len(bytes.len() as u64);
-        put_bytes(&mut image, 0, bytes);
-        self.state.lock().put(name, Some(image));
-    }
-
-    /// Gives each of two files the other's bytes.
-    ///
-    /// # Errors
-    ///
-    /// `NotFound`.
-    pub fn swap_files(&self, one: &str, other: &str) -> io::Result<()> {
-        let mut state = self.state.lock();
-        let image = |name| state.file(name).map(|inode| inode.written().clone());
-        let (first, second) = image(one).zip(image(other)).ok_or(io::ErrorKind::NotFound)?;
-        state.put(one, Some(second));
-        state.put(other, Some(first));
-        Ok(())
-    }
-
-    fn damage_range(
-        &self,
-        name: &str,
-        offset: u64,
-        count: usize,
-        mut change: impl FnMut(&mut u8),
-    ) -> io::Result<()> {
-        let mut state = self.state.lock();
-        let inode = state.file_mut(name).ok_or(io::ErrorKind::NotFound)?;
-        let mut bytes = vec![0; count];
-        let count = inode.written().read(&mut bytes, offset);
-        if count == 0 {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        bytes.truncate(count);
-        bytes.iter_mut().for_each(&mut change);
-        inode.damage(|image| put_bytes(image, offset, &bytes));
-        Ok(())
-    }
 }
 
-/// Replaces bytes within an image.
-fn put_bytes(image: &mut Image, offset: u64, bytes: &[u8]) {
-    for piece in pieces(offset, bytes.len()) {
-        let mut sector = *image.sector(piece.sector).bytes();
-        sector[piece.within..][..piece.bytes].copy_from_slice(&bytes[piece.buf]);
-        image.set_sector(piece.sector, Sector::new(sector));
+impl Model {
+    /// An empty disk of this kind.
+    #[must_use]
+    pub fn disk(self) -> SimDisk {
+        SimDisk::of(State::new(Arc::new(self)))
     }
 }
 
@@ -356,8 +302,8 @@ impl fmt::Debug for SimDisk {
         let files: BTreeMap<&str, u64> =
             state.files().map(|(name, inode)| (name, inode.written().len())).collect();
         f.debug_struct("SimDisk")
-            .field("ops", &state.ops())
-            .field("off", &state.is_off())
+            .field("ops", &state.ops)
+            .field("off", &state.off)
             .field("files", &files)
             .finish_non_exhaustive()
     }
@@ -370,7 +316,7 @@ impl Storage for SimDisk {
     }
 
     fn create(&self, name: &str, len: u64) -> io::Result<Box<dyn LogFile>> {
-        let handle = self.state.lock().create(name, len)?;
+        let handle = self.step(|state| state.create(name, len))?;
         Ok(self.file(handle))
     }
 
@@ -380,15 +326,15 @@ impl Storage for SimDisk {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.state.lock().rename(from, to)
+        self.step(|state| state.rename(from, to))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.state.lock().remove(name)
+        self.step(|state| state.remove(name))
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        self.state.lock().sync_dir()
+        self.step(State::sync_dir)
     }
 
     fn lock(&self) -> io::Result<Box<dyn StorageLock>> {
@@ -453,22 +399,21 @@ impl LogFile for SimFile {
     }
 
     fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        let mut state = self.disk.state.lock();
         match bufs {
-            [one] => state.write(self.handle, one, offset),
+            [one] => self.disk.step(|state| state.write(self.handle, one, offset)),
             many => {
                 let bytes: Vec<u8> = many.iter().flat_map(|buf| buf.iter().copied()).collect();
-                state.write(self.handle, &bytes, offset)
+                self.disk.step(|state| state.write(self.handle, &bytes, offset))
             }
         }
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.disk.state.lock().sync(self.handle)
+        self.disk.step(|state| state.sync(self.handle))
     }
 
     fn sync_all(&self) -> io::Result<()> {
-        self.disk.state.lock().sync(self.handle)
+        self.disk.step(|state| state.sync(self.handle))
     }
 
     fn len(&self) -> io::Result<u64> {
@@ -476,10 +421,10 @@ impl LogFile for SimFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.disk.state.lock().set_len(self.handle, len)
+        self.disk.step(|state| state.set_len(self.handle, len))
     }
 
     fn block_bytes(&self) -> usize {
-        self.disk.state.lock().block_bytes
+        self.disk.state.lock().model.block_bytes
     }
 }

@@ -3,59 +3,11 @@
 //! Knows calls and their order, not files or bytes: the disk asks before each call and does what
 //! the answer says. Everything counts from 1, from the moment the plan is given to the disk.
 
-use std::fmt;
+use std::collections::BTreeMap;
 use std::io;
 
-/// A call that a fault can hit, and that coverage is counted by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Call {
-    /// Listing the directory.
-    List,
-    /// Creating a file.
-    Create,
-    /// Opening a file.
-    Open,
-    /// Reading from a file.
-    Read,
-    /// Writing to a file.
-    Write,
-    /// Changing a file's length.
-    SetLen,
-    /// Making a file's contents durable.
-    Sync,
-    /// Making the directory's entries durable.
-    SyncDir,
-    /// Renaming a file.
-    Rename,
-    /// Removing a file.
-    Remove,
-}
-
-impl Call {
-    /// Whether the call changes anything that a power cut could catch half-way.
-    #[must_use]
-    pub const fn changes(self) -> bool {
-        !matches!(self, Self::List | Self::Open | Self::Read)
-    }
-}
-
-impl fmt::Display for Call {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::List => "list",
-            Self::Create => "create",
-            Self::Open => "open",
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::SetLen => "set length",
-            Self::Sync => "sync",
-            Self::SyncDir => "sync directory",
-            Self::Rename => "rename",
-            Self::Remove => "remove",
-        })
-    }
-}
+use crate::fault_kind::{Call, FaultKind};
+use crate::random::SimRng;
 
 /// What goes wrong, and when. Given to a disk with `SimDisk::set_faults`.
 ///
@@ -97,6 +49,26 @@ pub(crate) enum Effect {
     Interrupt,
     /// Does what was asked; then write-back fails in the background, to be reported by a sync.
     LoseWriteback,
+    /// Does what was asked, later by so many microseconds of simulated time.
+    Slow(u64),
+}
+
+impl Effect {
+    /// What `call` meets with this effect.
+    pub(crate) const fn kind(self, call: Call) -> FaultKind {
+        match (self, call) {
+            (Self::LoseWriteback, _) => FaultKind::WritebackLost,
+            (Self::Slow(_), _) => FaultKind::SlowCall,
+            (Self::Interrupt, _) => FaultKind::Interrupted,
+            (Self::Short(_), Call::Read) => FaultKind::ShortRead,
+            (Self::Short(_), _) => FaultKind::ShortWrite,
+            (Self::Fail | Self::FailAfter(_), Call::Sync) => FaultKind::SyncFailed,
+            (Self::Fail | Self::FailAfter(_), Call::SyncDir) => FaultKind::DirectorySyncFailed,
+            (Self::Fail | Self::FailAfter(_), Call::Read) => FaultKind::ReadFailed,
+            (Self::Fail | Self::FailAfter(_), Call::Write) => FaultKind::WriteFailed,
+            (Self::Fail | Self::FailAfter(_), _) => FaultKind::CallFailed,
+        }
+    }
 }
 
 impl Faults {
@@ -170,6 +142,13 @@ impl Faults {
         self.rule(call, None, nth, nth, Effect::Interrupt)
     }
 
+    /// Every `nth` `call` takes `us` microseconds longer, on the simulated clock. No real time
+    /// passes; see `SimDisk::clock_us`.
+    #[must_use]
+    pub fn slow(self, call: Call, nth: u64, us: u64) -> Self {
+        self.rule(call, None, nth, nth, Effect::Slow(us))
+    }
+
     /// The files' lengths may add up to no more than `bytes`: then `StorageFull`.
     ///
     /// A write that fits in part is short. Writing over bytes which exist needs no space.
@@ -190,6 +169,50 @@ impl Faults {
         let name = name.map(str::to_owned);
         self.rules.push(Rule { call, name, first, every, effect, seen: 0 });
         self
+    }
+
+    /// A plan of one fault of kind `kind`, which hits one of the first `calls` calls it can hit.
+    ///
+    /// None for kinds that are no live fault, and where there is no such call. `space_bytes` is how
+    /// much a run without faults needs: a device that fills holds less.
+    pub(crate) fn drawn(
+        kind: FaultKind,
+        calls: &BTreeMap<Call, u64>,
+        space_bytes: u64,
+        rng: &mut SimRng,
+    ) -> Option<Self> {
+        let mut nth = |call: Call| {
+            let count = calls.get(&call).copied().unwrap_or(0);
+            (count > 0).then(|| 1 + rng.below(count))
+        };
+        let plan = Self::new();
+        Some(match kind {
+            FaultKind::SyncFailed => plan.fail(Call::Sync, nth(Call::Sync)?),
+            FaultKind::DirectorySyncFailed => plan.fail(Call::SyncDir, nth(Call::SyncDir)?),
+            FaultKind::WritebackLost => plan.fail_writeback(nth(Call::Write)?),
+            FaultKind::WriteFailed => plan.fail_write_after(nth(Call::Write)?, rng.index(4096)),
+            FaultKind::ReadFailed => plan.fail(Call::Read, nth(Call::Read)?),
+            FaultKind::ShortWrite => plan.short_write(nth(Call::Write)?, rng.index(1024)),
+            FaultKind::ShortRead if calls.contains_key(&Call::Read) => {
+                plan.short_reads(1 + rng.index(512))
+            }
+            FaultKind::Interrupted => {
+                let call = if rng.chance(128) { Call::Write } else { Call::Read };
+                let count = calls.get(&call).copied().filter(|&count| count > 0)?;
+                // Every second call at most, or a caller that tries again would never get on.
+                plan.interrupt_every(call, (1 + rng.below(count)).max(2))
+            }
+            FaultKind::NoSpace if space_bytes > 0 => plan.space_bytes(rng.below(space_bytes)),
+            FaultKind::CallFailed => {
+                let others = [Call::Create, Call::Open, Call::Rename, Call::Remove, Call::SetLen];
+                let made: Vec<Call> =
+                    others.into_iter().filter(|call| calls.contains_key(call)).collect();
+                let call = *made.get(rng.index(made.len()))?;
+                plan.fail(call, 1 + rng.below(calls.get(&call).copied()?))
+            }
+            FaultKind::SlowCall => plan.slow(Call::Sync, nth(Call::Sync)?, 5_000_000),
+            _ => return None,
+        })
     }
 
     /// How many bytes the device holds.
@@ -232,6 +255,9 @@ pub enum SimError {
     /// The device failed the call.
     #[error("simulated device error")]
     Device,
+    /// A sector has decayed and cannot be read.
+    #[error("simulated unreadable sector")]
+    Unreadable,
 }
 
 impl SimError {
@@ -276,5 +302,21 @@ mod tests {
         assert_eq!(SimError::of(&error), Some(SimError::PowerOff));
         assert_eq!(error.to_string(), "power is off");
         assert_eq!(SimError::of(&io::ErrorKind::NotFound.into()), None);
+    }
+
+    #[test]
+    fn a_drawn_plan_hits_a_call_that_there_is() {
+        let calls = BTreeMap::from([(Call::Write, 3), (Call::Sync, 2), (Call::Read, 5)]);
+        let mut rng = SimRng::new(1);
+        for _ in 0..50 {
+            let plan = Faults::drawn(FaultKind::WritebackLost, &calls, 0, &mut rng).unwrap();
+            assert_eq!(hits(plan, 3).len(), 1);
+            for kind in [FaultKind::SyncFailed, FaultKind::ShortRead, FaultKind::Interrupted] {
+                assert!(Faults::drawn(kind, &calls, 0, &mut rng).is_some(), "{kind}");
+            }
+            for kind in [FaultKind::DirectorySyncFailed, FaultKind::NoSpace, FaultKind::BitFlip] {
+                assert!(Faults::drawn(kind, &calls, 0, &mut rng).is_none(), "{kind}");
+            }
+        }
     }
 }

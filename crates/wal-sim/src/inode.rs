@@ -3,28 +3,39 @@
 //! Knows neither names nor handles. `written` is the page cache; `durable` is the device. For each
 //! sector that differs the versions written since are kept, because a device may have taken any of
 //! them; the same for lengths. A version is *dirty* until a sync has tried to write it: a sync that
-//! fails leaves it doubtful, which no later sync repairs (clause 6 of the contract).
+//! fails leaves it doubtful, which no later sync repairs (clause 6 of the contract). A *mark* is a
+//! moment in the life of a file; a cache that lies makes a file durable up to an earlier mark.
 //!
 //! Invariants: a sector without a pending entry is the same in `written` and `durable`; `lens` is
 //! empty when the two lengths agree and no cut lies between them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use crate::choice::Chooser;
-use crate::image::{Image, SECTOR_BYTES, Sector, pieces, sector_of};
+use crate::image::{Image, Sector};
 
 /// Versions remembered for one sector; older ones in the middle are forgotten.
 const VERSIONS_MAX: usize = 16;
 
 /// A file, independent of its names.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Inode {
     written: Image,
     durable: Image,
-    sectors: BTreeMap<u64, Pending>,
+    pub(crate) sectors: BTreeMap<u64, Pending>,
     /// Lengths since the durable one, oldest first.
-    lens: Vec<u64>,
+    pub(crate) lens: Vec<u64>,
+    /// How many lengths became durable and left `lens`.
+    lens_done: u64,
     len_dirty: bool,
+    /// Versions written so far.
+    writes: u64,
+    /// Whether the device was ever told of this file.
+    settled: bool,
+    /// What the last durable write of a sector replaced.
+    before: Arc<BTreeMap<u64, Sector>>,
+    /// Sectors that the device can no longer read.
+    unreadable: BTreeSet<u64>,
     /// Write-back errors so far, as Linux's `errseq_t` counts them.
     errors: u64,
     /// Whether any handle has reported the last of them.
@@ -32,23 +43,57 @@ pub(crate) struct Inode {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Pending {
-    versions: Vec<Version>,
+pub(crate) struct Pending {
+    pub(crate) versions: Vec<Version>,
     /// Whether the next sync will write the newest version.
     dirty: bool,
 }
 
 #[derive(Clone, Debug)]
-struct Version {
-    sector: Sector,
+pub(crate) struct Version {
+    pub(crate) sector: Sector,
+    /// Its number among all versions of all sectors of the file.
+    pub(crate) number: u64,
     /// Set when the version came from a cut: the number of the length, from 1, that made it.
-    cut_by: Option<usize>,
+    pub(crate) cut_by: Option<usize>,
+}
+
+/// A moment in the life of a file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    writes: u64,
+    lens: u64,
 }
 
 impl Inode {
-    /// A file as a power cut left it: nothing is pending.
+    /// An empty file that the device knows nothing of.
+    pub(crate) fn new(sector_bytes: usize) -> Self {
+        let image = Image::new(sector_bytes);
+        Self { settled: false, ..Self::settled(image) }
+    }
+
+    /// A file of which nothing is pending.
     pub(crate) fn settled(image: Image) -> Self {
-        Self { written: image.clone(), durable: image, ..Self::default() }
+        Self {
+            written: image.clone(),
+            durable: image,
+            sectors: BTreeMap::new(),
+            lens: Vec::new(),
+            lens_done: 0,
+            len_dirty: false,
+            writes: 0,
+            settled: true,
+            before: Arc::default(),
+            unreadable: BTreeSet::new(),
+            errors: 0,
+            error_seen: false,
+        }
+    }
+
+    /// This file as a power cut left it: nothing is pending, decay stays.
+    pub(crate) fn left_as(&self, image: Image) -> Self {
+        let (before, unreadable) = (Arc::clone(&self.before), self.unreadable.clone());
+        Self { before, unreadable, ..Self::settled(image) }
     }
 
     /// What programs read.
@@ -61,6 +106,54 @@ impl Inode {
         &self.durable
     }
 
+    /// What sector `index` held before the last durable write to it.
+    pub(crate) fn before(&self, index: u64) -> Option<&Sector> {
+        self.before.get(&index)
+    }
+
+    /// Whether a transfer meets a sector that cannot be read.
+    pub(crate) fn has_unreadable(&self, offset: u64, count: usize) -> bool {
+        !self.unreadable.is_empty()
+            && count > 0
+            && self.unreadable.range(self.span(offset, count)).next().is_some()
+    }
+
+    /// The sectors that cannot be read.
+    pub(crate) fn unreadable(&self) -> impl Iterator<Item = u64> + '_ {
+        self.unreadable.iter().copied()
+    }
+
+    /// Whether a power cut has no choice, and nothing is remembered that dies with the process.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.settled && self.sectors.is_empty() && self.lens.is_empty() && self.errors == 0
+    }
+
+    /// Whether the device was ever told of this file.
+    pub(crate) fn is_known(&self) -> bool {
+        self.settled
+    }
+
+    /// Makes a sector unreadable until it is written.
+    pub(crate) fn spoil(&mut self, index: u64) {
+        self.unreadable.insert(index);
+    }
+
+    /// Whether a write would have to read a sector first that cannot be read.
+    pub(crate) fn refuses(&self, offset: u64, count: usize) -> bool {
+        let size = self.written.sector_bytes();
+        let torn = |piece: &crate::image::Piece| {
+            piece.bytes < size && self.unreadable.contains(&piece.sector)
+        };
+        !self.unreadable.is_empty() && self.written.pieces(offset, count).any(|piece| torn(&piece))
+    }
+
+    fn span(&self, offset: u64, count: usize) -> std::ops::RangeInclusive<u64> {
+        let size = self.written.sector_bytes() as u64;
+        offset / size..=offset.saturating_add(count as u64 - 1) / size
+    }
+
+    // ---- Changes in the cache.
+
     /// Writes into the cache; the file grows as needed, but not for a write of no bytes.
     pub(crate) fn write(&mut self, bytes: &[u8], offset: u64) {
         if bytes.is_empty() {
@@ -70,10 +163,10 @@ impl Inode {
         if end > self.written.len() {
             self.set_len(end);
         }
-        for piece in pieces(offset, bytes.len()) {
-            let mut sector = *self.written.sector(piece.sector).bytes();
-            sector[piece.within..][..piece.bytes].copy_from_slice(&bytes[piece.buf]);
-            self.put(piece.sector, Sector::new(sector), None);
+        for piece in self.written.pieces(offset, bytes.len()) {
+            let sector = self.written.changed(&piece, bytes);
+            self.unreadable.remove(&piece.sector);
+            self.put(piece.sector, sector, None);
         }
     }
 
@@ -93,12 +186,10 @@ impl Inode {
     /// What a shorter length does to the sectors: they read as zeros if the file grows again.
     fn cut(&mut self, len: u64) {
         let number = self.lens.len();
-        let (first, within) = sector_of(len);
+        let (first, within) = self.written.sector_of(len);
         let stored = self.written.stored_from(first);
         let pending = self.sectors.range(first..).map(|(&index, _)| index);
-        let mut touched: Vec<u64> = stored.chain(pending).collect();
-        touched.sort_unstable();
-        touched.dedup();
+        let touched: BTreeSet<u64> = stored.chain(pending).collect();
         for index in touched {
             let keep = if index == first { within } else { 0 };
             let sector = self.written.sector(index).cut(keep);
@@ -108,6 +199,7 @@ impl Inode {
 
     fn put(&mut self, index: u64, sector: Sector, cut_by: Option<usize>) {
         self.written.set_sector(index, sector.clone());
+        self.writes += 1;
         let pending = self.sectors.entry(index).or_default();
         pending.dirty = true;
         if pending.versions.len() == VERSIONS_MAX {
@@ -116,47 +208,73 @@ impl Inode {
                 pending.versions.remove(oldest);
             }
         }
-        pending.versions.push(Version { sector, cut_by });
+        pending.versions.push(Version { sector, number: self.writes, cut_by });
     }
 
-    /// Makes durable whatever is dirty.
-    pub(crate) fn sync(&mut self) {
-        let beyond = |index: u64| (index + 1) * SECTOR_BYTES as u64 > self.durable.len();
-        let grown = self.sectors.iter().any(|(&index, pending)| pending.dirty && beyond(index));
+    // ---- Syncs.
+
+    /// This moment.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { writes: self.writes, lens: self.lens_done + self.lens.len() as u64 }
+    }
+
+    /// Makes durable whatever was dirty at `mark` and still is.
+    pub(crate) fn sync_to(&mut self, mark: Mark) {
+        self.settled = true;
+        let size = self.durable.sector_bytes() as u64;
+        let beyond = |index: u64| (index + 1) * size > self.durable.len();
+        let covered = |pending: &Pending| pending.dirty && pending.newest_at(mark).is_some();
+        let grown =
+            self.sectors.iter().any(|(&index, pending)| covered(pending) && beyond(index));
         if self.len_dirty || grown {
-            self.sync_len();
+            self.sync_len(mark.lens);
         }
-        let (written, durable) = (&self.written, &mut self.durable);
+        let (durable, before) = (&mut self.durable, &mut self.before);
         self.sectors.retain(|&index, pending| {
-            if pending.dirty {
-                durable.set_sector(index, written.sector(index));
+            if let Some(at) = pending.newest_at(mark).filter(|_| pending.dirty)
+                && let Some(newest) = pending.versions.drain(..=at).next_back()
+            {
+                replace(durable, before, index, newest.sector);
             }
-            !pending.dirty
+            !pending.versions.is_empty()
         });
     }
 
     /// Makes durable the sectors of one write, and the length that holds them.
     pub(crate) fn sync_range(&mut self, offset: u64, count: usize) {
-        self.sync_len();
-        for piece in pieces(offset, count) {
-            self.durable.set_sector(piece.sector, self.written.sector(piece.sector));
+        self.settled = true;
+        self.sync_len(self.mark().lens);
+        for piece in self.written.pieces(offset, count) {
+            let sector = self.written.sector(piece.sector);
+            replace(&mut self.durable, &mut self.before, piece.sector, sector);
             self.sectors.remove(&piece.sector);
         }
     }
 
-    /// Makes the length durable, and with it every cut on the way there.
-    fn sync_len(&mut self) {
-        let durable = &mut self.durable;
+    /// Makes the length of a moment durable, and with it every cut on the way there.
+    fn sync_len(&mut self, lens: u64) {
+        let lens = usize::try_from(lens.saturating_sub(self.lens_done)).unwrap_or(usize::MAX);
+        let lens = lens.min(self.lens.len());
+        let (durable, before) = (&mut self.durable, &mut self.before);
         self.sectors.retain(|&index, pending| {
-            let last_cut = pending.versions.iter().rposition(|version| version.cut_by.is_some());
-            if let Some(cut) = last_cut.and_then(|at| pending.versions.drain(..=at).next_back()) {
-                durable.set_sector(index, cut.sector);
+            if let Some(at) = pending.floor(lens)
+                && let Some(cut) = pending.versions.drain(..=at).next_back()
+            {
+                replace(durable, before, index, cut.sector);
+            }
+            for version in &mut pending.versions {
+                version.cut_by = version.cut_by.map(|cut| cut.saturating_sub(lens));
             }
             !pending.versions.is_empty()
         });
-        self.durable.set_len(self.written.len());
-        self.lens.clear();
-        self.len_dirty = false;
+        let last = self.lens.drain(..lens).next_back();
+        self.lens_done += lens as u64;
+        if self.lens.is_empty() {
+            self.len_dirty = false;
+            self.durable.set_len(self.written.len());
+        } else if let Some(len) = last {
+            self.durable.set_len(len);
+        }
     }
 
     /// Write-back of everything dirty fails: the cache calls it clean, the device may lack it.
@@ -199,70 +317,42 @@ impl Inode {
     /// Changes cache and device alike, as decay would; what was pending counts as durable first.
     pub(crate) fn damage(&mut self, change: impl FnOnce(&mut Image)) {
         change(&mut self.written);
-        let (errors, error_seen) = (self.errors, self.error_seen);
-        *self = Self { errors, error_seen, ..Self::settled(self.written.clone()) };
+        self.lens_done += self.lens.len() as u64;
+        self.durable = self.written.clone();
+        self.sectors.clear();
+        self.lens.clear();
+        self.len_dirty = false;
+        self.settled = true;
     }
+}
 
-    /// How many states a power cut can leave; any number above `limit` once it is exceeded.
-    pub(crate) fn survivors(&self, limit: u64) -> u64 {
-        let mut total: u64 = 0;
-        for len in 0..=self.lens.len() {
-            let mut states: u64 = 1;
-            for pending in self.sectors.values() {
-                states = states.saturating_mul(pending.candidates(len).count() as u64 + 1);
-                if states > limit {
-                    return states;
-                }
-            }
-            total = total.saturating_add(states);
-            if total > limit {
-                break;
-            }
-        }
-        total
-    }
-
-    /// What a power cut leaves: a length, and for each pending sector a version legal under it.
-    pub(crate) fn survive(&self, chooser: &mut dyn Chooser) -> Image {
-        let mut image = self.durable.clone();
-        let len = chooser.choose(self.lens.len() + 1);
-        for (&index, pending) in &self.sectors {
-            let floor = pending
-                .floor(len)
-                .and_then(|at| pending.versions.get(at))
-                .map_or_else(|| self.durable.sector(index), |version| version.sector.clone());
-            let candidates: Vec<&Sector> = pending.candidates(len).collect();
-            let choice = chooser.choose(candidates.len() + 1);
-            // 0 is the floor; the version before the chosen one is what a tear mixes it with.
-            let before = choice.checked_sub(2).map_or(&floor, |at| candidates[at]);
-            let sector = choice.checked_sub(1).map_or(&floor, |at| candidates[at]);
-            let torn = (choice > 0).then(|| chooser.tear()).flatten();
-            image.set_sector(
-                index,
-                torn.map_or_else(
-                    || sector.clone(),
-                    |tear| before.torn(sector, tear.start, tear.end),
-                ),
-            );
-        }
-        let len = len.checked_sub(1).map_or(self.durable.len(), |at| self.lens[at]);
-        image.set_len(len);
-        image
+fn replace(
+    durable: &mut Image,
+    before: &mut Arc<BTreeMap<u64, Sector>>,
+    index: u64,
+    sector: Sector,
+) {
+    let old = durable.sector(index);
+    if old != sector {
+        Arc::make_mut(before).insert(index, old);
+        durable.set_sector(index, sector);
     }
 }
 
 impl Pending {
+    /// The newest version written up to `mark`.
+    fn newest_at(&self, mark: Mark) -> Option<usize> {
+        self.versions.iter().rposition(|version| version.number <= mark.writes)
+    }
+
     /// The last version made by a cut that `len`, a number of changes of length, includes.
-    fn floor(&self, len: usize) -> Option<usize> {
+    pub(crate) fn floor(&self, len: usize) -> Option<usize> {
         self.versions.iter().rposition(|version| version.cut_by.is_some_and(|cut| cut <= len))
     }
 
     /// The versions that may survive instead of the floor: those written after it.
-    fn candidates(&self, len: usize) -> impl Iterator<Item = &Sector> {
+    pub(crate) fn candidates(&self, len: usize) -> impl Iterator<Item = &Version> {
         let first = self.floor(len).map_or(0, |at| at + 1);
-        self.versions[first..]
-            .iter()
-            .filter(|version| version.cut_by.is_none())
-            .map(|version| &version.sector)
+        self.versions[first..].iter().filter(|version| version.cut_by.is_none())
     }
 }

@@ -57,13 +57,25 @@ mod choice;
 
 mod inode;
 
+mod remains;
+
 mod directory;
+
+mod fault_kind;
 
 mod faults;
 
+mod model;
+
 mod state;
 
+mod steps;
+
+mod after;
+
 mod disk;
+
+mod damage;
 
 mod power_cut;
 
@@ -78,9 +90,11 @@ mod explore;
 pub use crash_states::CrashStates;
 pub use disk::{CrashMode, SimDisk};
 pub use explore::{Explorer, Outcome, explore};
-pub use faults::{Call, Faults, SimError};
+pub use fault_kind::{Call, FaultKind};
+pub use faults::{Faults, SimError};
 pub use image::SECTOR_BYTES;
+pub use model::Model;
 pub use oracle::{Found, Ledger, Violation};
 pub use random::SimRng;
 pub use report::{Coverage, Failure};
-pub use state::LastOp;
+pub use state::{Damage, LastOp};

@@ -6,7 +6,8 @@ use wal_io::Storage;
 
 use crate::contract::PowerCut;
 use crate::disk::{CrashMode, SimDisk};
-use crate::faults::{Call, Faults};
+use crate::fault_kind::Call;
+use crate::faults::Faults;
 
 impl PowerCut for SimDisk {
     fn storage(&self) -> Arc<dyn Storage> {

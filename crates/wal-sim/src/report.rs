@@ -7,7 +7,7 @@ use std::fmt::{self, Write as _};
 
 use thiserror::Error;
 
-use crate::faults::Call;
+use crate::fault_kind::Call;
 use crate::state::LastOp;
 
 /// What was explored.
