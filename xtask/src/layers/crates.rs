@@ -30,6 +30,12 @@ const LAYERS: &[Layer] = &[
         may_use: &["wal-format", "wal-io", "wal-commit", "wal-recovery"],
         tests_may_use: &["wal-sim"],
     },
+    // Nothing may depend on it: it only crashes the others.
+    Layer {
+        name: "wal-lab",
+        may_use: &["wal-format", "wal-io", "wal-sim", "wal"],
+        tests_may_use: &[],
+    },
     Layer { name: "wal-cli", may_use: &["wal"], tests_may_use: &["wal-sim"] },
     Layer {
         name: "wal-bench",

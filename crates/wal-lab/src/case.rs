@@ -1,0 +1,252 @@
+//! One case: a workload with a seed, explored widely and then deeply.
+//!
+//! A case goes by its name, such as `mixed:17`; a state in it by a name such as
+//! `mixed:17:wide:204.3`, and with fewer actions than the workload has as `mixed/12:17:wide:204.3`.
+
+use std::fmt;
+
+use parking_lot::Mutex;
+use wal_sim::{Coverage, Explorer, Failure, SimDisk};
+
+use crate::check::check;
+use crate::decay;
+use crate::figures::Figures;
+use crate::profile::{Kind, Profile};
+use crate::run::run;
+use crate::story::Story;
+
+/// How much of each case is looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// Crash states for each power cut, in the wide exploration.
+    pub states: usize,
+    /// Power cuts in a row, the first in the workload.
+    pub depth: usize,
+}
+
+impl Default for Effort {
+    fn default() -> Self {
+        Self { states: 8, depth: 3 }
+    }
+}
+
+/// A workload with a seed.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    /// The workload.
+    pub profile: &'static Profile,
+    /// The seed of the workload, of its faults, and of what survives.
+    pub seed: u64,
+    /// How many actions.
+    pub steps: u32,
+}
+
+/// A case in which a promise was broken.
+#[derive(Clone, Debug)]
+pub struct Broken {
+    /// The case.
+    pub case: Case,
+    /// The state in it, for a replay.
+    pub state: String,
+    /// What was broken, and where.
+    pub reason: String,
+    /// What the case had covered until then.
+    pub figures: Box<Figures>,
+}
+
+impl Case {
+    /// The case of `profile` with `seed`.
+    #[must_use]
+    pub const fn new(profile: &'static Profile, seed: u64) -> Self {
+        Self { profile, seed, steps: profile.steps }
+    }
+
+    /// The case and the state that a name stands for; the state may be missing.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<(Self, Option<String>)> {
+        let mut parts = name.splitn(3, ':');
+        let (profile, steps) = match parts.next()?.split_once('/') {
+            None => (Profile::named(name.split(':').next()?)?, None),
+            Some((profile, steps)) => (Profile::named(profile)?, Some(steps.parse().ok()?)),
+        };
+        let seed = parts.next()?.parse().ok()?;
+        let steps = steps.unwrap_or(profile.steps);
+        Some((Self { profile, seed, steps }, parts.next().map(str::to_owned)))
+    }
+
+    /// Explores the case.
+    ///
+    /// # Errors
+    ///
+    /// The first promise that was broken, in the smallest run of the workload that breaks it.
+    pub fn explore(&self, effort: Effort) -> Result<Figures, Box<Broken>> {
+        match self.explore_once(effort) {
+            Err(broken) => Err(self.shrink(effort, broken)),
+            explored => explored,
+        }
+    }
+
+    /// The same failure with fewer actions, if it is there with fewer.
+    fn shrink(&self, effort: Effort, broken: Box<Broken>) -> Box<Broken> {
+        let mut smallest = broken;
+        let mut steps = 1;
+        while steps < smallest.case.steps {
+            let case = Self { steps, ..*self };
+            if let Err(mut smaller) = case.explore_once(effort) {
+                smaller.figures = smallest.figures;
+                smallest = smaller;
+                break;
+            }
+            steps += steps.div_ceil(3);
+        }
+        smallest
+    }
+
+    fn explore_once(&self, effort: Effort) -> Result<Figures, Box<Broken>> {
+        let figures = Mutex::new(Figures { cases: 1, ..Figures::default() });
+        let explored = match self.profile.kind {
+            Kind::Decay => self.decay(effort, &figures),
+            Kind::Crashes | Kind::Threads => self.crash(effort, &figures),
+        };
+        let mut figures = figures.into_inner();
+        let name = self.profile.name.to_owned();
+        figures.workloads.insert(name, figures.distinct.len() as u64);
+        match explored {
+            Ok(()) => Ok(figures),
+            Err((state, reason)) => {
+                Err(Box::new(Broken { case: *self, state, reason, figures: Box::new(figures) }))
+            }
+        }
+    }
+
+    fn decay(&self, effort: Effort, figures: &Mutex<Figures>) -> Result<(), (String, String)> {
+        let rounds = 64 * effort.states as u64;
+        decay::explore(self.profile, self.seed, self.steps, rounds, figures)?;
+        let mut figures = figures.lock();
+        let counts = [figures.states, figures.distinct.len() as u64, figures.judged.promised];
+        figures.hash = counts.iter().fold(self.seed, |hash, count| {
+            (hash.rotate_left(9) ^ count).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        });
+        Ok(())
+    }
+
+    fn crash(&self, effort: Effort, figures: &Mutex<Figures>) -> Result<(), (String, String)> {
+        for way in ["wide", "deep"] {
+            if way == "deep" && effort.depth < 2 {
+                continue;
+            }
+            let explorer = self.explorer(way, effort);
+            let story = |disk: &SimDisk| self.workload(disk, figures);
+            let judge = |disk: SimDisk, story: &Story| check(&disk, story, self.profile, figures);
+            let coverage = explorer
+                .run(story, judge)
+                .map_err(|failure| (format!("{way}:{}", failure.case), told(&failure)))?;
+            figures.lock().add_coverage(&coverage);
+        }
+        Ok(())
+    }
+
+    fn workload(&self, disk: &SimDisk, figures: &Mutex<Figures>) -> Story {
+        let story = run(disk, self.profile, self.seed, self.steps);
+        let mut figures = figures.lock();
+        figures.poisonings += story.poisonings;
+        figures.refusals += story.refusals;
+        story
+    }
+
+    fn explorer(&self, way: &str, effort: Effort) -> Explorer {
+        let disk = SimDisk::with_block_bytes(self.profile.block_bytes);
+        let explorer = Explorer::new(self.seed)
+            .start_from(&disk)
+            .faults(self.profile.faults(self.seed))
+            .torn()
+            .kills();
+        if way == "wide" {
+            explorer.states_per_cut(effort.states)
+        } else {
+            explorer.states_per_cut(2).cuts_max(3).depth(effort.depth)
+        }
+    }
+
+    /// Judges one state of the case by its name, such as `wide:204.3`.
+    ///
+    /// # Errors
+    ///
+    /// The promise that is broken in it, or that there is no such state.
+    pub fn replay(&self, state: &str, effort: Effort) -> Result<Coverage, String> {
+        let figures = Mutex::new(Figures::default());
+        if self.profile.kind == Kind::Decay {
+            let rounds = 64 * effort.states as u64;
+            return decay::explore(self.profile, self.seed, self.steps, rounds, &figures)
+                .map(|()| Coverage::default())
+                .map_err(|(state, reason)| format!("{state}: {reason}"));
+        }
+        let Some((way, case)) = state.split_once(':') else {
+            return Err(format!("`{state}` is not the name of a state"));
+        };
+        let story = |disk: &SimDisk| self.workload(disk, &figures);
+        let judge = |disk: SimDisk, story: &Story| check(&disk, story, self.profile, &figures);
+        self.explorer(way, effort).replay(case, story, judge).map_err(|failure| told(&failure))
+    }
+
+    /// The workload without any power cut: what it did.
+    #[must_use]
+    pub fn rehearse(&self) -> (SimDisk, Story) {
+        let disk = SimDisk::with_block_bytes(self.profile.block_bytes);
+        disk.set_faults(self.profile.faults(self.seed));
+        let story = run(&disk, self.profile, self.seed, self.steps);
+        (disk, story)
+    }
+}
+
+/// A failure of the explorer, without its own way to replay.
+fn told(failure: &Failure) -> String {
+    let mut text = failure.reason.clone();
+    if let Some(op) = &failure.during {
+        text.push_str(&format!(
+            "\n  power lost during operation {}: {} {}",
+            op.op, op.call, op.name
+        ));
+    }
+    for (name, len) in &failure.files {
+        text.push_str(&format!("\n  left behind {name} ({len} bytes)"));
+    }
+    text
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.steps == self.profile.steps {
+            write!(f, "{}:{}", self.profile.name, self.seed)
+        } else {
+            write!(f, "{}/{}:{}", self.profile.name, self.steps, self.seed)
+        }
+    }
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { case, state, reason, figures } = self;
+        write!(
+            f,
+            "{reason}\n  found after {} states of this case\n  replay with\n    cargo xtask sim \
+             --replay {case}:{state}",
+            figures.states
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_case_and_a_state_are_found_by_their_name() {
+        let (case, state) = Case::parse("mixed:17:wide:204.3").unwrap();
+        assert_eq!((case.to_string().as_str(), state.as_deref()), ("mixed:17", Some("wide:204.3")));
+        let (case, state) = Case::parse("levels/3:5").unwrap();
+        assert_eq!((case.steps, case.to_string().as_str(), state), (3, "levels/3:5", None));
+        assert!(Case::parse("nothing:5").is_none());
+        assert!(Case::parse("mixed").is_none());
+    }
+}

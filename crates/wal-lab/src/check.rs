@@ -1,0 +1,196 @@
+//! Judging one crash state: recover, ask the oracle, and see that the log is as good as new.
+//!
+//! A check may itself lose power, and be run again on what that leaves. What it was promised
+//! before stands in a note on the disk, which no power cut takes away and no log sees.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use wal::{ErrorKind, Verdict, Wal};
+use wal_sim::{CrashMode, Faults, SimDisk};
+
+use crate::body::{body, is_marker, marker};
+use crate::engine::{Engine, numbers, snapshot};
+use crate::figures::Figures;
+use crate::profile::{Profile, Trouble};
+use crate::run::open;
+use crate::story::Story;
+use crate::witness::{NOTE, Witness};
+
+/// In how many states a crash loop is looked at: one in so many.
+const LOOP_EVERY: u64 = 16;
+
+/// Recovers the log on `disk` and judges it by `story`.
+///
+/// # Errors
+///
+/// The promise that was broken, in words.
+pub fn check(
+    disk: &SimDisk,
+    story: &Story,
+    profile: &Profile,
+    figures: &Mutex<Figures>,
+) -> Result<(), String> {
+    if let Some(broken) = &story.broken {
+        return Err(broken.clone());
+    }
+    let witness = Witness::new(disk);
+    if profile.trouble == Trouble::Full {
+        let bytes = disk.files().iter().map(|(_, len)| len).sum();
+        disk.set_faults(Faults::new().space_bytes(bytes));
+    }
+    let opened = match open(Arc::new(witness.clone()), profile) {
+        Err(error) if error.kind() == ErrorKind::NoSpace => {
+            disk.set_faults(Faults::new());
+            open(Arc::new(witness.clone()), profile)
+        }
+        opened => opened,
+    };
+    disk.set_faults(Faults::new());
+    let (wal, engine) = match opened {
+        Ok(opened) => opened,
+        Err(_) if disk.is_off() => return Ok(()),
+        Err(error) => return Err(format!("the log does not open: {error}")),
+    };
+    let outcome = judge(disk, story, profile, &wal, &engine, figures, &witness);
+    match outcome {
+        Err(_) if disk.is_off() => Ok(()),
+        Err(reason) => Err(format!("{reason}\n{}", story.picture(&engine.found, 24))),
+        Ok(()) => Ok(()),
+    }
+}
+
+fn judge(
+    disk: &SimDisk,
+    story: &Story,
+    profile: &Profile,
+    wal: &Wal,
+    engine: &Engine,
+    figures: &Mutex<Figures>,
+    witness: &Witness,
+) -> Result<(), String> {
+    let seen = witness.seen();
+    let (mut found, markers) = split(engine)?;
+    let judged = story.judge(&found)?;
+    found.clear();
+    {
+        let mut figures = figures.lock();
+        figures.count(story, seen, &verdict(wal));
+        figures.add_judged(judged);
+    }
+    let all = engine.numbers();
+    let promised = disk.contents(NOTE).map(|note| numbers(&note)).unwrap_or_default();
+    if !all.starts_with(&promised) {
+        return Err("an earlier recovery found, or was promised, what this one does not".into());
+    }
+    disk.put_file(NOTE, &snapshot(&all));
+    check_leaks(disk, story)?;
+    if seen.is_multiple_of(LOOP_EVERY) {
+        check_loop(disk, profile, &all)?;
+    }
+    as_safe_as_the_first(disk, story, profile, wal, all, markers)
+}
+
+/// What the workload's records are, and how many markers of checks follow them.
+fn split(engine: &Engine) -> Result<(Vec<crate::engine::Replayed>, u64), String> {
+    let first = engine.found.iter().position(|found| is_marker(found.number));
+    let (found, markers) = engine.found.split_at(first.unwrap_or(engine.found.len()));
+    let in_order = markers.iter().enumerate().all(|(at, found)| found.number == marker(at as u64));
+    if !in_order {
+        return Err("what checks appended is there in part, or out of order".to_owned());
+    }
+    Ok((found.to_vec(), markers.len() as u64))
+}
+
+fn verdict(wal: &Wal) -> String {
+    let verdict = &wal.recovery().verdict;
+    if verdict.is_empty() {
+        "new log".to_owned()
+    } else if *verdict == Verdict::CleanEnd.to_string() {
+        "clean end".to_owned()
+    } else {
+        "torn tail".to_owned()
+    }
+}
+
+/// New appends are as safe as the first: append, sync, lose all that is not durable, reopen.
+fn as_safe_as_the_first(
+    disk: &SimDisk,
+    story: &Story,
+    profile: &Profile,
+    wal: &Wal,
+    mut expected: Vec<u64>,
+    markers: u64,
+) -> Result<(), String> {
+    let next = marker(markers);
+    let said = |error: wal::Error| format!("after recovery: {error}");
+    let ticket = wal.append(&body(next)).map_err(said)?;
+    if ticket.lsn() < story.address_end() {
+        let (lsn, end) = (ticket.lsn(), story.address_end());
+        return Err(format!("address {lsn} is given out again: {end} was reached before"));
+    }
+    ticket.wait_durable().map_err(said)?;
+    expected.push(next);
+    disk.put_file(NOTE, &snapshot(&expected));
+    let clean = expected.len().is_multiple_of(2);
+    if clean {
+        wal.close().map_err(said)?;
+    }
+    let after = disk.crash(CrashMode::LoseAll);
+    let (again, engine) = open(Arc::new(Witness::new(&after)), profile)
+        .map_err(|error| format!("recovered, written to, cut: does not open: {error}"))?;
+    if engine.numbers() != expected {
+        return Err(format!(
+            "recovered, written to, cut: {} records were there, {} are",
+            expected.len(),
+            engine.found.len()
+        ));
+    }
+    if clean && verdict(&again) != "clean end" {
+        return Err(format!("closed cleanly, yet: {}", again.recovery().verdict));
+    }
+    Ok(())
+}
+
+/// Space and files are bounded by what the log holds, and nothing unfinished stays.
+fn check_leaks(disk: &SimDisk, story: &Story) -> Result<(), String> {
+    let mut files = disk.files();
+    files.retain(|(name, _)| name != NOTE);
+    if let Some((name, _)) = files.iter().find(|(name, _)| name.ends_with(".tmp")) {
+        return Err(format!("`{name}` is left behind"));
+    }
+    let (count, bytes) = (files.len() as u64, files.iter().map(|(_, len)| len).sum::<u64>());
+    let openings = story.openings + 4;
+    let count_max = 8 + 3 * openings + story.bytes / (16 << 10);
+    let bytes_max = (512 << 10) + 3 * story.bytes + openings * (16 << 10);
+    if count > count_max || bytes > bytes_max {
+        return Err(format!(
+            "{count} files of {bytes} bytes for {} bytes of log (at most {count_max}, {bytes_max})",
+            story.bytes
+        ));
+    }
+    Ok(())
+}
+
+/// A crash loop does not grow the directory (rule 16).
+fn check_loop(disk: &SimDisk, profile: &Profile, expected: &[u64]) -> Result<(), String> {
+    let mut disk = disk.crash(CrashMode::KeepAll);
+    let mut sizes = Vec::new();
+    for round in 0..4 {
+        let (wal, engine) = open(Arc::new(Witness::new(&disk)), profile)
+            .map_err(|error| format!("in a crash loop: {error}"))?;
+        if engine.numbers() != expected {
+            return Err(format!("in a crash loop: {} records are left", engine.found.len()));
+        }
+        drop(wal);
+        let files = disk.files();
+        sizes.push((files.len(), files.iter().map(|(_, len)| len).sum::<u64>()));
+        disk = disk.crash(CrashMode::Random(round));
+    }
+    match sizes.as_slice() {
+        [_, second, .., last] if last.0 > second.0 || last.1 > second.1 => {
+            Err(format!("a crash loop grows the directory: {sizes:?}"))
+        }
+        _ => Ok(()),
+    }
+}

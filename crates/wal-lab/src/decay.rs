@@ -1,0 +1,240 @@
+//! Latent faults: what was durable decays while nobody looks, and the log must say so.
+//!
+//! One fault at a time, on a disk that a power cut left. What was durable before it is proved by
+//! what the fault did not touch: watermarks in other records, and the control file. Everything
+//! proved in this way must be found, or the opening must refuse and change nothing. What nothing
+//! proves any more may be lost silently (rule 10); that is counted.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use wal::{ErrorKind, LogView, Lsn};
+use wal_sim::{CrashMode, SimDisk, SimRng};
+
+use crate::engine::Engine;
+use crate::figures::Figures;
+use crate::profile::Profile;
+use crate::run::{open, run};
+use crate::story::Story;
+use crate::witness::Witness;
+
+const SECTOR: u64 = 512;
+const CONTROL: &str = "control";
+
+/// What was done to which bytes of which file.
+#[derive(Clone, Debug)]
+struct Damage {
+    what: &'static str,
+    file: String,
+    from: u64,
+    to: u64,
+}
+
+/// One record where it lies, and what it proves.
+struct Proof {
+    file: String,
+    from: u64,
+    to: u64,
+    durable: Option<Lsn>,
+}
+
+/// Runs `profile` on a disk, lets it decay `rounds` times, and judges each time.
+///
+/// # Errors
+///
+/// What was lost or invented without a word, with the fault that did it.
+pub fn explore(
+    profile: &Profile,
+    seed: u64,
+    steps: u32,
+    rounds: u64,
+    figures: &Mutex<Figures>,
+) -> Result<(), (String, String)> {
+    let mut rng = SimRng::new(seed ^ 0x0dec_a700);
+    let mut round = 0;
+    while round < rounds {
+        let (disk, older, story) = make(profile, seed, steps, &mut rng);
+        let baseline = disk.fork();
+        for _ in 0..16.min(rounds - round) {
+            let case = format!("round {round}");
+            let mut decayed = baseline.fork();
+            if let Some(damage) = harm(&mut decayed, &older, &mut rng) {
+                judge(profile, &baseline, &decayed, &damage, story.clone(), figures)
+                    .map_err(|reason| (case, format!("{damage:?}: {reason}")))?;
+            }
+            round += 1;
+        }
+    }
+    Ok(())
+}
+
+/// A disk after a power cut, the same disk at an earlier moment, and the story.
+fn make(profile: &Profile, seed: u64, steps: u32, rng: &mut SimRng) -> (SimDisk, SimDisk, Story) {
+    let cut_at = |op| {
+        let disk = SimDisk::with_block_bytes(profile.block_bytes);
+        disk.power_cut_at(op);
+        let story = run(&disk, profile, seed, steps);
+        (disk, story)
+    };
+    let (whole, _) = cut_at(u64::MAX);
+    let op = 20 + rng.below(whole.ops().saturating_sub(19));
+    let (disk, story) = cut_at(op);
+    let (older, _) = cut_at(10 + rng.below(op.saturating_sub(9)));
+    let mode = match rng.below(3) {
+        0 => CrashMode::LoseAll,
+        1 => CrashMode::KeepAll,
+        _ => CrashMode::Random(rng.next_u64()),
+    };
+    (disk.crash(mode), older, story)
+}
+
+/// Does something to the disk; `None` if there was nothing to do it to.
+fn harm(disk: &mut SimDisk, older: &SimDisk, rng: &mut SimRng) -> Option<Damage> {
+    let files: Vec<(String, u64)> =
+        disk.files().into_iter().filter(|(name, len)| *len > 0 && name != "spare").collect();
+    let (file, len) = files.get(rng.below(files.len() as u64) as usize)?.clone();
+    // Most of a file is space not written yet; what is written comes first.
+    let reach = if rng.below(2) == 0 { len.min(16 << 10) } else { len };
+    let sector = rng.below(reach / SECTOR);
+    let at = sector * SECTOR;
+    let damage = |what, from, to| Some(Damage { what, file: file.clone(), from, to });
+    match rng.below(8) {
+        0 | 1 => {
+            let bit = rng.below(reach * 8);
+            disk.flip_bit(&file, bit).ok()?;
+            damage("flipped bit", bit / 8, bit / 8 + 1)
+        }
+        2 => {
+            disk.zero_sector(&file, sector).ok()?;
+            damage("zeroed sector", at, at + SECTOR)
+        }
+        3 => {
+            let old = older.contents(&file)?;
+            let from = usize::try_from(at).ok()?;
+            disk.overwrite(&file, at, old.get(from..from + SECTOR as usize)?).ok()?;
+            damage("stale sector", at, at + SECTOR)
+        }
+        4 => {
+            disk.copy_sector(&file, rng.below(reach / SECTOR), sector).ok()?;
+            damage("misdirected write", at, at + SECTOR)
+        }
+        5 => {
+            let noise: Vec<u8> = (0..SECTOR).map(|_| rng.next_u64() as u8).collect();
+            disk.overwrite(&file, at, &noise).ok()?;
+            damage("scribbled sector", at, at + SECTOR)
+        }
+        6 => {
+            disk.cut_file(&file, at).ok()?;
+            damage("cut file", at, u64::MAX)
+        }
+        _ => {
+            disk.remove_file(&file).ok()?;
+            damage("missing file", 0, u64::MAX)
+        }
+    }
+}
+
+fn judge(
+    profile: &Profile,
+    baseline: &SimDisk,
+    decayed: &SimDisk,
+    damage: &Damage,
+    mut story: Story,
+    figures: &Mutex<Figures>,
+) -> Result<(), String> {
+    if let Some(broken) = &story.broken {
+        return Err(broken.clone());
+    }
+    let promised = story.promised();
+    let proven = proven(baseline, decayed, damage)?;
+    story.limit_promise(proven);
+    let before = decayed.fingerprint();
+    let witness = Witness::new(decayed);
+    let verdict = match open(Arc::new(witness.clone()), profile) {
+        Ok((wal, engine)) => {
+            let judged = story.judge(&engine.found).map_err(|reason| {
+                format!("{reason}, proven up to {proven}\n{}", picture(&story, &engine))
+            })?;
+            let lost = lost(story.clone(), promised, &engine);
+            let mut figures = figures.lock();
+            figures.add_judged(judged);
+            figures.unproven_lost += u64::from(lost);
+            drop(figures);
+            drop(wal);
+            "decayed, opened"
+        }
+        Err(error) if decayed.fingerprint() != before => {
+            return Err(format!("refused, and changed something: {error}"));
+        }
+        Err(error) => match error.kind() {
+            ErrorKind::Damaged => "decayed, refused: damaged",
+            ErrorKind::Foreign => "decayed, refused: foreign",
+            ErrorKind::UnsupportedVersion => "decayed, refused: newer version",
+            _ => return Err(format!("neither opened nor called damaged: {error}")),
+        },
+    };
+    let mut figures = figures.lock();
+    figures.count(&story, witness.seen(), verdict);
+    *figures.faults.entry(damage.what.to_owned()).or_default() += 1;
+    Ok(())
+}
+
+fn picture(story: &Story, engine: &Engine) -> String {
+    story.picture(&engine.found, 24)
+}
+
+/// Whether something that had been promised is gone, where nothing proved it any more.
+fn lost(mut story: Story, promised: Lsn, engine: &Engine) -> bool {
+    story.promise(promised);
+    story.judge(&engine.found).is_err()
+}
+
+/// The end of what is proved by whatever the damage did not touch.
+fn proven(baseline: &SimDisk, decayed: &SimDisk, damage: &Damage) -> Result<Lsn, String> {
+    let mut proven = Lsn::NONE;
+    for proof in proofs(baseline)? {
+        let touched = proof.file == damage.file && proof.from < damage.to && damage.from < proof.to;
+        if !touched && let Some(durable) = proof.durable {
+            proven = proven.max(durable);
+        }
+    }
+    // What is left of the control file proves itself.
+    if damage.file != CONTROL || damage.to < u64::MAX {
+        let view = LogView::open_in(Arc::new(Witness::new(decayed)));
+        let slots = view.iter().flat_map(|view| view.survey().control.slots.clone());
+        for slot in slots.filter_map(|slot| slot.whole().cloned()) {
+            let ends = slot.checkpoints.iter().map(|kept| kept.end);
+            let clean = slot.clean.map(|(end, _)| end);
+            proven = ends.chain(clean).chain([slot.durable]).fold(proven, Lsn::max);
+        }
+    }
+    Ok(proven)
+}
+
+/// Every record of the log, where it lies, and what it says to be durable.
+fn proofs(disk: &SimDisk) -> Result<Vec<Proof>, String> {
+    let view = match LogView::open_in(Arc::new(Witness::new(disk))) {
+        Ok(view) => view,
+        // Cut before there was a log.
+        Err(error) if error.kind() == ErrorKind::NotALog => return Ok(Vec::new()),
+        Err(error) => return Err(format!("the log was whole, and is: {error}")),
+    };
+    if view.verdict().is_damage() {
+        return Err(format!("the log was whole, and is: {}", view.verdict()));
+    }
+    let links = &view.survey().links;
+    let mut proofs = Vec::new();
+    let walked = view.for_each(view.range(), |record| {
+        let link = links.iter().find(|link| link.range().contains(record.lsn()));
+        if let Some(link) = link {
+            let from = link.offset_of(record.lsn());
+            let to = from + record.encoded_bytes() as u64;
+            let (file, durable) = (link.name.to_string(), record.durable());
+            proofs.push(Proof { file, from, to, durable });
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    walked.map_err(|error| format!("the log was whole, and: {error}"))?;
+    Ok(proofs)
+}
