@@ -79,6 +79,8 @@ pub(crate) enum Refusal {
     NotPromised,
     #[error("kind {kind:#04x} belongs to the log itself; engines use RecordKind::engine(0..=63)")]
     ReservedKind { kind: u8 },
+    #[error("the checkpoint begun at {begin} is outdated: one begun at {newer} is complete")]
+    Outdated { begin: Lsn, newer: Lsn },
     #[error("address {lsn} is before the first record that is still there, {head}")]
     Truncated { lsn: Lsn, head: Lsn },
 }
@@ -200,7 +202,13 @@ fn io_kind(error: &IoError) -> ErrorKind {
             ErrorKind::UnsupportedVersion
         }
         IoError::Malformed { .. } => ErrorKind::Damaged,
-        IoError::OutOfRange { .. } => ErrorKind::Refused,
+        IoError::Unsound { .. } => ErrorKind::Damaged,
+        IoError::Superseded { .. } | IoError::Poisoned { .. } => ErrorKind::Poisoned,
+        IoError::Closed { .. } => ErrorKind::Closed,
+        IoError::Gone { .. } => ErrorKind::Truncated,
+        IoError::OutOfRange { .. } | IoError::BadOption { .. } | IoError::Exists { .. } => {
+            ErrorKind::Refused
+        }
         error if error.is_no_space() => ErrorKind::NoSpace,
         _ => ErrorKind::Io,
     }

@@ -46,19 +46,32 @@ pub struct HoldInfo {
     pub limit: Option<HoldLimit>,
 }
 
+/// A hold and whose it is: a name may be taken again once truncation has dropped its first owner.
+#[derive(Debug)]
+struct Held {
+    info: HoldInfo,
+    owner: u64,
+}
+
 /// All holds of one log.
 #[derive(Debug)]
 pub(crate) struct Holds {
     /// Changed by hold, advance, drop and truncation, under its lock.
-    by_name: Mutex<BTreeMap<String, HoldInfo>>,
+    by_name: Mutex<BTreeMap<String, Held>>,
     /// Appends at or above this address are refused. Written under the lock of `by_name`, read
     /// without it: a stale value lets through the few appends that race with a change of holds.
     append_below: AtomicU64,
+    /// Number of the next owner.
+    next_owner: AtomicU64,
 }
 
 impl Default for Holds {
     fn default() -> Self {
-        Self { by_name: Mutex::default(), append_below: AtomicU64::new(u64::MAX) }
+        Self {
+            by_name: Mutex::default(),
+            append_below: AtomicU64::new(u64::MAX),
+            next_owner: AtomicU64::new(0),
+        }
     }
 }
 
@@ -73,13 +86,15 @@ impl Holds {
         if by_name.contains_key(name) {
             return Err(Refusal::HoldExists { name: name.to_owned() }.into());
         }
-        by_name.insert(name.to_owned(), HoldInfo { name: name.to_owned(), lsn, limit });
+        let owner = self.next_owner.fetch_add(1, Ordering::Relaxed);
+        let info = HoldInfo { name: name.to_owned(), lsn, limit };
+        by_name.insert(name.to_owned(), Held { info, owner });
         self.note_limits(&by_name);
-        Ok(Hold { holds: Arc::clone(self), name: name.to_owned() })
+        Ok(Hold { holds: Arc::clone(self), name: name.to_owned(), owner })
     }
 
     pub(crate) fn list(&self) -> Vec<HoldInfo> {
-        self.by_name.lock().values().cloned().collect()
+        self.by_name.lock().values().map(|held| held.info.clone()).collect()
     }
 
     /// Refuses an append while a hold with [`OverLimit::RefuseAppends`] keeps too much.
@@ -89,8 +104,8 @@ impl Holds {
             return Ok(());
         }
         let by_name = self.by_name.lock();
-        match by_name.values().find(|hold| refuse_from(hold).is_some_and(|at| reserved.get() >= at))
-        {
+        let mut holds = by_name.values().map(|held| &held.info);
+        match holds.find(|hold| refuse_from(hold).is_some_and(|at| reserved.get() >= at)) {
             Some(hold) => Err(Refusal::HoldLimit {
                 name: hold.name.clone(),
                 limit_bytes: hold.limit.map_or(0, |limit| limit.bytes),
@@ -103,7 +118,8 @@ impl Holds {
     /// The lowest address held, after holds over their limit were warned of or dropped.
     pub(crate) fn lowest(&self, reserved: Lsn) -> Option<Lsn> {
         let mut by_name = self.by_name.lock();
-        by_name.retain(|name, hold| {
+        by_name.retain(|name, held| {
+            let hold = &held.info;
             let kept_bytes = reserved.distance_from(hold.lsn).unwrap_or(0);
             match hold.limit {
                 Some(limit) if kept_bytes > limit.bytes => {
@@ -116,11 +132,13 @@ impl Holds {
                 _ => true,
             }
         });
-        by_name.values().map(|hold| hold.lsn).min()
+        self.note_limits(&by_name);
+        by_name.values().map(|held| held.info.lsn).min()
     }
 
-    fn note_limits(&self, by_name: &BTreeMap<String, HoldInfo>) {
-        let lowest = by_name.values().filter_map(refuse_from).min().unwrap_or(u64::MAX);
+    fn note_limits(&self, by_name: &BTreeMap<String, Held>) {
+        let lowest =
+            by_name.values().filter_map(|held| refuse_from(&held.info)).min().unwrap_or(u64::MAX);
         self.append_below.store(lowest, Ordering::Relaxed);
     }
 }
@@ -135,6 +153,7 @@ fn refuse_from(hold: &HoldInfo) -> Option<u64> {
 pub struct Hold {
     holds: Arc<Holds>,
     name: String,
+    owner: u64,
 }
 
 impl Hold {
@@ -147,15 +166,16 @@ impl Hold {
     /// Where the log is kept from; `None` when truncation dropped the hold over its limit.
     #[must_use]
     pub fn lsn(&self) -> Option<Lsn> {
-        self.holds.by_name.lock().get(&self.name).map(|hold| hold.lsn)
+        let by_name = self.holds.by_name.lock();
+        by_name.get(&self.name).filter(|held| held.owner == self.owner).map(|held| held.info.lsn)
     }
 
     /// Moves the hold forwards to `lsn`; moving backwards changes nothing, for what lies there may
     /// be gone.
     pub fn advance(&self, lsn: Lsn) {
         let mut by_name = self.holds.by_name.lock();
-        if let Some(hold) = by_name.get_mut(&self.name) {
-            hold.lsn = hold.lsn.max(lsn);
+        if let Some(held) = by_name.get_mut(&self.name).filter(|held| held.owner == self.owner) {
+            held.info.lsn = held.info.lsn.max(lsn);
         }
         self.holds.note_limits(&by_name);
     }
@@ -164,7 +184,9 @@ impl Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         let mut by_name = self.holds.by_name.lock();
-        by_name.remove(&self.name);
+        if by_name.get(&self.name).is_some_and(|held| held.owner == self.owner) {
+            by_name.remove(&self.name);
+        }
         self.holds.note_limits(&by_name);
     }
 }
@@ -214,5 +236,17 @@ mod tests {
         let dropping = holds.take("dropping", lsn(8), limit(OverLimit::DropHold)).unwrap();
         assert_eq!(holds.lowest(lsn(1600)), Some(lsn(8)));
         assert_eq!((warning.lsn(), dropping.lsn()), (Some(lsn(8)), None));
+    }
+
+    #[test]
+    fn a_dropped_hold_does_not_touch_the_next_one_of_its_name() {
+        let holds = Arc::new(Holds::default());
+        let dead = holds.take("replica", lsn(8), limit(OverLimit::DropHold)).unwrap();
+        assert_eq!(holds.lowest(lsn(8000)), None);
+        let live = holds.take("replica", lsn(16), None).unwrap();
+        dead.advance(lsn(80));
+        assert_eq!((dead.lsn(), live.lsn()), (None, Some(lsn(16))));
+        drop(dead);
+        assert_eq!(holds.lowest(lsn(8000)), Some(lsn(16)));
     }
 }

@@ -12,7 +12,7 @@ use wal_format::{CheckpointPointer, Epoch, LogId, Lsn, RecordDraft, RecordKind};
 use wal_io::SegmentStore;
 use wal_recovery::RecoveryReport;
 
-use crate::active::ActiveTransactions;
+use crate::active::ActiveWork;
 use crate::error::{Error, Refusal};
 use crate::holds::{Hold, HoldInfo, HoldLimit, Holds};
 use crate::options::Options;
@@ -34,7 +34,13 @@ pub(crate) struct Shared {
     // Order of drop: the commit path ends its thread before the store gives back the lock (rule 15).
     pub(crate) commit: GroupCommit,
     pub(crate) store: Arc<SegmentStore>,
-    pub(crate) transactions: Mutex<ActiveTransactions>,
+    pub(crate) active: Mutex<ActiveWork>,
+    /// Held while the head moves, and while a hold is taken: neither passes the other.
+    pub(crate) truncation: Mutex<()>,
+    /// Held while a checkpoint is completed: they are recorded in the order of their begins.
+    pub(crate) completion: Mutex<()>,
+    /// Where this opening began to append.
+    pub(crate) opened_at: Lsn,
     pub(crate) holds: Arc<Holds>,
     pub(crate) options: Options,
     pub(crate) recovery: RecoveryReport,
@@ -60,10 +66,10 @@ pub struct Truncated {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Obligation {
-    /// Replay from the oldest retained checkpoint needs it (rule 5).
+    /// Replay from the oldest retained checkpoint needs it (rule 5), or from one that has begun.
     Checkpoint,
-    /// A transaction that is still running logged its first record there.
-    ActiveTransaction,
+    /// A transaction that is still running, or that commits behind the limit, began there.
+    Transaction,
     /// A named hold keeps it.
     Hold,
 }
@@ -180,9 +186,11 @@ impl Wal {
 
     /// Removes whole segments before `lsn`, as far as nothing needs them any more.
     ///
-    /// What must stay: everything from the oldest retained checkpoint's replay start, from the
-    /// first record of each running transaction, and from each hold (rule 5). Without any
-    /// checkpoint the caller says by calling that the engine no longer needs what lies before.
+    /// What must stay (rule 5): everything from the replay start of the oldest retained
+    /// checkpoint, and of each that has begun; from the first record of each transaction that is
+    /// running, or that commits at `lsn` or later; from each hold. Without any checkpoint the
+    /// caller says by calling that the engine no longer needs what lies before; a log which was
+    /// opened with transactions in it is then kept whole until `lsn` reaches this opening.
     ///
     /// # Durability
     ///
@@ -191,32 +199,46 @@ impl Wal {
     /// # Errors
     ///
     /// [`Io`](crate::ErrorKind::Io): nothing, or not everything, was removed; call again.
+    /// [`Closed`](crate::ErrorKind::Closed): nothing was removed.
     pub fn truncate_before(&self, lsn: Lsn) -> Result<Truncated, Error> {
         let shared = &self.shared;
+        let _one_at_a_time = shared.truncation.lock();
         let positions = self.positions();
-        let checkpoint = shared.store.checkpoints().iter().map(|kept| kept.redo_from).min();
-        let transaction = shared.transactions.lock().oldest();
-        let hold = shared.holds.lowest(positions.reserved);
-        let mut limit = lsn.min(positions.durable);
-        let mut held_by = None;
-        for (obligation, lowest) in [
-            (Obligation::Checkpoint, checkpoint),
-            (Obligation::ActiveTransaction, transaction),
-            (Obligation::Hold, hold),
-        ] {
-            if let Some(lowest) = lowest.filter(|lowest| *lowest < limit) {
-                (limit, held_by) = (lowest, Some(obligation));
-            }
-        }
+        let asked = lsn.min(positions.durable);
+        let (limit, held_by) = self.truncation_limit(asked, positions.reserved);
         shared.store.note_durable(positions.durable);
         let done = shared.store.truncate_before(limit)?;
-        Ok(Truncated {
-            head: done.head,
-            segments: done.segments as u64,
-            bytes: done.bytes,
-            limit,
-            held_by,
-        })
+        shared.active.lock().truncated(done.head);
+        let (head, segments, bytes) = (done.head, done.segments as u64, done.bytes);
+        Ok(Truncated { head, segments, bytes, limit, held_by })
+    }
+
+    /// The lowest of all obligations, at most `asked`, and which one it is.
+    fn truncation_limit(&self, asked: Lsn, reserved: Lsn) -> (Lsn, Option<Obligation>) {
+        let shared = &self.shared;
+        let retained = shared.store.checkpoints().iter().map(|kept| kept.redo_from).min();
+        let (begun, running) = {
+            let active = shared.active.lock();
+            (active.checkpoint_needs(), active.transactions_need(asked))
+        };
+        // Which records the transactions of earlier openings need is known only from a checkpoint.
+        let earlier = retained.is_none()
+            && asked < shared.opened_at
+            && shared.recovery.transactions.committed > 0;
+        let obligations = [
+            (Obligation::Checkpoint, retained),
+            (Obligation::Checkpoint, begun),
+            (Obligation::Transaction, running),
+            (Obligation::Transaction, earlier.then(|| shared.store.head())),
+            (Obligation::Hold, shared.holds.lowest(reserved)),
+        ];
+        let mut limit = (asked, None);
+        for (obligation, lowest) in obligations {
+            if let Some(lowest) = lowest.filter(|lowest| *lowest < limit.0) {
+                limit = (lowest, Some(obligation));
+            }
+        }
+        limit
     }
 
     /// Keeps the log from `lsn` on until the hold is dropped or advanced.
@@ -226,13 +248,12 @@ impl Wal {
     /// [`Refused`](crate::ErrorKind::Refused): the name is taken.
     /// [`Truncated`](crate::ErrorKind::Truncated): `lsn` is gone already.
     pub fn hold(&self, name: &str, lsn: Lsn, limit: Option<HoldLimit>) -> Result<Hold, Error> {
-        let hold = self.shared.holds.take(name, lsn, limit)?;
-        // Looked at after the hold was taken, so that no truncation can pass in between.
+        let _no_truncation_passes = self.shared.truncation.lock();
         let head = self.shared.store.head();
         if lsn < head {
             return Err(Refusal::Truncated { lsn, head }.into());
         }
-        Ok(hold)
+        self.shared.holds.take(name, lsn, limit)
     }
 
     /// Waits until more than `lsn` is durable; returns the durable end.
@@ -291,7 +312,7 @@ impl Wal {
             head: shared.store.head(),
             segments: shared.store.links().len() as u64,
             checkpoints: shared.store.checkpoints().len() as u64,
-            active_transactions: shared.transactions.lock().count() as u64,
+            active_transactions: shared.active.lock().transactions() as u64,
             holds: shared.holds.list(),
         }
     }

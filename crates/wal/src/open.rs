@@ -4,7 +4,9 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use wal_commit::{GroupCommit, Start};
 use wal_format::body::Opened;
 use wal_format::{Lsn, LsnRange, RecordDraft, RecordKind};
@@ -13,6 +15,7 @@ use wal_recovery::{
     Depth, Progress, RecoveryLog, RecoveryReport, RecoveryStrategy, RedoOnly, ReplayRecord,
 };
 
+use crate::active::ActiveWork;
 use crate::error::{Error, Refusal};
 use crate::log::{Shared, Wal};
 use crate::options::Options;
@@ -133,7 +136,7 @@ impl<S> Opener<S> {
         S: RecoveryStrategy<E>,
     {
         self.options.check()?;
-        let lock = lock(storage.as_ref())?;
+        let lock = lock(storage.as_ref(), self.options.lock_wait)?;
         let survey = Survey::read(storage.as_ref())?;
         let opened = if survey.is_empty() {
             create(storage, lock, &self.options)?
@@ -150,16 +153,25 @@ struct OpenedStore {
     recovery: RecoveryReport,
 }
 
-fn lock(storage: &dyn Storage) -> Result<Box<dyn StorageLock>, Error> {
-    storage.lock().map_err(|source| {
-        let place = storage.place();
-        let error = if source.kind() == std::io::ErrorKind::WouldBlock {
-            IoError::Locked { place }
-        } else {
-            IoError::failed(IoOp::Lock, place, source)
+/// Time between two tries to get the lock.
+const LOCK_RETRY: Duration = Duration::from_millis(5);
+
+fn lock(storage: &dyn Storage, wait: Duration) -> Result<Box<dyn StorageLock>, Error> {
+    let started = Instant::now();
+    loop {
+        let source = match storage.lock() {
+            Ok(lock) => return Ok(lock),
+            Err(source) => source,
         };
-        error.into()
-    })
+        let place = storage.place();
+        if source.kind() != std::io::ErrorKind::WouldBlock {
+            return Err(IoError::failed(IoOp::Lock, place, source).into());
+        }
+        if started.elapsed() >= wait {
+            return Err(IoError::Locked { place }.into());
+        }
+        std::thread::sleep(LOCK_RETRY);
+    }
 }
 
 fn create(
@@ -213,7 +225,10 @@ fn start(opened: OpenedStore, options: Options) -> Result<Wal, Error> {
     let wal = Wal::new(Shared {
         commit,
         store,
-        transactions: Default::default(),
+        active: Mutex::new(ActiveWork::new(options.segment_bytes)),
+        truncation: Mutex::default(),
+        completion: Mutex::default(),
+        opened_at: placement.end,
         holds: Default::default(),
         options,
         recovery,

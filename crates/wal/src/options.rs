@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wal_commit::{CommitConfig, SyncPolicy, Threads};
+use wal_commit::{CommitConfig, Durability, SyncPolicy, Threads};
 use wal_io::{StoreOptions, SyncMethod};
 
 use crate::error::{Error, Refusal};
@@ -20,6 +20,7 @@ pub struct Options {
     pub(crate) idle_after: Option<Duration>,
     pub(crate) create: bool,
     pub(crate) direct: bool,
+    pub(crate) lock_wait: Duration,
 }
 
 impl Default for Options {
@@ -35,6 +36,7 @@ impl Default for Options {
             idle_after: Some(Duration::from_secs(1)),
             create: true,
             direct: false,
+            lock_wait: Duration::from_secs(1),
         }
     }
 }
@@ -51,7 +53,8 @@ impl Options {
 
     /// Bytes of memory for records on their way to the device: from 16 KiB to 1 GiB.
     ///
-    /// Default: 8 MiB. A batch may hold half of it, and half a segment.
+    /// Default: 8 MiB; at least 64 KiB with direct I/O. A batch may hold half of it, and half a
+    /// segment.
     #[must_use]
     pub const fn buffer_bytes(mut self, bytes: usize) -> Self {
         self.buffer_bytes = bytes;
@@ -122,6 +125,22 @@ impl Options {
         self
     }
 
+    /// How long an opening waits for another handle to let go of the log. Default: one second.
+    ///
+    /// A log that was dropped without being closed keeps its lock until its last operation has
+    /// returned (rule 15), which a reopening right behind it would otherwise meet.
+    #[must_use]
+    pub const fn lock_wait(mut self, wait: Duration) -> Self {
+        self.lock_wait = wait;
+        self
+    }
+
+    /// What a commit waits for when nobody says.
+    pub(crate) fn commit_level(&self) -> Durability {
+        let promised = self.sync_policy.default_level();
+        if self.sync_method.can_promise() { promised } else { promised.min(Durability::Written) }
+    }
+
     pub(crate) fn check(&self) -> Result<(), Error> {
         let segment = self.segment_bytes;
         if !segment.is_multiple_of(4096) || !(64 << 10..=1 << 40).contains(&segment) {
@@ -134,6 +153,10 @@ impl Options {
         if !(16 << 10..=1 << 30).contains(&self.buffer_bytes) {
             let value = self.buffer_bytes as u64;
             return Err(out_of_range("buffer_bytes", value, "16 KiB to 1 GiB"));
+        }
+        if self.direct && self.buffer_bytes < 64 << 10 {
+            let value = self.buffer_bytes as u64;
+            return Err(out_of_range("buffer_bytes", value, "at least 64 KiB with direct I/O"));
         }
         if !(1..=8).contains(&self.retained_checkpoints) {
             let value = self.retained_checkpoints as u64;

@@ -7,7 +7,7 @@ use wal_format::{Epoch, LogId, Lsn, RecordRef, TxnId};
 use wal_io::{ChainLink, Storage};
 use wal_recovery::{CommitFate, LinkSource, LogReader, OwnedRecord};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Refusal};
 use crate::log::Wal;
 
 impl Wal {
@@ -34,12 +34,16 @@ impl Wal {
 
     /// Whether the transaction `txn`, whose commit was to be at `lsn`, is committed.
     ///
-    /// For after a reopening, about a commit whose error said `Unknown`.
+    /// For after a reopening, about a commit whose error said `Unknown`. In the opening that made
+    /// the commit the answer is `Unknown` until it is durable.
     ///
     /// # Errors
     ///
     /// [`Io`](crate::ErrorKind::Io): the log could not be read.
     pub fn was_committed(&self, txn: TxnId, lsn: Lsn) -> Result<CommitFate, Error> {
+        if lsn >= self.readable_end() {
+            return Ok(CommitFate::Unknown);
+        }
         Reader::at_head(self.clone()).was_committed(txn, lsn)
     }
 
@@ -167,6 +171,9 @@ pub struct Tail {
 impl Tail {
     pub(crate) fn new(wal: Wal, lsn: Lsn) -> Result<Self, Error> {
         let positions = wal.positions();
+        if !wal.shared().options.sync_method.can_promise() {
+            return Err(Refusal::NotPromised.into());
+        }
         if lsn <= wal.readable_end() || lsn > positions.reserved {
             return Ok(Self { reader: Reader::new(wal, lsn)?, start: None });
         }

@@ -86,7 +86,8 @@ impl Ticket {
     }
 
     /// Calls `callback` once, from the thread that learns of it, when the record is durable or
-    /// never will be. A callback that panics poisons the log.
+    /// never will be. A callback that panics poisons the log. It may use the log, but must not
+    /// close it; while it runs, others may wait for it.
     pub fn on_durable(self, callback: impl FnOnce(Result<Lsn, Error>) + Send + 'static) {
         let lsn = self.lsn();
         self.inner.on_durable(Box::new(move |outcome| {
@@ -95,8 +96,9 @@ impl Ticket {
     }
 }
 
-/// Resolves to the record's address once it is durable; never blocks the executor's thread in a
-/// sync. Cancel-safe: dropping the future neither loses nor repeats the record.
+/// Resolves to the record's address once it is durable. With
+/// [`Threads::Helper`](crate::Threads::Helper) it never blocks the executor's thread in a sync; with
+/// [`Threads::None`](crate::Threads::None) polling makes the sync itself. Cancel-safe: dropping the future neither loses nor repeats the record.
 impl Future for Ticket {
     type Output = Result<Lsn, Error>;
 

@@ -41,7 +41,7 @@ pub struct Transaction {
 
 impl Transaction {
     pub(crate) fn begin(wal: Wal) -> Self {
-        let id = wal.shared().transactions.lock().next_id();
+        let id = wal.shared().active.lock().next_txn();
         Self { wal, id, last_lsn: Lsn::NONE, ended: false }
     }
 
@@ -78,14 +78,14 @@ impl Transaction {
     }
 
     /// Commits; returns when the commit has the durability of the log's policy: durable, unless
-    /// the policy is `Periodic` or `Never`.
+    /// the policy is `Periodic` or `Never`, or the log is kept without syncs.
     ///
     /// # Errors
     ///
     /// [`Error::fate`] says `NotCommitted` or `Unknown`; for the latter reopen the log and ask
     /// [`Wal::was_committed`] with this transaction and [`Error::lsn`].
     pub fn commit(self) -> Result<Committed, Error> {
-        let level = self.wal.shared().options.sync_policy.default_level();
+        let level = self.wal.shared().options.commit_level();
         self.commit_with(0, level)
     }
 
@@ -132,11 +132,11 @@ impl Transaction {
         let draft = RecordDraft::new(kind, &parts).in_txn(link);
         let id = self.id;
         let ticket = self.wal.append_draft(&draft, &mut |lsn| {
-            let mut active = shared.transactions.lock();
-            if ends {
-                active.ended(id);
-            } else {
-                active.logged(id, lsn);
+            let mut active = shared.active.lock();
+            match kind {
+                RecordKind::COMMIT => active.committed(id, lsn),
+                RecordKind::ABORT => active.given_up(id),
+                _ => active.logged(id, lsn),
             }
         })?;
         self.last_lsn = ticket.lsn();
@@ -150,7 +150,7 @@ impl Drop for Transaction {
         // No abort record: without a commit record the transaction cannot come back, and a drop
         // must neither wait for room nor fail.
         if !self.ended {
-            self.wal.shared().transactions.lock().ended(self.id);
+            self.wal.shared().active.lock().given_up(self.id);
         }
     }
 }

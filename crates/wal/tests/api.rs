@@ -400,3 +400,138 @@ fn eight_threads_share_syncs_and_lose_nothing() {
         assert_eq!(numbers, (0..100).collect::<Vec<_>>(), "thread {thread}");
     }
 }
+
+#[test]
+fn r05_a_transaction_that_commits_behind_the_limit_is_kept_whole() {
+    let storage = memory();
+    let (wal, _) = reopen(&storage);
+    wal.append(&vec![1; 60_000]).unwrap().wait_durable().unwrap();
+    let mut txn = wal.begin();
+    let started = txn.log(&[2; 3000]).unwrap();
+    for _ in 0..3 {
+        txn.log(&[2; 3000]).unwrap();
+    }
+    let committed = txn.commit().unwrap();
+    // The commit lies in the second segment, the first record in the first one.
+    let done = wal.truncate_before(committed.lsn).unwrap();
+    assert_eq!((done.segments, done.limit), (0, started));
+    assert_eq!(done.held_by, Some(Obligation::Transaction));
+    wal.append(b"after").unwrap().wait_durable().unwrap();
+    wal.close().unwrap();
+    drop(wal);
+    assert_eq!(reopen(&storage).1.len(), 1 + 4 + 1);
+    // In a later opening nobody knows where that transaction began: the log stays whole.
+    let (wal, _) = reopen(&storage);
+    assert_eq!(wal.truncate_before(committed.lsn).unwrap().segments, 0);
+    drop(wal);
+    assert_eq!(reopen(&storage).1.len(), 1 + 4 + 1);
+}
+
+#[test]
+fn r05_a_checkpoint_that_has_begun_is_spared_by_truncation() {
+    let storage = memory();
+    let (wal, _) = reopen(&storage);
+    let checkpoint = wal.checkpoint_begin().unwrap();
+    fill(&wal, 5);
+    let done = wal.truncate_before(Lsn::MAX).unwrap();
+    assert_eq!((done.segments, done.held_by), (0, Some(Obligation::Checkpoint)));
+    checkpoint.complete(b"snap").unwrap();
+    wal.close().unwrap();
+    drop(wal);
+    assert_eq!(recover(&storage).1.restored, b"snap");
+}
+
+#[test]
+fn an_outdated_checkpoint_is_refused_and_the_newer_one_counts() {
+    let storage = memory();
+    let (wal, _) = reopen(&storage);
+    let older = wal.checkpoint_begin().unwrap();
+    wal.append(b"between").unwrap().wait_durable().unwrap();
+    wal.checkpoint_begin().unwrap().complete(b"newer").unwrap();
+    let error = older.complete(b"older").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+    assert!(error.to_string().contains("outdated"), "{error}");
+    drop(wal);
+    assert_eq!(recover(&storage).1.restored, b"newer");
+}
+
+#[test]
+fn no_truncation_passes_a_hold_that_was_granted() {
+    let options = small().threads(wal::Threads::Helper);
+    let (wal, _) = open(&memory(), options).unwrap();
+    fill(&wal, 4);
+    std::thread::scope(|scope| {
+        let truncating = scope.spawn(|| {
+            for _ in 0..200 {
+                wal.append(&[7; 3000]).unwrap().wait_durable().unwrap();
+                wal.truncate_before(Lsn::MAX).unwrap();
+            }
+        });
+        while !truncating.is_finished() {
+            let lsn = wal.head();
+            if let Ok(hold) = wal.hold("reader", lsn, None) {
+                assert!(wal.head() <= lsn, "the head passed a hold at {lsn}");
+                std::thread::yield_now();
+                assert!(wal.head() <= lsn, "the head passed a hold at {lsn}");
+                drop(hold);
+            }
+        }
+    });
+}
+
+#[test]
+fn was_committed_is_unknown_while_the_commit_is_on_its_way() {
+    let (wal, _) = reopen(&memory());
+    let mut txn = wal.begin();
+    txn.log(b"one").unwrap();
+    let (committed, ticket) = txn.commit_ticket(0).unwrap();
+    let fate = || wal.was_committed(committed.txn, committed.lsn).unwrap();
+    assert_eq!(fate(), wal::CommitFate::Unknown);
+    ticket.wait_durable().unwrap();
+    assert_eq!(fate(), wal::CommitFate::Committed);
+}
+
+#[test]
+fn without_syncs_a_commit_is_written_and_a_tail_is_refused() {
+    let storage = memory();
+    let options = small().sync_method(SyncMethod::None);
+    let (wal, _) = open(&storage, options.clone()).unwrap();
+    let mut txn = wal.begin();
+    txn.log(b"one").unwrap();
+    txn.commit().unwrap();
+    assert_eq!(wal.tail(Lsn::FIRST).unwrap_err().kind(), ErrorKind::Refused);
+    drop(wal);
+    assert_eq!(open(&storage, options).unwrap().1, [b"one"]);
+}
+
+#[test]
+fn a_callback_may_use_the_log() {
+    for threads in [wal::Threads::Helper, wal::Threads::None] {
+        let (wal, _) = open(&memory(), small().threads(threads)).unwrap();
+        let (done, outcome) = std::sync::mpsc::channel();
+        let inner = wal.clone();
+        wal.append(b"first").unwrap().on_durable(move |durable| {
+            durable.unwrap();
+            for _ in 0..100 {
+                let _ordered = inner.append(&[3; 2000]).unwrap();
+            }
+            inner.append(b"second").unwrap().wait_durable().unwrap();
+            inner.sync().unwrap();
+            done.send(()).unwrap();
+        });
+        wal.sync().unwrap();
+        outcome.recv().unwrap();
+        wal.close().unwrap();
+    }
+}
+
+#[test]
+fn a_log_that_was_dropped_can_be_opened_again_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    for _ in 0..10 {
+        let options = wal::Options::default().segment_bytes(64 << 10);
+        let wal =
+            wal::Wal::open(dir.path(), options, |_: &ReplayRecord<'_>| Ok::<(), io::Error>(()));
+        wal.unwrap().append(&[9; 40_000]).unwrap().wait_durable().unwrap();
+    }
+}

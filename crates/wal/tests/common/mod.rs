@@ -9,12 +9,14 @@
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
+use std::time::Duration;
 
 use wal::{Access, Error, MemoryStorage, Options, ReplayRecord, Storage, Threads, Wal};
 
 /// Small segments and no thread: quick, and the same on every run.
 pub fn small() -> Options {
-    Options::default().segment_bytes(64 << 10).buffer_bytes(16 << 10).threads(Threads::None)
+    let options = Options::default().segment_bytes(64 << 10).buffer_bytes(16 << 10);
+    options.threads(Threads::None).lock_wait(Duration::ZERO)
 }
 
 /// Opens the log and gives the bodies that replay, in order.
