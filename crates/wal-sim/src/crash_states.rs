@@ -3,7 +3,7 @@
 //! Few enough: every one, in a fixed order. Too many: the two extremes, then states drawn from a
 //! seed. Either way the number of a state names it for as long as the workload stays the same.
 
-use crate::choice::{Chance, Chooser, Newest, Oldest, Paths};
+use crate::choice::{Chance, Chooser, Newest, Oldest, Paths, Script, Writing};
 use crate::disk::SimDisk;
 use crate::random::{fold, mix};
 
@@ -59,16 +59,42 @@ impl CrashStates {
         self.all.is_some()
     }
 
-    fn sample(&self, number: usize) -> SimDisk {
+    /// The answers that make the state with this number.
+    pub(crate) fn script(mut self, number: usize) -> Option<Script> {
+        if let Some(before) = number.checked_sub(1) {
+            self.nth(before)?;
+        }
+        self.make(|disk, chooser| {
+            let mut writing = Writing { from: chooser, script: Script::default() };
+            disk.crash_by(&mut writing);
+            writing.script
+        })
+    }
+
+    /// Makes something of the next state.
+    fn make<T>(&mut self, make: impl FnOnce(&SimDisk, &mut dyn Chooser) -> T) -> Option<T> {
+        let number = self.given;
+        self.given += 1;
+        let mut sampled = number < self.limit;
+        if let Some(paths) = self.all.as_mut() {
+            if paths.advance() {
+                return Some(make(&self.disk, paths));
+            }
+            // The enumeration is over; what is left of the budget goes to torn sectors.
+            // With one state nothing was pending, so there is nothing to tear.
+            let end = self.limit.min(paths.given() + self.limit / 2);
+            sampled = self.torn && paths.given() > 1 && number < end;
+        }
+        let all = self.all.is_some();
         let seed = fold(mix(self.seed), number as u64);
-        let torn = self.torn && (self.all.is_some() || number % 2 == 1);
+        let torn = self.torn && (all || number % 2 == 1);
         let mut chance = Chance::new(seed, torn);
         let chooser: &mut dyn Chooser = match number {
-            0 => &mut Oldest,
-            1 => &mut Newest,
+            0 if !all => &mut Oldest,
+            1 if !all => &mut Newest,
             _ => &mut chance,
         };
-        self.disk.crash_by(chooser)
+        sampled.then(|| make(&self.disk, chooser))
     }
 }
 
@@ -76,19 +102,7 @@ impl Iterator for CrashStates {
     type Item = SimDisk;
 
     fn next(&mut self) -> Option<SimDisk> {
-        let number = self.given;
-        self.given += 1;
-        if let Some(paths) = self.all.as_mut() {
-            if paths.advance() {
-                return Some(self.disk.crash_by(paths));
-            }
-            // The enumeration is over; what is left of the budget goes to torn sectors.
-            // With one state nothing was pending, so there is nothing to tear.
-            let end = self.limit.min(paths.given() + self.limit / 2);
-            let torn = self.torn && paths.given() > 1 && number < end;
-            return torn.then(|| self.sample(number.max(2)));
-        }
-        (number < self.limit).then(|| self.sample(number))
+        self.make(|disk, chooser| disk.crash_by(chooser))
     }
 }
 
@@ -158,5 +172,19 @@ mod tests {
     fn a_disk_with_nothing_pending_has_one_state() {
         let disk = pending(0);
         assert_eq!(disk.crash_states(10, 0).count(), 1);
+    }
+
+    #[test]
+    fn the_script_of_a_state_makes_it_again() {
+        use crate::choice::Reading;
+        for (sectors, limit) in [(3, 20), (20, 30)] {
+            let disk = pending(sectors);
+            for (number, state) in disk.crash_states(limit, 4).torn().enumerate() {
+                let script = disk.crash_states(limit, 4).torn().script(number).unwrap();
+                let again = disk.crash_by(&mut Reading::new(&script));
+                assert_eq!(again.fingerprint(), state.fingerprint(), "{number}: {script}");
+            }
+            assert!(disk.crash_states(limit, 4).torn().script(limit + 1).is_none());
+        }
     }
 }

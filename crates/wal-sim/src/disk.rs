@@ -206,6 +206,11 @@ impl SimDisk {
         self.state.lock().calls.clone()
     }
 
+    /// The most bytes that the files took together.
+    pub(crate) fn space_high_bytes(&self) -> u64 {
+        self.state.lock().space_high_bytes
+    }
+
     /// Simulated time since the disk was made, in microseconds: each call costs some. No real time
     /// passes.
     #[must_use]
@@ -271,6 +276,13 @@ impl SimDisk {
     /// A number for names and bytes as programs see them: equal disks have equal fingerprints.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
+        let mut state = self.state.lock();
+        state.learn(State::fingerprint);
+        state.fingerprint()
+    }
+
+    /// As [`fingerprint`](Self::fingerprint), of which a watched disk knows nothing.
+    pub(crate) fn look_fingerprint(&self) -> u64 {
         self.state.lock().fingerprint()
     }
 

@@ -1,20 +1,19 @@
 //! The explorer: runs a workload, cuts the power at every operation, and has every disk judged.
 //!
 //! Knows no log: the caller gives a workload and a check. Everything follows from the seed and the
-//! settings, so that the name of a case, such as `17.3`, is enough to see it again: the power cut
-//! during operation 17, the crash state with number 3. `17.3/2.0` was cut again during the second
-//! operation of the check; in `17.k` only the process died.
+//! settings, so that the name of a case, such as `17.3`, is enough to see it again. Here the
+//! workload is run once for each cut and tells what was promised when it returns; `record` runs it
+//! once in all.
 
-use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::crash_states::CrashStates;
+use crate::case::{Case, Left, Step};
+use crate::coverage::Coverage;
 use crate::disk::SimDisk;
-use crate::faults::Faults;
-use crate::random::{SimRng, fold, mix};
-use crate::report::{Coverage, Failure, Left, Step, format_case, parse_case};
-use crate::state::LastOp;
+use crate::explorer::{Explorer, choose_cuts};
+use crate::judge::{Explored, Judge, message};
+use crate::report::Failure;
 
 /// What a check may return: nothing, when it panics on a violation, or a result.
 pub trait Outcome {
@@ -34,23 +33,6 @@ impl<T, E: fmt::Display> Outcome for Result<T, E> {
     }
 }
 
-/// Settings of an exploration; see [`run`](Self::run).
-#[derive(Clone, Debug)]
-pub struct Explorer {
-    seed: u64,
-    cuts_max: u64,
-    states_per_cut: usize,
-    states_max: u64,
-    depth: usize,
-    torn: bool,
-    kills: bool,
-    faults: Faults,
-    start: SimDisk,
-}
-
-/// A failure is larger than an answer should be, so it travels boxed.
-type Explored<T> = Result<T, Box<Failure>>;
-
 /// Runs [`Explorer::run`] with default settings.
 ///
 /// # Errors
@@ -63,85 +45,10 @@ pub fn explore<A, O: Outcome>(
     Explorer::new(0).run(workload, check)
 }
 
+pub(crate) const NOT_REPEATED: &str =
+    "the workload does not do the same each time: it uses a clock, chance, or threads";
+
 impl Explorer {
-    /// An exploration drawn from `seed`, on an empty disk without faults: every operation if there
-    /// are no more than 10,000, up to 64 states each, no cuts in recovery, whole sectors.
-    #[must_use]
-    pub fn new(seed: u64) -> Self {
-        Self {
-            seed,
-            cuts_max: 10_000,
-            states_per_cut: 64,
-            states_max: u64::MAX,
-            depth: 1,
-            torn: false,
-            kills: false,
-            faults: Faults::new(),
-            start: SimDisk::new(),
-        }
-    }
-
-    /// Cuts at no more than `cuts` operations; if there are more, at some drawn from the seed.
-    #[must_use]
-    pub fn cuts_max(mut self, cuts: u64) -> Self {
-        self.cuts_max = cuts;
-        self
-    }
-
-    /// Judges no more than `states` crash states per cut: all when they are that few.
-    #[must_use]
-    pub fn states_per_cut(mut self, states: usize) -> Self {
-        self.states_per_cut = states.max(1);
-        self
-    }
-
-    /// Ends after `states` crash states in all.
-    #[must_use]
-    pub fn states_max(mut self, states: u64) -> Self {
-        self.states_max = states;
-        self
-    }
-
-    /// Cuts the power again inside the check, up to `depth` cuts in a row, the workload's included.
-    ///
-    /// What an interrupted check had done stays done: a check which appends records must accept
-    /// them when it is run again on what is left.
-    #[must_use]
-    pub fn depth(mut self, depth: usize) -> Self {
-        self.depth = depth.max(1);
-        self
-    }
-
-    /// Lets unsynced sectors tear.
-    #[must_use]
-    pub fn torn(mut self) -> Self {
-        self.torn = true;
-        self
-    }
-
-    /// Lets the process die as well, with the power on: everything written is still seen, and what
-    /// was not durable may yet be lost by a later power cut. That is what a [`depth`](Self::depth)
-    /// of two is for: recovery must not take what it reads for durable.
-    #[must_use]
-    pub fn kills(mut self) -> Self {
-        self.kills = true;
-        self
-    }
-
-    /// Gives every run of the workload these faults; the check runs without faults.
-    #[must_use]
-    pub fn faults(mut self, faults: Faults) -> Self {
-        self.faults = faults;
-        self
-    }
-
-    /// Starts every run of the workload from a copy of `disk` as it is now.
-    #[must_use]
-    pub fn start_from(mut self, disk: &SimDisk) -> Self {
-        self.start = disk.fork();
-        self
-    }
-
     /// Runs `workload` once to count its operations, then once per power cut, and gives every disk
     /// a cut can leave to `check`, with what the workload returned: what was acknowledged.
     ///
@@ -149,30 +56,47 @@ impl Explorer {
     /// no chance, no threads. A panic in either is a violation; a check that is interrupted by a
     /// power cut of its own is not judged.
     ///
+    /// [`record`](Self::record) does the same in one run of the workload.
+    ///
     /// # Errors
     ///
-    /// The first case in which the check was not content.
+    /// The first case in which the check was not content, shrunk.
     pub fn run<A, O: Outcome>(
         &self,
         workload: impl Fn(&SimDisk) -> A,
         check: impl Fn(SimDisk, &A) -> O,
     ) -> Result<Coverage, Box<Failure>> {
-        let mut run = Run::new(self, &check);
-        let disk = self.disk();
-        run.workload(&workload, &disk, 0)?;
-        run.coverage.ops = disk.ops();
-        let cuts = self.choose_cuts(disk.ops(), self.seed, self.cuts_max);
+        let check = |disk: SimDisk, told: &A| check(disk, told).violation();
+        let mut judge = Judge::new(self, &check, |_| String::new());
+        judge.states_max = self.states_max;
+        let disk = self.disk(self.faults.clone());
+        told_by(&mut judge, &workload, &disk, 0)?;
+        let ops = disk.ops();
+        judge.tally.coverage.ops = ops;
+        let cuts = choose_cuts(ops, self.seed, self.cuts_max);
         // The end comes first: a log that fails without any interruption should say so.
-        for cut in std::iter::once(disk.ops() + 1).chain(cuts) {
-            if run.is_over() {
+        for cut in std::iter::once(ops + 1).chain(cuts) {
+            if judge.tally.coverage.cut_short {
                 break;
             }
-            run.cut(&workload, cut)?;
+            let disk = self.disk(self.faults.clone());
+            disk.power_cut_at(cut);
+            let told = told_by(&mut judge, &workload, &disk, cut)?;
+            if disk.is_off() != (cut <= ops) {
+                judge.case = Case { steps: vec![Step::new(cut, Left::State(0))], ..Case::default() };
+                judge.during = disk.last_op();
+                return Err(judge.failure(Some((&disk, &disk)), None, NOT_REPEATED.to_owned()));
+            }
+            judge.new_promises();
+            judge.cut(&disk, &told, cut)?;
         }
-        Ok(run.coverage)
+        let mut coverage = judge.tally.coverage;
+        coverage.distinct = self.seen.add(&judge.tally.learned);
+        Ok(coverage)
     }
 
-    /// Judges one case by its name, with the settings under which it was found.
+    /// Judges one case of a [run](Self::run) by its name, with the settings under which it was
+    /// found.
     ///
     /// # Errors
     ///
@@ -183,223 +107,76 @@ impl Explorer {
         workload: impl Fn(&SimDisk) -> A,
         check: impl Fn(SimDisk, &A) -> O,
     ) -> Result<Coverage, Box<Failure>> {
-        let mut run = Run::new(self, &check);
-        run.case = parse_case(case);
-        let Some(&Step { cut, .. }) = run.case.first() else {
-            return Err(run.failure(None, format!("`{case}` is not the name of a case")));
-        };
-        let mut disk = self.disk();
-        disk.power_cut_at(cut);
-        let acks = run.workload(&workload, &disk, cut)?;
-        run.during = disk.is_off().then(|| disk.last_op()).flatten();
-        for at in 0..run.case.len() {
-            let step = run.case[at];
-            if at > 0 {
-                disk.power_cut_at(step.cut);
-                let _ = run.judge(&disk, &acks);
-            }
-            let left = match step.left {
-                Left::Killed => Some(disk.fork()),
-                Left::State(number) => run.states(&disk, &run.case[..at], step.cut).nth(number),
-            };
-            let Some(left) = left else {
-                return Err(run.failure(None, format!("case `{case}` does not exist")));
-            };
-            disk = left;
-        }
-        run.coverage.states = 1;
-        match run.judge(&disk.fork(), &acks) {
-            None => Ok(run.coverage),
-            Some(reason) => Err(run.failure(Some(&disk), reason)),
-        }
-    }
-
-    fn disk(&self) -> SimDisk {
-        let disk = self.start.fork();
-        disk.set_faults(self.faults.clone());
-        disk
-    }
-
-    /// All of 1 to `ops`, or `max` of them, in order.
-    fn choose_cuts(&self, ops: u64, seed: u64, max: u64) -> Vec<u64> {
-        if ops <= max {
-            return (1..=ops).collect();
-        }
-        let mut rng = SimRng::new(mix(seed));
-        let mut cuts = BTreeSet::new();
-        while (cuts.len() as u64) < max {
-            cuts.insert(1 + rng.below(ops));
-        }
-        cuts.into_iter().collect()
+        let check = |disk: SimDisk, told: &A| check(disk, told).violation();
+        let mut judge = Judge::new(self, &check, |_| String::new());
+        let named = Case::parse(case);
+        let disk = self.disk(self.faults.clone());
+        disk.power_cut_at(named.steps.first().map_or(u64::MAX, |step| step.cut));
+        let told = told_by(&mut judge, &workload, &disk, 0)?;
+        judge.replay(&named, case, disk, &told)
     }
 }
 
-/// One exploration under way.
-struct Run<'a, C> {
-    explorer: &'a Explorer,
-    check: &'a C,
-    coverage: Coverage,
-    seen: HashSet<u64>,
-    /// The cuts and crash states that lead to where we are.
-    case: Vec<Step>,
-    during: Option<LastOp>,
-}
-
-impl<'a, C> Run<'a, C> {
-    fn new(explorer: &'a Explorer, check: &'a C) -> Self {
-        let (coverage, seen) = (Coverage::default(), HashSet::new());
-        Self { explorer, check, coverage, seen, case: Vec::new(), during: None }
-    }
-
-    fn is_over(&mut self) -> bool {
-        self.coverage.cut_short |= self.coverage.states >= self.explorer.states_max;
-        self.coverage.cut_short
-    }
-
-    fn workload<A>(
+impl<A> Judge<'_, A> {
+    /// Judges the end of the way `named`, which begins on `disk`: cut in the first step's
+    /// operation.
+    pub(crate) fn replay(
         &mut self,
-        workload: &impl Fn(&SimDisk) -> A,
-        disk: &SimDisk,
-        cut: u64,
-    ) -> Explored<A> {
-        let done = catch_unwind(AssertUnwindSafe(|| workload(disk)));
-        for (call, count) in disk.faults_fired() {
-            *self.coverage.faults_by_call.entry(call).or_default() += count;
-        }
-        done.map_err(|panic| {
-            self.case = vec![Step { cut, left: Left::State(0) }];
-            self.during = disk.last_op();
-            self.failure(Some(disk), format!("the workload panicked: {}", message(&*panic)))
-        })
-    }
-
-    /// Runs the workload into the power cut at `cut` and judges what it can leave.
-    fn cut<A, O: Outcome>(&mut self, workload: &impl Fn(&SimDisk) -> A, cut: u64) -> Explored<()>
-    where
-        C: Fn(SimDisk, &A) -> O,
-    {
-        let disk = self.explorer.disk();
-        disk.power_cut_at(cut);
-        let acks = self.workload(workload, &disk, cut)?;
-        self.during = disk.is_off().then(|| disk.last_op()).flatten();
-        self.coverage.cuts += 1;
-        if let Some(op) = &self.during {
-            *self.coverage.cuts_by_call.entry(op.call).or_default() += 1;
-        }
-        if disk.is_off() != (cut <= self.coverage.ops) {
-            self.case = vec![Step { cut, left: Left::State(0) }];
-            let reason = "the workload does not do the same each time: it uses a clock, chance, \
-                          or threads";
-            return Err(self.failure(Some(&disk), reason.to_owned()));
-        }
-        self.crash(&disk, &acks, cut)
-    }
-
-    /// Judges every disk that `disk`, which lost power during its operation `cut`, can leave.
-    fn crash<A, O: Outcome>(&mut self, disk: &SimDisk, acks: &A, cut: u64) -> Explored<()>
-    where
-        C: Fn(SimDisk, &A) -> O,
-    {
-        let states = self.states(disk, &self.case, cut);
-        if self.case.is_empty() {
-            self.coverage.exhaustive_cuts += u64::from(states.is_exhaustive());
-        }
-        let killed = self.explorer.kills.then(|| (Left::Killed, disk.fork()));
-        let states = states.enumerate().map(|(number, state)| (Left::State(number), state));
-        let mut seen_here = HashSet::new();
-        for (left, state) in killed.into_iter().chain(states) {
-            if self.is_over() {
-                break;
-            }
-            // The same bytes are another state while some of them may still be lost.
-            let kill = u64::from(left == Left::Killed);
-            let fingerprint = fold(state.fingerprint(), kill);
-            if !seen_here.insert(fingerprint) {
-                self.coverage.repeated += 1;
-                continue;
-            }
-            self.coverage.states += 1;
-            self.coverage.kills += kill;
-            self.coverage.distinct += u64::from(self.seen.insert(fingerprint));
-            self.coverage.hash = fold(fold(self.coverage.hash, cut), fingerprint);
-            self.case.push(Step { cut, left });
-            self.recover(&state, acks)?;
-            self.case.pop();
-        }
-        Ok(())
-    }
-
-    /// Judges one disk; then, if the depth allows, cuts the power during the judging.
-    fn recover<A, O: Outcome>(&mut self, state: &SimDisk, acks: &A) -> Explored<()>
-    where
-        C: Fn(SimDisk, &A) -> O,
-    {
-        let disk = state.fork();
-        if let Some(reason) = self.judge(&disk, acks) {
-            return Err(self.failure(Some(state), reason));
-        }
-        if self.case.len() >= self.explorer.depth {
-            return Ok(());
-        }
-        let seed = self.seed_of(&self.case);
-        for cut in self.explorer.choose_cuts(disk.ops(), seed, self.explorer.cuts_max) {
-            if self.is_over() {
-                break;
-            }
-            let interrupted = state.fork();
-            interrupted.power_cut_at(cut);
-            // Whatever an interrupted recovery says is of no interest; what it leaves is.
-            let _ = self.judge(&interrupted, acks);
-            self.coverage.cuts_in_recovery += 1;
-            self.crash(&interrupted, acks, cut)?;
-        }
-        Ok(())
-    }
-
-    fn judge<A, O: Outcome>(&self, disk: &SimDisk, acks: &A) -> Option<String>
-    where
-        C: Fn(SimDisk, &A) -> O,
-    {
-        let check = self.check;
-        match catch_unwind(AssertUnwindSafe(|| check(disk.clone(), acks).violation())) {
-            Ok(violation) => violation,
-            Err(panic) => Some(message(&*panic)),
-        }
-    }
-
-    /// The crash states of a cut: named by the seed, the way to it, and the cut.
-    fn states(&self, disk: &SimDisk, way: &[Step], cut: u64) -> CrashStates {
-        let states = disk.crash_states(self.explorer.states_per_cut, fold(self.seed_of(way), cut));
-        if self.explorer.torn { states.torn() } else { states }
-    }
-
-    fn seed_of(&self, way: &[Step]) -> u64 {
-        let step = |seed, step: &Step| {
-            let left = match step.left {
-                Left::State(number) => number as u64,
-                Left::Killed => u64::MAX,
-            };
-            fold(fold(seed, step.cut), left)
+        named: &Case,
+        name: &str,
+        mut disk: SimDisk,
+        told: &A,
+    ) -> Result<Coverage, Box<Failure>> {
+        self.case = Case { steps: Vec::new(), ..named.clone() };
+        let Some(last) = named.steps.last() else {
+            return Err(self.failure(None, None, format!("`{name}` is not the name of a case")));
         };
-        way.iter().fold(self.explorer.seed, step)
-    }
-
-    fn failure(&self, disk: Option<&SimDisk>, reason: String) -> Box<Failure> {
-        Box::new(Failure {
-            seed: self.explorer.seed,
-            case: format_case(&self.case),
-            during: self.during.clone(),
-            files: disk.map(SimDisk::files).unwrap_or_default(),
-            reason,
-            coverage: self.coverage.clone(),
-        })
+        self.during = disk.is_off().then(|| disk.last_op()).flatten();
+        let mut left = None;
+        for step in &named.steps {
+            if let Some(state) = left.take() {
+                disk = state;
+                disk.power_cut_at(step.cut);
+                let _ = self.try_check(&disk, told);
+            }
+            left = self.leave(&disk, step);
+            self.case.steps.push(step.clone());
+            if left.is_none() {
+                return Err(self.failure(None, None, format!("case `{name}` does not exist")));
+            }
+        }
+        let Some(state) = left else {
+            return Err(self.failure(None, None, format!("case `{name}` does not exist")));
+        };
+        let mut coverage = Coverage { states: 1, ..Coverage::default() };
+        if let Some(op) = &self.during {
+            coverage.cuts_by_call.insert(op.call, 1);
+        }
+        coverage.hash = crate::random::fold(last.cut, state.look_fingerprint());
+        match self.try_check(&state.fork(), told).0 {
+            None => Ok(coverage),
+            Some(reason) => Err(self.failure(Some((&disk, &state)), Some(told), reason)),
+        }
     }
 }
 
-fn message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let owned = panic.downcast_ref::<String>().map(String::as_str);
-    text.or(owned).unwrap_or("a panic without a message").to_owned()
+/// Runs the workload; a panic of it is a failure.
+fn told_by<A>(
+    judge: &mut Judge<'_, A>,
+    workload: &impl Fn(&SimDisk) -> A,
+    disk: &SimDisk,
+    cut: u64,
+) -> Explored<A> {
+    let done = catch_unwind(AssertUnwindSafe(|| workload(disk)));
+    for (call, count) in disk.faults_fired() {
+        *judge.tally.coverage.faults_by_call.entry(call).or_default() += count;
+    }
+    done.map_err(|panic| {
+        judge.case.steps = vec![Step::new(cut, Left::State(0))];
+        judge.during = disk.last_op();
+        let reason = format!("the workload panicked: {}", message(&*panic));
+        judge.failure(Some((disk, disk)), None, reason)
+    })
 }
 
 #[cfg(test)]

@@ -171,6 +171,15 @@ impl Faults {
         self
     }
 
+    /// The rules of this plan, then those of another; the first that hits wins. The smaller device
+    /// of the two.
+    #[must_use]
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.rules.extend(other.rules);
+        self.space_bytes = self.space_bytes.into_iter().chain(other.space_bytes).min();
+        self
+    }
+
     /// A plan of one fault of kind `kind`, which hits one of the first `calls` calls it can hit.
     ///
     /// None for kinds that are no live fault, and where there is no such call. `space_bytes` is how

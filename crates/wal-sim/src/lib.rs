@@ -83,18 +83,39 @@ mod crash_states;
 
 mod oracle;
 
+mod notes;
+
+mod case;
+
+mod coverage;
+
 mod report;
+
+mod explorer;
+
+mod picture;
+
+mod judge;
+
+mod shrink;
+
+mod court;
 
 mod explore;
 
+mod record;
+
+pub use coverage::{Coverage, Floors, Seen};
 pub use crash_states::CrashStates;
 pub use disk::{CrashMode, SimDisk};
-pub use explore::{Explorer, Outcome, explore};
+pub use explore::{Outcome, explore};
+pub use explorer::Explorer;
 pub use fault_kind::{Call, FaultKind};
 pub use faults::{Faults, SimError};
 pub use image::SECTOR_BYTES;
 pub use model::Model;
+pub use notes::Notes;
 pub use oracle::{Found, Ledger, Violation};
 pub use random::SimRng;
-pub use report::{Coverage, Failure};
+pub use report::Failure;
 pub use state::{Damage, LastOp};

@@ -1,94 +1,52 @@
-//! What an exploration tells: what it covered, and the case in which it failed.
+//! What a failure tells a person: what was promised, what is there, and how to see it again.
 //!
 //! Knows nothing of how cases are made; a case goes by its name, which a person can copy.
 
-use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 use thiserror::Error;
 
-use crate::fault_kind::Call;
+use crate::coverage::Coverage;
 use crate::state::LastOp;
 
-/// What was explored.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Coverage {
-    /// Operations of the workload when nothing interrupts it.
-    pub ops: u64,
-    /// Power cuts made in the workload, the one after its end included.
-    pub cuts: u64,
-    /// Power cuts of which every crash state was judged.
-    pub exhaustive_cuts: u64,
-    /// Power cuts made in the check, that is, in recovery.
-    pub cuts_in_recovery: u64,
-    /// Crash states judged, those after the death of the process alone included.
-    pub states: u64,
-    /// States after the death of the process alone.
-    pub kills: u64,
-    /// Crash states that differ from all others in their bytes.
-    pub distinct: u64,
-    /// Crash states passed over because the same cut had left the same bytes before.
-    pub repeated: u64,
-    /// Power cuts in the workload, by the call they fell into.
-    pub cuts_by_call: BTreeMap<Call, u64>,
-    /// Live faults that hit the workload, by call, in all its runs.
-    pub faults_by_call: BTreeMap<Call, u64>,
-    /// Whether the limit on states ended the exploration early.
-    pub cut_short: bool,
-    /// A number for everything judged, in order: equal runs have equal hashes.
-    pub hash: u64,
-}
-
-/// A case in which the check was not content.
+/// A case in which the check was not content, after shrinking.
 #[derive(Clone, Debug, Error)]
 pub struct Failure {
     /// The seed of the exploration.
     pub seed: u64,
-    /// The name of the case, for `Explorer::replay`.
+    /// The name of the case, for `Explorer::replay` and its like.
     pub case: String,
+    /// The name under which it was found, before it was shrunk.
+    pub found_as: String,
+    /// The length of the workload, where it has one.
+    pub length: Option<usize>,
     /// The operation during which the workload lost power; none if it had ended.
     pub during: Option<LastOp>,
     /// The files and lengths which the crash left.
     pub files: Vec<(String, u64)>,
-    /// What the check said.
+    /// Of each file, what was durable, what was written and what survived: lines of text.
+    pub picture: String,
+    /// The notes of the workload when the power went: what was promised; empty if it took none.
+    pub told: String,
+    /// What the check said: what was found.
     pub reason: String,
+    /// A command line in front of the seed and the case; empty if there is none.
+    pub command: String,
     /// What had been explored when it happened.
     pub coverage: Coverage,
 }
 
-/// One step on the way to a state: during which operation it ended, and what was left then.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Step {
-    pub(crate) cut: u64,
-    pub(crate) left: Left,
-}
-
-/// What is left when a run ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Left {
-    /// The crash state with this number: the power was cut.
-    State(usize),
-    /// Everything, durable or not: only the process died.
-    Killed,
-}
-
-/// The name of a case.
-pub(crate) fn format_case(case: &[Step]) -> String {
-    let step = |step: &Step| match step.left {
-        Left::State(number) => format!("{}.{number}", step.cut),
-        Left::Killed => format!("{}.k", step.cut),
-    };
-    case.iter().map(step).collect::<Vec<_>>().join("/")
-}
-
-/// The steps of a case; none if the name is not one.
-pub(crate) fn parse_case(case: &str) -> Vec<Step> {
-    let step = |step: &str| {
-        let (cut, left) = step.split_once('.')?;
-        let left = if left == "k" { Left::Killed } else { Left::State(left.parse().ok()?) };
-        Some(Step { cut: cut.parse().ok()?, left })
-    };
-    case.split('/').map(step).collect::<Option<_>>().unwrap_or_default()
+impl Failure {
+    /// The command, or the call, which shows the failure again.
+    #[must_use]
+    pub fn replay(&self) -> String {
+        let Self { seed, case, command, .. } = self;
+        if command.is_empty() {
+            format!("Explorer::new({seed}), same settings, .replay(\"{case}\", ..)")
+        } else {
+            format!("{command} --seed {seed} --case '{case}'")
+        }
+    }
 }
 
 impl fmt::Display for Failure {
@@ -100,73 +58,66 @@ impl fmt::Display for Failure {
                 writeln!(f, "  power lost  during operation {op}: {call} {name}")?;
             }
         }
+        if !self.told.is_empty() {
+            writeln!(f, "  promised    {}", self.told)?;
+        }
         let mut files = String::new();
         for (name, len) in &self.files {
             write!(files, " {name} ({len} bytes)")?;
         }
         writeln!(f, "  left behind {}", if files.is_empty() { " nothing" } else { &files })?;
+        if !self.picture.is_empty() {
+            writeln!(f, "{}", self.picture)?;
+        }
         writeln!(f, "  explored    {}", self.coverage)?;
-        write!(
-            f,
-            "  replay      Explorer::new({}), same settings, .replay(\"{}\", ..)",
-            self.seed, self.case
-        )
-    }
-}
-
-impl fmt::Display for Coverage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} states ({} distinct) from {} cuts in {} operations, {} of them exhaustive, and {} \
-             cuts in recovery; hash {:016x}",
-            self.states,
-            self.distinct,
-            self.cuts,
-            self.ops,
-            self.exhaustive_cuts,
-            self.cuts_in_recovery,
-            self.hash
-        )
+        if self.found_as != self.case {
+            writeln!(f, "  shrunk from {}", self.found_as)?;
+        }
+        write!(f, "  replay      {}", self.replay())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault_kind::Call;
 
-    #[test]
-    fn the_name_of_a_case_says_all_of_it() {
-        let first = Step { cut: 17, left: Left::State(3) };
-        let second = Step { cut: 2, left: Left::Killed };
-        for case in [vec![first], vec![first, second]] {
-            assert_eq!(parse_case(&format_case(&case)), case);
-        }
-        assert_eq!(format_case(&[first, second]), "17.3/2.k");
-    }
-
-    #[test]
-    fn what_is_no_name_is_no_case() {
-        for name in ["", "17", "17.x", "17.3/", "/17.3", "a.b"] {
-            assert_eq!(parse_case(name), [], "{name}");
+    fn failure() -> Failure {
+        Failure {
+            seed: 5,
+            case: "17.=0,1".to_owned(),
+            found_as: "17.3".to_owned(),
+            length: None,
+            during: Some(LastOp { op: 17, call: Call::Sync, name: "log".to_owned() }),
+            files: vec![("log".to_owned(), 40)],
+            picture: "    log  = +".to_owned(),
+            told: "Ledger of 3".to_owned(),
+            reason: "record 2 is gone".to_owned(),
+            command: String::new(),
+            coverage: Coverage::default(),
         }
     }
 
     #[test]
     fn a_failure_says_what_where_and_how_to_see_it_again() {
-        let failure = Failure {
-            seed: 5,
-            case: "17.3".to_owned(),
-            during: Some(LastOp { op: 17, call: Call::Sync, name: "log".to_owned() }),
-            files: vec![("log".to_owned(), 40)],
-            reason: "record 2 is gone".to_owned(),
-            coverage: Coverage::default(),
-        };
-        let text = failure.to_string();
-        for part in
-            ["record 2 is gone", "operation 17: sync log", "log (40 bytes)", "17.3", "new(5)"]
-        {
+        let text = failure().to_string();
+        for part in [
+            "record 2 is gone",
+            "operation 17: sync log",
+            "log (40 bytes)",
+            "17.=0,1",
+            "new(5)",
+            "log  = +",
+            "Ledger of 3",
+            "shrunk from 17.3",
+        ] {
             assert!(text.contains(part), "{part} is not in: {text}");
         }
+    }
+
+    #[test]
+    fn a_command_is_printed_ready_to_be_run() {
+        let failure = Failure { command: "cargo xtask sim".to_owned(), ..failure() };
+        assert_eq!(failure.replay(), "cargo xtask sim --seed 5 --case '17.=0,1'");
     }
 }
