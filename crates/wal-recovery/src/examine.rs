@@ -166,7 +166,9 @@ fn examine_once(
     let behind = look_ahead(&source, &scan.stop, &mut claims, progress)?;
     let facts = facts_of(&survey, &scan.stop, &claims, behind);
     let verdict = verdict_of(&facts, &survey, &scan.stop, &claims, behind.dropped);
-    let checkpoint = if survey.control.both_lost() { scan.checkpoint } else { named };
+    // No slot names one after both were lost, and the slot which an opening then makes is whole:
+    // that nothing is named is no proof that there is nothing. Nothing named, all was scanned.
+    let checkpoint = named.or(scan.checkpoint);
     let clean = verdict == Verdict::CleanEnd && is_marked_clean(&survey, &scan.stop);
     let (kept_links, housekeeping_from) = housekeeping(&source, &scan);
     tracing::debug!(place = survey.place, %verdict, end = %scan.stop.at, clean, "examined");

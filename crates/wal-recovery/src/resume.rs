@@ -70,6 +70,11 @@ pub fn resume(
     } else {
         resume_unclean(&store, &before, examined)?
     };
+    // Rule 5: truncation must know what replay starts from, though no slot named it. Its record is
+    // durable by now.
+    if let Some(pointer) = examined.checkpoint.filter(|_| store.checkpoints().is_empty()) {
+        store.record_checkpoint(pointer)?;
+    }
     store.discard_dead()?;
     let source =
         LogSource::new(storage, store.links(), store.log_id()).with_highest_epoch(store.epoch());
