@@ -42,6 +42,8 @@ pub(crate) enum Failure {
     Log(#[from] Error),
     #[error("cannot read or write `{what}`: {source}")]
     Io { what: String, source: io::Error },
+    #[error("the reader of the acknowledgements is gone; lines may be left unappended")]
+    Deaf,
     #[error("{0}")]
     Input(String),
 }
@@ -89,7 +91,7 @@ impl Failure {
                 ErrorKind::Locked => Exit::Locked,
                 _ => Exit::Failed,
             },
-            Self::Io { .. } | Self::Input(_) => Exit::Failed,
+            Self::Io { .. } | Self::Deaf | Self::Input(_) => Exit::Failed,
         }
     }
 }

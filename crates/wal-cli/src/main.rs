@@ -16,8 +16,8 @@ Exit codes:
   0  done; for `verify`: the log is whole
   1  failed: I/O, a full disk, a poisoned log
   2  the command line is wrong
-  3  verify: a torn tail; nothing that was promised is lost
-  4  verify, append: something that was durable is damaged or missing
+  3  verify: a torn tail; nothing that evidence covers is lost
+  4  something that was durable is damaged or missing
   5  a file belongs to another log, or a newer version wrote it
   6  there is no log at this place
   7  another process has the log open for writing

@@ -253,3 +253,55 @@ fn help_teaches_the_exit_codes() {
         assert!(help.contains(word), "{word}");
     }
 }
+
+#[test]
+fn a_file_that_is_not_there_leaves_no_log_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let name = dir.path().join("log").to_str().unwrap().to_owned();
+    let output = run(&["append", &name, "no-such-file"], "");
+    assert_eq!(code(&output), 1, "{}", stderr(&output));
+    assert!(!dir.path().join("log").exists());
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_a_reading_command_quietly_and_an_appending_one_with_code_1() {
+    let (_dir, _, name) = log();
+    let shell = |script: String| {
+        let output = Command::new("bash").args(["-c", &script]).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let wal = env!("CARGO_BIN_EXE_wal");
+    for command in ["stat", "verify", "dump", "cat"] {
+        let (exit, errors) = shell(format!("set -o pipefail; {wal} {command} {name} | true"));
+        assert_eq!((exit, errors.contains("panicked")), (Some(0), false), "{command}: {errors}");
+    }
+    let script = format!("set -o pipefail; seq 1 5000 | {wal} append {name} --ack | true");
+    assert_eq!(shell(script).0, Some(1));
+}
+
+#[test]
+fn an_output_that_takes_nothing_is_an_error_and_no_panic() {
+    if !Path::new("/dev/full").exists() {
+        eprintln!("SKIPPED: there is no /dev/full here");
+        return;
+    }
+    let (_dir, _, name) = log();
+    for command in ["stat", "verify", "dump", "cat"] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut wal = Command::new(env!("CARGO_BIN_EXE_wal"));
+        let output =
+            wal.args([command, &name]).stdout(full).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!(code(&output), 1, "{command}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn every_reading_command_says_by_its_code_that_a_log_is_damaged() {
+    let (_dir, path, name) = log();
+    damage(&path, "record 4");
+    for command in ["stat", "verify", "dump", "cat"] {
+        let output = run(&[command, &name], "");
+        assert_eq!(code(&output), 4, "{command}: {}", stderr(&output));
+        assert!(!stdout(&output).contains("record 5"), "{command} went on behind the damage");
+    }
+}

@@ -11,7 +11,10 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
 use serde_json::json;
-use wal::{Durability, Lsn, Options, SyncMethod, Threads, Wal};
+use wal::{
+    CheckpointView, Durability, FileStorage, Lsn, Options, RedoOnly, RedoTarget, ReplayRecord,
+    SyncMethod, Threads, Wal,
+};
 
 use super::output::line_counter;
 use crate::exit::{Exit, Failure};
@@ -99,6 +102,21 @@ impl From<Level> for Durability {
     }
 }
 
+/// An engine that keeps nothing: the command only appends.
+struct Onlooker;
+
+impl RedoTarget for Onlooker {
+    type Error = io::Error;
+
+    fn restore(&mut self, _: &CheckpointView<'_>) -> Result<(), io::Error> {
+        Ok(())
+    }
+
+    fn redo(&mut self, _: &ReplayRecord<'_>) -> Result<(), io::Error> {
+        Ok(())
+    }
+}
+
 struct Line {
     number: u64,
     body: Vec<u8>,
@@ -107,16 +125,19 @@ struct Line {
 impl Append {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         let started = Instant::now();
-        let wal = Wal::open(&self.dir, self.options(), |_| Ok::<(), io::Error>(()))?;
-        if self.ack {
-            self.print_recovery(&wal, started);
-        }
+        // The input first: a mistyped file must not leave a new log behind.
         let input: Box<dyn BufRead> = match &self.file {
             Some(path) => Box::new(BufReader::new(
                 File::open(path).map_err(|error| Failure::io(path.display().to_string(), error))?,
             )),
             None => Box::new(io::stdin().lock()),
         };
+        let opener = self.options().recover_with(RedoOnly::default());
+        let wal = opener.open(&self.dir, &mut Onlooker)?;
+        self.warn_of_filesystem();
+        if self.ack {
+            self.print_recovery(&wal, started);
+        }
         let acknowledged = AtomicU64::new(0);
         let bar = line_counter(self.ack);
         if self.single_threaded {
@@ -128,6 +149,19 @@ impl Append {
         wal.close()?;
         self.print_end(&wal, acknowledged.into_inner());
         Ok(Exit::Done)
+    }
+
+    /// Says what the place cannot keep, whatever the log does.
+    fn warn_of_filesystem(&self) {
+        let Ok(files) = FileStorage::open_existing(&self.dir) else { return };
+        let (place, filesystem) = (self.dir.display(), files.filesystem());
+        if filesystem.is_volatile() {
+            eprintln!("wal: `{place}` is on {filesystem}, in memory: nothing survives power loss");
+        } else if filesystem.is_network() {
+            eprintln!(
+                "wal: `{place}` is on {filesystem}: its locks and syncs are another machine's"
+            );
+        }
     }
 
     fn options(&self) -> Options {
@@ -265,7 +299,12 @@ fn one_write(line: &serde_json::Value) -> String {
 fn acknowledge(number: u64, lsn: Lsn) -> Result<(), Failure> {
     let line = format!("{number} {lsn}\n");
     let mut out = io::stdout().lock();
-    out.write_all(line.as_bytes()).and_then(|()| out.flush()).map_err(Failure::output)
+    let written = out.write_all(line.as_bytes()).and_then(|()| out.flush());
+    written.map_err(|error| match error.kind() {
+        // Unlike those of the reading commands, lines that nobody acknowledges are left undone.
+        io::ErrorKind::BrokenPipe => Failure::Deaf,
+        _ => Failure::output(error),
+    })
 }
 
 fn number_of(body: &[u8], count: u64) -> Result<u64, Failure> {

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 use wal::ReplayRecord;
 
-use super::output::{json_line, open_view, stdout};
+use super::output::{finish, json_line, open_view, stdout};
 use crate::exit::{Exit, Failure};
 
 /// Print the records of a log as a replay would give them, a body a line.
@@ -49,12 +49,7 @@ impl Cat {
         if left > 0 {
             replayed?;
         }
-        out.flush().map_err(Failure::output)?;
-        if view.verdict().is_damage() {
-            eprintln!("wal: {}", view.verdict());
-            return Ok(Exit::of(view.verdict()));
-        }
-        Ok(Exit::Done)
+        finish(out, &view)
     }
 
     fn print(&self, out: &mut impl Write, record: &ReplayRecord<'_>) -> Result<(), Failure> {

@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 use wal::{LogView, Lsn, LsnRange, RecordFlags, RecordKind, RecordRef};
 
-use super::output::{hex, json_line, open_view, put_body, stdout};
+use super::output::{finish, hex, json_line, open_view, put_body, stdout};
 use crate::exit::{Exit, Failure};
 use crate::lsn_arg;
 
@@ -64,9 +64,7 @@ impl Dump {
             }
         })?;
         ended.unwrap_or(Ok(()))?;
-        out.flush().map_err(Failure::output)?;
-        eprintln!("{}", view.verdict());
-        Ok(Exit::Done)
+        finish(out, &view)
     }
 
     fn wants(&self, record: &RecordRef<'_>) -> bool {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use wal::{LogView, Lsn, LsnRange, Phase, Progress};
 
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 
 /// Opens the log read-only, with a progress line when a person watches.
 pub(crate) fn open_view(dir: &Path) -> Result<LogView, Failure> {
@@ -18,6 +18,21 @@ pub(crate) fn open_view(dir: &Path) -> Result<LogView, Failure> {
 /// Standard output with a buffer that is flushed once, at the end.
 pub(crate) fn stdout() -> io::BufWriter<io::StdoutLock<'static>> {
     io::BufWriter::with_capacity(256 << 10, io::stdout().lock())
+}
+
+/// One line of text.
+pub(crate) fn line(out: &mut impl Write, text: impl std::fmt::Display) -> Result<(), Failure> {
+    writeln!(out, "{text}").map_err(Failure::output)
+}
+
+/// Ends the output, and says by the exit code when the log is less than what was promised.
+pub(crate) fn finish(mut out: impl Write, view: &LogView) -> Result<Exit, Failure> {
+    out.flush().map_err(Failure::output)?;
+    if !view.verdict().is_damage() {
+        return Ok(Exit::Done);
+    }
+    eprintln!("wal: {}", view.verdict());
+    Ok(Exit::of(view.verdict()))
 }
 
 /// One JSON value on a line of its own.

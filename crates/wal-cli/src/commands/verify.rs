@@ -1,19 +1,20 @@
 //! `wal verify`: one verdict on a log.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
 use wal::{LogView, Verdict};
 
-use super::output::open_view;
+use super::output::{json_line, line, open_view, stdout};
 use crate::exit::{Exit, Failure};
 
 /// Read the whole log and say whether it is whole.
 ///
 /// Checks every record from the head to the end, and searches behind the end for evidence that
-/// something durable is missing. Exit codes: 0 whole, 3 a torn tail (nothing promised is lost), 4
-/// damaged or missing, 5 foreign or newer, 6 no log here. The log is not changed.
+/// something durable is missing. Exit codes: 0 whole, 3 a torn tail (nothing that evidence covers
+/// is lost), 4 damaged or missing, 5 foreign or newer, 6 no log here. The log is not changed.
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
     /// Directory of the log.
@@ -26,28 +27,32 @@ pub(crate) struct Verify {
 impl Verify {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         let view = open_view(&self.dir)?;
-        let exit = Exit::of(view.verdict());
+        let mut out = stdout();
         if self.json {
-            println!("{}", summary(&view));
+            json_line(&mut out, &summary(&view))?;
         } else {
-            println!("{}", view.verdict());
-            println!(
-                "records from {} to {}; proven durable to {}; {}",
-                view.head(),
-                view.end(),
-                view.durable().min(view.end()),
-                if view.is_clean() { "closed cleanly" } else { "not closed cleanly" }
-            );
-            let unproven = view.end().get().saturating_sub(view.durable().get());
-            if unproven > 0 {
-                println!(
-                    "{unproven} bytes at the end are whole, but nothing proves that they were \
-                     synced; the next opening makes them durable"
-                );
-            }
+            print_text(&mut out, &view)?;
         }
-        Ok(exit)
+        out.flush().map_err(Failure::output)?;
+        Ok(Exit::of(view.verdict()))
     }
+}
+
+fn print_text(out: &mut impl Write, view: &LogView) -> Result<(), Failure> {
+    line(out, view.verdict())?;
+    let (head, end, durable) = (view.head(), view.end(), view.durable().min(view.end()));
+    let closed = if view.is_clean() { "closed cleanly" } else { "not closed cleanly" };
+    line(out, format_args!("records from {head} to {end}; proven durable to {durable}; {closed}"))?;
+    if durable < end {
+        line(
+            out,
+            format_args!(
+                "what lies from {durable} on is whole, but nothing proves that it was synced; the \
+                 next opening makes it durable"
+            ),
+        )?;
+    }
+    Ok(())
 }
 
 fn summary(view: &LogView) -> serde_json::Value {
