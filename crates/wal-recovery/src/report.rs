@@ -24,6 +24,8 @@ pub struct TransactionCounts {
     pub unfinished: u64,
     /// Committed, yet some of their records were lost before this log was salvaged; not replayed.
     pub incomplete: u64,
+    /// Committed, yet some of their records lie below the head, truncated; not replayed.
+    pub truncated: u64,
 }
 
 /// What became of the atomic batches which the scan met.
@@ -33,6 +35,8 @@ pub struct BatchCounts {
     pub whole: u64,
     /// Not whole; none of their records was replayed.
     pub void: u64,
+    /// Cut by the head: their first records were truncated; none of the others was replayed.
+    pub truncated: u64,
 }
 
 /// What a recovery read, replayed and left out.
@@ -75,11 +79,13 @@ pub struct RecoveryReport {
 impl RecoveryReport {
     /// Whether everything that committed in the range was replayed.
     ///
-    /// False only for a log which a salvage had to leave incomplete. Unfinished and aborted
-    /// transactions do not count: nobody was promised them.
+    /// False for a log which a salvage had to leave incomplete, and where a truncation cut
+    /// transactions or a batch of the range. Unfinished and aborted transactions do not count:
+    /// nobody was promised them.
     #[must_use]
     pub const fn is_complete(&self) -> bool {
-        self.transactions.incomplete == 0 && self.losses == 0
+        let cut = self.transactions.truncated + self.batches.truncated;
+        self.transactions.incomplete == 0 && self.losses == 0 && cut == 0
     }
 }
 
@@ -105,7 +111,8 @@ impl fmt::Display for RecoveryReport {
             "\nreplayed: {} records, {} bytes of body",
             self.records_replayed, self.bytes_replayed
         )?;
-        let TransactionCounts { committed, aborted, unfinished, incomplete } = self.transactions;
+        let TransactionCounts { committed, aborted, unfinished, incomplete, truncated } =
+            self.transactions;
         write!(
             f,
             "\ntransactions: {committed} committed, {aborted} aborted, {unfinished} unfinished"
@@ -113,7 +120,13 @@ impl fmt::Display for RecoveryReport {
         if incomplete > 0 {
             write!(f, ", {incomplete} committed but incomplete after loss")?;
         }
+        if truncated > 0 {
+            write!(f, ", {truncated} committed but cut by truncation")?;
+        }
         write!(f, "\nbatches: {} whole, {} void", self.batches.whole, self.batches.void)?;
+        if self.batches.truncated > 0 {
+            write!(f, ", {} cut by truncation", self.batches.truncated)?;
+        }
         write!(f, "\nopenings: {}", self.openings)?;
         if self.losses > 0 {
             write!(f, "\ngaps left by a salvage: {}", self.losses)?;
@@ -159,12 +172,19 @@ mod tests {
     fn what_was_left_out_is_said() {
         let mut report = report();
         report.transactions.incomplete = 2;
+        report.transactions.truncated = 3;
         report.losses = 1;
         report.dropped_bytes = 77;
         report.verdict = "torn tail at 8192".to_owned();
         let text = report.to_string();
         assert!(!report.is_complete());
-        for present in ["2 committed but incomplete", "salvage: 1", "77 bytes", "torn tail"] {
+        for present in [
+            "2 committed but incomplete",
+            "3 committed but cut",
+            "salvage: 1",
+            "77 bytes",
+            "torn tail",
+        ] {
             assert!(text.contains(present), "{present} not in {text}");
         }
     }

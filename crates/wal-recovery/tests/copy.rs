@@ -199,6 +199,33 @@ fn damage_in_a_transaction_and_a_batch_costs_the_whole_of_them() {
 }
 
 #[test]
+fn r05_a_salvaged_copy_of_a_truncated_log_opens_without_what_the_truncation_cut() {
+    let mut log = LogBuilder::new(1 << 16);
+    let (mut cut, mut whole) = (txn(1), txn(2));
+    log.put(&mut cut, "c1");
+    log.rotate(0);
+    log.put(&mut cut, "c2");
+    let victim = log.plain("victim");
+    log.put(&mut whole, "w1");
+    log.commit(&mut cut);
+    log.commit(&mut whole);
+    let mut built = log.finish();
+    built.truncate(1);
+    built.damage(victim);
+    let (place, report) = salvaged(&built);
+    assert_eq!(report.lost.len(), 1);
+    let storage = shared(&place);
+    let found = examined(&place);
+    let options = StoreOptions::default();
+    let opened = resume(storage.clone(), storage.lock().unwrap(), options, &found).unwrap();
+    let range = LsnRange::new(opened.source.range().start, opened.end);
+    let (done, replay) = replayed_range(&opened.source, range, None);
+    assert_eq!(done, ["w1"]);
+    let counts = replay.transactions;
+    assert_eq!((counts.committed, counts.truncated, counts.incomplete), (1, 1, 0));
+}
+
+#[test]
 fn a_zeroed_run_over_many_records_is_one_loss() {
     let (built, places) = varied();
     let (name, offset) = built.place(places[300]);

@@ -329,6 +329,75 @@ fn a_log_after_loss_skips_the_transactions_that_lost_records_and_counts_them() {
     assert!(!report.is_complete());
 }
 
+/// A log whose first segment was truncated, and with it the beginnings of a transaction and of a
+/// batch; its checkpoint wants to be replayed from the head.
+fn cut_at_its_head() -> Built {
+    let mut log = LogBuilder::new(1 << 16);
+    let mut cut = txn(1);
+    log.put(&mut cut, "c1");
+    log.member("m0", batch_flags(0, 2));
+    log.rotate(0);
+    let head = log.member("m1", batch_flags(1, 2));
+    log.in_txn(&mut txn(2), RecordKind::DATA, b"m2", batch_flags(2, 2));
+    log.put(&mut cut, "c2");
+    let begin = log.at();
+    log.checkpoint(begin, head, "state");
+    let mut whole = txn(3);
+    log.put(&mut whole, "w");
+    log.commit(&mut cut);
+    log.commit(&mut whole);
+    let mut built = log.finish();
+    built.truncate(1);
+    built
+}
+
+#[test]
+fn r05_what_a_truncation_cut_is_skipped_and_counted_and_never_an_error() {
+    let built = cut_at_its_head();
+    let (engine, report) = recover_from(&built, None, RedoOnly::new()).unwrap();
+    assert_eq!(engine.done, ["w"]);
+    let counts = report.transactions;
+    assert_eq!((counts.committed, counts.truncated, counts.incomplete), (1, 1, 0));
+    assert_eq!((report.batches.truncated, report.batches.void), (1, 0));
+    assert!(!report.is_complete());
+    assert!(report.to_string().contains("1 committed but cut by truncation"), "{report}");
+    // From the checkpoint on, below which the chain leads too.
+    let (engine, report) = recover(&built);
+    assert_eq!((engine.restored.as_deref(), &engine.done[..]), (Some("state"), &["w".into()][..]));
+    assert_eq!((report.transactions.truncated, report.batches.truncated), (1, 1));
+}
+
+#[test]
+fn a_transaction_whose_batch_a_truncation_cut_is_counted_with_it() {
+    let mut log = LogBuilder::new(1 << 16);
+    log.member("m0", batch_flags(0, 1));
+    log.rotate(0);
+    let mut cut = txn(1);
+    log.in_txn(&mut cut, RecordKind::DATA, b"m1", batch_flags(1, 1));
+    log.commit(&mut cut);
+    let mut built = log.finish();
+    built.truncate(1);
+    let (engine, report) = recover(&built);
+    assert!(engine.done.is_empty());
+    let counts = report.transactions;
+    assert_eq!((counts.committed, counts.truncated, counts.incomplete), (0, 1, 0));
+}
+
+#[test]
+fn a_chain_that_names_no_record_above_the_head_is_broken_in_a_truncated_log_too() {
+    let mut log = LogBuilder::new(1 << 16);
+    log.rotate(0);
+    let inside = log.plain("a body of some length");
+    let mut broken = txn(1);
+    broken.last = inside.checked_add(8).unwrap();
+    log.commit(&mut broken);
+    let mut built = log.finish();
+    built.truncate(1);
+    let error = recover_from(&built, None, RedoOnly::new()).map(drop).unwrap_err();
+    let why = ChainFault::NotARecord;
+    assert!(matches!(error, RecoveryError::BrokenChain { why: w, .. } if w == why), "{error}");
+}
+
 #[test]
 fn a_transaction_with_a_record_in_a_batch_that_lost_members_is_incomplete() {
     for first_is_lost in [false, true] {

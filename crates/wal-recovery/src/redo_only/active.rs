@@ -2,18 +2,19 @@
 //!
 //! What replay keeps in memory grows with these, never with the log (rule 21).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wal_format::TxnId;
 
+use super::batch::Cut;
 use crate::report::TransactionCounts;
 
 /// Transactions of the present opening which have records and are neither committed nor aborted.
 #[derive(Debug, Default)]
 pub(super) struct ActiveTable {
     active: BTreeSet<TxnId>,
-    /// Of these, the ones that lost records of an atomic batch which the log no longer holds.
-    damaged: BTreeSet<TxnId>,
+    /// Of these, the ones with records in an atomic batch which the log does not hold whole.
+    damaged: BTreeMap<TxnId, Cut>,
     counts: TransactionCounts,
     most: usize,
 }
@@ -25,14 +26,14 @@ impl ActiveTable {
         self.most = self.most.max(self.active.len());
     }
 
-    /// A record of `txn` is part of an atomic batch which is void.
-    pub(super) fn damage(&mut self, txn: TxnId) {
+    /// A record of `txn` is part of an atomic batch which is not whole.
+    pub(super) fn damage(&mut self, txn: TxnId, cut: Cut) {
         self.touch(txn);
-        self.damaged.insert(txn);
+        self.damaged.insert(txn, cut);
     }
 
-    /// `txn` ended; gives whether it had lost records of a batch.
-    pub(super) fn end(&mut self, txn: TxnId) -> bool {
+    /// `txn` ended; gives why it had records in a batch that is not whole, if it had.
+    pub(super) fn end(&mut self, txn: TxnId) -> Option<Cut> {
         self.active.remove(&txn);
         self.damaged.remove(&txn)
     }
@@ -65,11 +66,11 @@ mod tests {
         let txn = TxnId::new(1);
         table.touch(txn);
         table.touch(txn);
-        table.damage(TxnId::new(2));
+        table.damage(TxnId::new(2), Cut::Void);
         table.void_all();
         assert_eq!(table.counts().unfinished, 2);
         table.touch(txn);
-        assert!(!table.end(TxnId::new(2)), "the damage belonged to the earlier opening");
+        assert_eq!(table.end(TxnId::new(2)), None, "the damage belonged to the earlier opening");
         table.end(txn);
         table.void_all();
         assert_eq!((table.counts().unfinished, table.most()), (2, 2));

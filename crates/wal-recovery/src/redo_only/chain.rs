@@ -10,6 +10,8 @@
 //!
 //! Invariant: addresses of a chain strictly decrease, so a walk ends whatever the bytes say.
 
+use std::ops::ControlFlow;
+
 use wal_format::{Lsn, RecordKind, TxnId, TxnLink};
 
 use crate::error::RecoveryError;
@@ -29,6 +31,8 @@ pub(super) enum Found {
     Nothing,
     /// The address lies in a gap which a salvage declared: what stood there is lost.
     Lost,
+    /// The address lies below the head: what stood there was truncated.
+    Truncated,
 }
 
 /// Addressed reads, as far as a chain needs them.
@@ -63,6 +67,8 @@ pub(super) enum ChainEnd {
     Whole,
     /// Records were lost before the log was salvaged; nothing was applied.
     Incomplete,
+    /// Records were truncated away; nothing was applied. Below the head nothing is known.
+    Truncated,
 }
 
 impl Chain {
@@ -74,8 +80,9 @@ impl Chain {
     ///
     /// [`RecoveryError::BrokenChain`]; what the reader reports.
     pub(super) fn replay(&self, reader: &mut dyn ChainReader) -> Result<ChainEnd, RecoveryError> {
-        let Some(ladder) = self.climb(reader)? else {
-            return Ok(ChainEnd::Incomplete);
+        let ladder = match self.climb(reader)? {
+            ControlFlow::Continue(ladder) => ladder,
+            ControlFlow::Break(end) => return Ok(end),
         };
         if ladder.stride == 1 {
             for lsn in ladder.rungs.iter().rev() {
@@ -93,18 +100,22 @@ impl Chain {
         Ok(ChainEnd::Whole)
     }
 
-    /// Walks the chain to its first record; `None` when part of it is lost.
-    fn climb(&self, reader: &mut dyn ChainReader) -> Result<Option<Ladder>, RecoveryError> {
+    /// Walks the chain to its first record; breaks off where part of it is not there any more.
+    fn climb(
+        &self,
+        reader: &mut dyn ChainReader,
+    ) -> Result<ControlFlow<ChainEnd, Ladder>, RecoveryError> {
         let mut ladder = Ladder::new(self.rungs_max);
         let (mut from, mut lsn) = (self.commit, self.last);
         while !lsn.is_none() {
-            let Some(previous) = self.step(reader, from, lsn)? else {
-                return Ok(None);
+            let previous = match self.step(reader, from, lsn)? {
+                ControlFlow::Continue(previous) => previous,
+                ControlFlow::Break(end) => return Ok(ControlFlow::Break(end)),
             };
             ladder.push(lsn);
             (from, lsn) = (lsn, previous);
         }
-        Ok(Some(ladder))
+        Ok(ControlFlow::Continue(ladder))
     }
 
     /// Collects the addresses from `rung` back, up to `stride` of them, newest first.
@@ -122,9 +133,9 @@ impl Chain {
                 break;
             }
             // The first walk found all of it; what is gone now was taken away meanwhile.
-            let previous = self
-                .step(reader, from, lsn)?
-                .ok_or_else(|| self.broken(lsn, ChainFault::NotARecord))?;
+            let ControlFlow::Continue(previous) = self.step(reader, from, lsn)? else {
+                return Err(self.broken(lsn, ChainFault::NotARecord));
+            };
             run.push(lsn);
             (from, lsn) = (lsn, previous);
         }
@@ -137,7 +148,7 @@ impl Chain {
         reader: &mut dyn ChainReader,
         from: Lsn,
         lsn: Lsn,
-    ) -> Result<Option<Lsn>, RecoveryError> {
+    ) -> Result<ControlFlow<ChainEnd, Lsn>, RecoveryError> {
         if lsn >= from {
             return Err(self.broken(from, ChainFault::PointsForward { to: lsn }));
         }
@@ -146,7 +157,8 @@ impl Chain {
         }
         let (kind, link) = match reader.find(lsn)? {
             Found::Record { kind, link } => (kind, link),
-            Found::Lost => return Ok(None),
+            Found::Lost => return Ok(ControlFlow::Break(ChainEnd::Incomplete)),
+            Found::Truncated => return Ok(ControlFlow::Break(ChainEnd::Truncated)),
             Found::Nothing => return Err(self.broken(lsn, ChainFault::NotARecord)),
         };
         // The checkpoint said that replay can start there: whoever wrote it knew better.
@@ -158,7 +170,7 @@ impl Chain {
                 if matches!(kind, RecordKind::COMMIT | RecordKind::ABORT | RecordKind::END) {
                     return Err(self.broken(lsn, ChainFault::PassesAnEnd));
                 }
-                Ok(Some(link.prev_lsn))
+                Ok(ControlFlow::Continue(link.prev_lsn))
             }
             link => {
                 let found = link.map_or(TxnId::NONE, |link| link.txn_id);
@@ -348,6 +360,15 @@ mod tests {
         let mut links = Links::of_chain(3);
         links.found.insert(at(0), Found::Lost);
         assert_eq!(chain(3, 9).replay(&mut links).unwrap(), ChainEnd::Incomplete);
+        assert_eq!(links.applied, []);
+    }
+
+    #[test]
+    fn a_chain_that_leads_below_the_head_is_truncated_and_not_applied() {
+        let mut links = Links::of_chain(3);
+        links.found.insert(at(0), Found::Truncated);
+        let later = Chain { scan_start: at(1), ..chain(3, 9) };
+        assert_eq!(later.replay(&mut links).unwrap(), ChainEnd::Truncated);
         assert_eq!(links.applied, []);
     }
 }

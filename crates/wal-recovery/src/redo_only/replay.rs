@@ -8,13 +8,13 @@ use std::collections::BTreeSet;
 
 use wal_format::{Lsn, LsnRange, RecordRef, TxnId};
 
-use super::batch::{BatchStep, BatchTracker};
+use super::batch::{BatchStep, BatchTracker, Cut};
 use super::chain::{Chain, ChainEnd, ChainReader, Found};
 use super::settle::{CommitPoint, Settler};
 use super::target::{CommitMark, RedoTarget};
 use crate::error::RecoveryError;
 use crate::progress::{Pace, Phase, Progress};
-use crate::record_cache::{Heading, Lookup, RecordCache};
+use crate::record_cache::{Heading, Lookup, RecordCache, is_lost};
 use crate::report::RecoveryReport;
 use crate::scan::{Step, StopReason};
 use crate::source::LogSource;
@@ -38,10 +38,13 @@ pub(super) fn replay<E: RedoTarget + ?Sized>(
     progress: &mut dyn Progress,
 ) -> Result<RecoveryReport, RecoveryError> {
     let range = bounds.range;
+    let head = source.range().start;
+    // Where a salvage found nothing, what is not there was lost, not truncated.
+    let truncated = range.start == head && !is_lost(source, Lsn::NONE);
     let mut replay = Replay {
         records: RecordCache::new(source.clone()),
         settler: Settler::new(engine, bounds.begin),
-        batches: BatchTracker::default(),
+        batches: if truncated { BatchTracker::at_head() } else { BatchTracker::default() },
         held: BTreeSet::new(),
         bounds,
     };
@@ -105,10 +108,9 @@ impl<E: RedoTarget + ?Sized> Replay<'_, E> {
             }
             BatchStep::Held { orphan } => {
                 if let Some(link) = record.txn {
-                    if orphan {
-                        self.settler.active.damage(link.txn_id);
-                    } else {
-                        self.held.insert(link.txn_id);
+                    match orphan {
+                        Some(cut) => self.settler.active.damage(link.txn_id, cut),
+                        None => drop(self.held.insert(link.txn_id)),
                     }
                 }
             }
@@ -129,7 +131,7 @@ impl<E: RedoTarget + ?Sized> Replay<'_, E> {
     /// Transactions with records in a void batch are not whole either.
     fn damage_held(&mut self) {
         for txn in std::mem::take(&mut self.held) {
-            self.settler.active.damage(txn);
+            self.settler.active.damage(txn, Cut::Void);
         }
     }
 
@@ -173,6 +175,7 @@ impl<E: RedoTarget + ?Sized> Replay<'_, E> {
         match end {
             ChainEnd::Whole => counts.committed += 1,
             ChainEnd::Incomplete => counts.incomplete += 1,
+            ChainEnd::Truncated => counts.truncated += 1,
         }
         Ok(())
     }
@@ -181,6 +184,7 @@ impl<E: RedoTarget + ?Sized> Replay<'_, E> {
         self.interrupt_batch();
         let mut report = self.settler.finish();
         report.batches.void = self.batches.void();
+        report.batches.truncated = self.batches.truncated();
         report.range = self.bounds.range;
         report
     }
@@ -197,8 +201,9 @@ impl<E: RedoTarget + ?Sized> ChainReader for Members<'_, '_, E> {
     fn find(&mut self, lsn: Lsn) -> Result<Found, RecoveryError> {
         Ok(match self.records.find(lsn, Heading::Backwards)? {
             Lookup::Record(record) => Found::Record { kind: record.header.kind, link: record.txn },
-            Lookup::Nothing | Lookup::Uncovered => Found::Nothing,
             Lookup::Lost => Found::Lost,
+            Lookup::Uncovered if lsn < self.records.source().range().start => Found::Truncated,
+            Lookup::Nothing | Lookup::Uncovered => Found::Nothing,
         })
     }
 

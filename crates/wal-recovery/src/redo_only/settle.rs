@@ -8,6 +8,7 @@ use wal_format::body::Commit;
 use wal_format::{DecodeError, Lsn, RecordKind, RecordRef, TxnId};
 
 use super::active::ActiveTable;
+use super::batch::Cut;
 use super::target::{CommitMark, RedoTarget, ReplayRecord, guarded, is_compressed};
 use crate::error::RecoveryError;
 use crate::report::RecoveryReport;
@@ -94,9 +95,16 @@ impl<'e, E: RedoTarget + ?Sized> Settler<'e, E> {
         if !after_begin {
             return Ok(None);
         }
-        if damaged {
-            self.active.counts().incomplete += 1;
-            return Ok(None);
+        match damaged {
+            None => {}
+            Some(Cut::Void) => {
+                self.active.counts().incomplete += 1;
+                return Ok(None);
+            }
+            Some(Cut::Truncated) => {
+                self.active.counts().truncated += 1;
+                return Ok(None);
+            }
         }
         let mark = CommitMark { lsn: record.lsn(), timestamp: commit_timestamp(record)? };
         let last = record.txn.map_or(Lsn::NONE, |link| link.prev_lsn);

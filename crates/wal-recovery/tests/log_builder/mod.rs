@@ -294,7 +294,19 @@ impl Built {
     }
 
     pub(crate) fn range(&self) -> LsnRange {
-        LsnRange::new(Lsn::FIRST, self.end)
+        LsnRange::new(self.links[0].range().start, self.end)
+    }
+
+    /// Removes the first `count` segments, as a truncation does: the head first.
+    pub(crate) fn truncate(&mut self, count: usize) {
+        let storage: Arc<dyn Storage> = Arc::new(self.storage.clone());
+        let head = self.links[count].name.base;
+        let mut control = ControlFile::open(&storage).unwrap();
+        control.update(|slot| slot.head = head).unwrap();
+        control.update(|_| ()).unwrap();
+        for link in self.links.drain(..count) {
+            storage.remove(&link.name.to_string()).unwrap();
+        }
     }
 
     /// The segment that covers `lsn`, and where in its file.
