@@ -73,21 +73,37 @@ pub enum RecoveryError {
         source: EncodeError,
     },
     /// A replay handler refused a record, or the payload of the checkpoint at its own address.
-    /// The log is unchanged; repair the engine and open again.
-    #[error("the engine refused the record at {lsn}: {source}; the log is unchanged")]
+    /// Nothing in the log is lost; repair the engine and open again.
+    #[error(
+        "the engine refused the record at {lsn}: {source}; nothing in the log is lost, repair the \
+         engine and open again"
+    )]
     Handler {
         /// The record.
         lsn: Lsn,
         /// What the handler returned.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A replay handler panicked. The log is unchanged; repair the engine and open again.
-    #[error("the engine panicked at the record at {lsn}: {message}; the log is unchanged")]
+    /// A replay handler panicked. Nothing in the log is lost; repair the engine and open again.
+    #[error(
+        "the engine panicked at the record at {lsn}: {message}; nothing in the log is lost, \
+         repair the engine and open again"
+    )]
     HandlerPanicked {
         /// The record.
         lsn: Lsn,
         /// The message of the panic.
         message: String,
+    },
+    /// The log has a checkpoint, and the engine is one that takes none back: without it the
+    /// engine would lose what the checkpoint stands for. Nothing in the log is lost.
+    #[error(
+        "the log has a checkpoint at {lsn}, which a closure cannot take back; nothing in the log \
+         is lost, implement RedoTarget::restore and open again"
+    )]
+    NoRestore {
+        /// The record that completed the checkpoint.
+        lsn: Lsn,
     },
     /// The records of a committed transaction do not link as they must: a defect in what wrote
     /// the log, since every record of it is valid.
@@ -106,7 +122,10 @@ pub enum RecoveryError {
         why: ChainFault,
     },
     /// A valid record has a body that its kind cannot have: a defect in what wrote the log.
-    #[error("the {kind} record at {lsn} has an impossible body: {source}; report this")]
+    #[error(
+        "the {kind} record at {lsn} has an impossible body: {source}; nothing in the log is lost, \
+         keep it and report this"
+    )]
     BadBody {
         /// The record.
         lsn: Lsn,

@@ -77,7 +77,8 @@ impl<E: RedoTarget + ?Sized> RecoveryStrategy<E> for RedoOnly {
     /// # Errors
     ///
     /// - [`RecoveryError::Handler`], [`RecoveryError::HandlerPanicked`]: the engine refused a
-    ///   record. Repair the engine and open again; the log is unchanged.
+    ///   record. Repair the engine and open again; nothing in the log is lost.
+    /// - [`RecoveryError::NoRestore`]: there is a checkpoint, and the engine takes none back.
     /// - [`RecoveryError::BrokenChain`], [`RecoveryError::BadBody`]: valid records contradict one
     ///   another: a defect in what wrote them. Keep the log and report it.
     /// - [`RecoveryError::Unfit`]: the log was written for another strategy.
@@ -97,6 +98,9 @@ impl<E: RedoTarget + ?Sized> RecoveryStrategy<E> for RedoOnly {
     ) -> Result<RecoveryReport, RecoveryError> {
         let (mut begin, mut start) = (Lsn::NONE, log.range.start);
         if let Some(pointer) = log.checkpoint {
+            if !engine.restores() {
+                return Err(RecoveryError::NoRestore { lsn: pointer.record });
+            }
             restore(log.source, pointer, engine)?;
             begin = pointer.begin;
             // In a salvaged log, what the checkpoint wants replayed may be lost at the head.

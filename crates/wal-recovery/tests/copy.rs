@@ -13,7 +13,7 @@ use wal_io::backend::MemoryStorage;
 use wal_io::{Access, FileEntry, IoError, LogFile, Storage, StorageLock, StoreOptions};
 use wal_recovery::{
     CopyReport, Depth, Examination, LogReader, LogSnapshot, LossReason, LossReport, LostRange,
-    PointFault, RecoveryError, RecoveryLog, RecoveryReport, RecoveryStrategy, RedoOnly,
+    PointFault, RecoveryError, RecoveryLog, RecoveryReport, RecoveryStrategy, RedoOnly, RedoTarget,
     ReplayRecord, Until, VerdictKind, examine, restore_to, resume, salvage,
 };
 
@@ -60,14 +60,25 @@ fn replayed_range(
     range: LsnRange,
     checkpoint: Option<wal_format::CheckpointPointer>,
 ) -> (Vec<String>, RecoveryReport) {
-    let mut done = Vec::new();
-    let mut engine = |record: &ReplayRecord<'_>| -> Result<(), String> {
-        done.push(String::from_utf8_lossy(record.body).into_owned());
-        Ok(())
-    };
+    let mut engine = Engine::default();
     let log = RecoveryLog::new(source, range).with_checkpoint(checkpoint);
     let report = RedoOnly::new().recover(&log, &mut engine, &mut ()).unwrap();
-    (done, report)
+    (engine.done, report)
+}
+
+/// An engine which remembers what it was given, and whose state a checkpoint does not hold.
+#[derive(Default)]
+struct Engine {
+    done: Vec<String>,
+}
+
+impl RedoTarget for Engine {
+    type Error = String;
+
+    fn redo(&mut self, record: &ReplayRecord<'_>) -> Result<(), String> {
+        self.done.push(String::from_utf8_lossy(record.body).into_owned());
+        Ok(())
+    }
 }
 
 /// Address, kind, body, and what it says was durable.

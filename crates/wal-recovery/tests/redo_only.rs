@@ -129,6 +129,49 @@ fn a_record_says_which_commit_made_it_count() {
 }
 
 #[test]
+fn r03_a_closure_is_refused_where_a_checkpoint_would_have_to_be_taken_back() {
+    let mut log = LogBuilder::new(1 << 16);
+    log.plain("in the checkpoint");
+    let begin = log.at();
+    let pointer = log.checkpoint(begin, begin, "state");
+    log.plain("after it");
+    let built = log.finish();
+    let source = built.source();
+    let mut calls = 0;
+    let mut closure = |_: &ReplayRecord<'_>| -> Result<(), String> {
+        calls += 1;
+        Ok(())
+    };
+    let plain = RecoveryLog::new(&source, built.range());
+    let log = plain.with_checkpoint(Some(pointer));
+    let error = RedoOnly::new().recover(&log, &mut closure, &mut ()).unwrap_err();
+    assert!(matches!(error, RecoveryError::NoRestore { lsn } if lsn == pointer.record), "{error}");
+    assert!(error.to_string().contains("implement RedoTarget::restore"), "{error}");
+    // From the head on nothing has to be taken back.
+    RedoOnly::new().recover(&plain, &mut closure, &mut ()).unwrap();
+    assert_eq!(calls, 2, "the refusal gave the closure nothing");
+}
+
+#[test]
+fn errors_of_a_replay_promise_only_that_nothing_is_lost() {
+    let mut log = LogBuilder::new(1 << 16);
+    log.plain("a");
+    let built = log.finish();
+    let source = built.source();
+    let log = RecoveryLog::new(&source, built.range());
+    let mut refuses = |_: &ReplayRecord<'_>| Err("no".to_owned());
+    let mut panics = |_: &ReplayRecord<'_>| -> Result<(), String> { panic!("oh") };
+    let refused = RedoOnly::new().recover(&log, &mut refuses, &mut ()).unwrap_err();
+    let panicked = RedoOnly::new().recover(&log, &mut panics, &mut ()).unwrap_err();
+    for error in [refused, panicked] {
+        let text = error.to_string();
+        assert!(text.contains("nothing in the log is lost"), "{text}");
+        // An opening may have written the tail again before it called the engine.
+        assert!(!text.contains("unchanged"), "{text}");
+    }
+}
+
+#[test]
 fn an_empty_transaction_commits_without_a_record() {
     let (done, report) = replayed(|log| {
         log.commit(&mut txn(1));

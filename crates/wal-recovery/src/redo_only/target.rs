@@ -71,17 +71,28 @@ impl<'a> ReplayRecord<'a> {
 /// and run again from its start, and a checkpoint may already hold some of what is replayed after
 /// its begin: [`redo`](Self::redo) of something already applied must leave the same state.
 ///
-/// A closure that takes a [`ReplayRecord`] is such an engine, without checkpoints.
+/// A closure that takes a [`ReplayRecord`] is such an engine, without checkpoints: it cannot
+/// recover from a log that has one.
 pub trait RedoTarget {
     /// Why the engine refuses.
     type Error: Into<Box<dyn Error + Send + Sync>>;
 
+    /// Whether [`restore`](Self::restore) takes checkpoints back.
+    ///
+    /// Where it does not, a log with a checkpoint is refused with [`RecoveryError::NoRestore`]:
+    /// the records before the checkpoint are not replayed, so the engine would lose them.
+    fn restores(&self) -> bool {
+        true
+    }
+
     /// Takes back the newest complete checkpoint. Called at most once, before any record.
+    ///
+    /// The default is for engines whose state lies elsewhere: it leaves the payload where it is.
     ///
     /// # Errors
     ///
-    /// Whatever stops the recovery: it ends with [`RecoveryError::Handler`], and the log is
-    /// unchanged.
+    /// Whatever stops the recovery: it ends with [`RecoveryError::Handler`], and nothing in the
+    /// log is lost.
     fn restore(&mut self, checkpoint: &CheckpointView<'_>) -> Result<(), Self::Error> {
         let _ = checkpoint;
         Ok(())
@@ -105,6 +116,10 @@ where
     Er: Into<Box<dyn Error + Send + Sync>>,
 {
     type Error = Er;
+
+    fn restores(&self) -> bool {
+        false
+    }
 
     fn redo(&mut self, record: &ReplayRecord<'_>) -> Result<(), Er> {
         self(record)
