@@ -239,6 +239,9 @@ fn named_checkpoint(
     let mut buf = Vec::new();
     for pointer in named.unwrap_or_default().iter().rev() {
         if source.link_of(pointer.redo_from).is_none() {
+            // No writer records such a pointer; a salvage that lost the head leaves one.
+            tracing::warn!(record = %pointer.record, from = %pointer.redo_from,
+                "a checkpoint that replays from below the head is not used");
             continue;
         }
         match source.read_record(pointer.record, &mut buf) {

@@ -18,7 +18,8 @@ impl SegmentStore {
     ///
     /// # Errors
     ///
-    /// - [`IoError::OutOfRange`]: the pointer is out of order, or not later than the last one.
+    /// - [`IoError::OutOfRange`]: the pointer is out of order, or not later than the last one; or
+    ///   it replays from below the head, so that no opening could use it. Nothing was changed.
     /// - [`IoError::Failed`]: reopen the log.
     pub fn record_checkpoint(&self, pointer: CheckpointPointer) -> Result<(), IoError> {
         let mut work = self.work.lock();
@@ -30,6 +31,11 @@ impl SegmentStore {
             && pointer.record < pointer.end;
         if !ordered || last.is_some_and(|last| last.begin >= pointer.begin) {
             return Err(IoError::OutOfRange { what: "a checkpoint", lsn: pointer.begin });
+        }
+        // Truncation holds the same lock, so the head stays where it is until the pointer counts.
+        if pointer.redo_from < self.head().max(work.control.current().head) {
+            let what = "a checkpoint that replays from below the head";
+            return Err(IoError::OutOfRange { what, lsn: pointer.redo_from });
         }
         let retained = self.options.retained_checkpoints;
         self.update_control(&mut work, |slot| {

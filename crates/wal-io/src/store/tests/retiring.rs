@@ -72,6 +72,25 @@ fn r05_truncation_respects_the_oldest_retained_checkpoint() {
 }
 
 #[test]
+fn r05_a_checkpoint_that_replays_from_below_the_head_is_refused() {
+    let wrap = Wrap::new();
+    let store = five(&wrap);
+    store.record_checkpoint(checkpoint(base(1) + 8)).unwrap();
+    store.truncate_before(lsn(base(3))).unwrap();
+    let head = store.head();
+    assert_eq!(head, lsn(base(1)));
+    let below = CheckpointPointer { redo_from: lsn(head.get() - 8), ..checkpoint(base(2)) };
+    let refused = store.record_checkpoint(below).unwrap_err();
+    let IoError::OutOfRange { lsn: at, .. } = &refused else { panic!("{refused}") };
+    assert_eq!(*at, below.redo_from);
+    assert!(refused.to_string().contains("below the head"), "{refused}");
+    assert_eq!(store.checkpoints(), [checkpoint(base(1) + 8)], "nothing was changed");
+    let at_head = CheckpointPointer { redo_from: head, ..below };
+    store.record_checkpoint(at_head).unwrap();
+    assert_eq!(store.checkpoints().len(), 2);
+}
+
+#[test]
 fn r05_segments_go_only_after_both_slots_name_what_is_retained() {
     let wrap = Wrap::new();
     let store = five(&wrap);
