@@ -4,7 +4,10 @@
 //! Each round checks that the log's own count of syncs is not zero and that all of it is durable.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use std::cell::Cell;
+use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,28 +19,33 @@ use wal_bench::{body, describe, options, prepared_file, raw_commit};
 const BODY: usize = 128;
 const COMMITS_PER_THREAD: u64 = 100;
 
+/// Bytes of the raw file: those of one segment, so that both sides write to prepared space alike.
+const RAW_BYTES: u64 = 64 << 20;
+
 fn commit(c: &mut Criterion) {
     let dir = tempfile::tempdir().unwrap();
     describe(dir.path());
     let mut group = c.benchmark_group("durable commit");
     group.sample_size(10);
     let body = body(BODY);
-    for threads in [1_usize, 8, 32] {
-        group.throughput(Throughput::Elements(COMMITS_PER_THREAD * threads as u64));
-        group.bench_function(BenchmarkId::new("wal, threads", threads), |b| {
-            b.iter_custom(|rounds| (0..rounds).map(|_| wal_round(&body, threads)).sum());
-        });
-        group.bench_function(BenchmarkId::new("raw, one thread, commits of", threads), |b| {
-            let commits = COMMITS_PER_THREAD * threads as u64;
-            b.iter_custom(|rounds| (0..rounds).map(|_| raw_round(&body, commits)).sum());
-        });
-    }
-}
-
-fn wal_round(body: &[u8], threads: usize) -> Duration {
-    let dir = tempfile::tempdir().unwrap();
     let replay = |_: &wal::ReplayRecord<'_>| Ok::<(), io::Error>(());
     let wal = Wal::open(dir.path().join("log"), options(), replay).unwrap();
+    let raw = Raw::new(&dir.path().join("raw"));
+    for threads in [1_usize, 8, 32] {
+        let commits = COMMITS_PER_THREAD * threads as u64;
+        group.throughput(Throughput::Elements(commits));
+        group.bench_function(BenchmarkId::new("wal, threads", threads), |b| {
+            b.iter_custom(|rounds| (0..rounds).map(|_| wal_round(&wal, &body, threads)).sum());
+        });
+        group.bench_function(BenchmarkId::new("raw, one thread, commits of", threads), |b| {
+            b.iter_custom(|rounds| (0..rounds).map(|_| raw.round(commits)).sum());
+        });
+    }
+    wal.close().unwrap();
+}
+
+fn wal_round(wal: &Wal, body: &[u8], threads: usize) -> Duration {
+    let syncs = wal.stats().commit.syncs;
     let barrier = Barrier::new(threads + 1);
     let elapsed = thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
@@ -57,20 +65,32 @@ fn wal_round(body: &[u8], threads: usize) -> Duration {
     });
     let positions = wal.positions();
     assert_eq!(positions.durable, positions.reserved, "a commit returned before it was durable");
-    assert!(wal.stats().commit.syncs > 0, "durable without a sync");
+    assert!(wal.stats().commit.syncs > syncs, "durable without a sync");
     elapsed
 }
 
-fn raw_round(body: &[u8], commits: u64) -> Duration {
-    let dir = tempfile::tempdir().unwrap();
-    let record_bytes = (24 + body.len()).next_multiple_of(8);
-    let file = prepared_file(&dir.path().join("raw"), commits * record_bytes as u64).unwrap();
-    let record = vec![1_u8; record_bytes];
-    let started = Instant::now();
-    for commit in 0..commits {
-        raw_commit(&file, &record, commit * record_bytes as u64).unwrap();
+struct Raw {
+    file: File,
+    record: Vec<u8>,
+    next: Cell<u64>,
+}
+
+impl Raw {
+    fn new(path: &Path) -> Self {
+        let record = vec![1_u8; (24 + BODY).next_multiple_of(8)];
+        Self { file: prepared_file(path, RAW_BYTES).unwrap(), record, next: Cell::new(0) }
     }
-    started.elapsed()
+
+    fn round(&self, commits: u64) -> Duration {
+        let bytes = self.record.len() as u64;
+        let started = Instant::now();
+        for _ in 0..commits {
+            let offset = if self.next.get() + bytes > RAW_BYTES { 0 } else { self.next.get() };
+            raw_commit(&self.file, &self.record, offset).unwrap();
+            self.next.set(offset + bytes);
+        }
+        started.elapsed()
+    }
 }
 
 criterion_group!(benches, commit);
