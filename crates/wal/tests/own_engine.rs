@@ -3,9 +3,10 @@
 //! power cut, wherever it falls, in recovery too.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+use std::io::IoSlice;
 use std::sync::Arc;
 
-use wal::{Error, Options, Threads, Wal};
+use wal::{Error, Options, Storage, Threads, Wal};
 use wal_sim::{Call, Explorer, FaultKind, Floors, Model, Notes, Seen, SimDisk};
 
 /// A counter that survives: its state is the sum of what its log holds.
@@ -69,34 +70,62 @@ fn check(disk: SimDisk, told: &Told) -> Result<(), String> {
 fn what_the_counter_promised_survives_any_power_cut() {
     let coverage = Explorer::new(1).torn().kills().record(workload, check).unwrap();
     let floors = Floors::new()
-        .distinct(200)
-        .faults(&[FaultKind::LostSector, FaultKind::LostName, FaultKind::ProcessKill], 40)
-        .step(Call::Sync, "wal", 20)
-        .step(Call::SyncDir, "", 10);
+        .distinct(50)
+        .faults(&[FaultKind::LostSector, FaultKind::TornSector, FaultKind::ProcessKill], 15)
+        .fault(FaultKind::LostName, 1)
+        .step(Call::Sync, "wal", 10)
+        .step(Call::Write, "control", 4)
+        .step(Call::SyncDir, "", 3);
     assert_eq!(coverage.below(&floors), [""; 0], "{}", coverage.to_json());
 }
 
 #[test]
 fn it_survives_power_cuts_in_recovery() {
-    let explorer = Explorer::new(2).kills().depth(2).states_per_cut(6);
-    let explorer = explorer.recovery_cuts_max(6).recovery_states_per_cut(3).cuts_max(12);
+    let explorer = Explorer::new(2).kills().depth(2).states_per_cut(4);
+    let explorer = explorer.recovery_cuts_max(4).recovery_states_per_cut(2).cuts_max(8);
     let coverage = explorer.record(workload, check).unwrap();
-    assert!(coverage.cuts_in_recovery > 100, "{coverage}");
+    assert!(coverage.cuts_in_recovery > 40, "{coverage}");
 }
 
 #[test]
 fn it_survives_sectors_of_four_kilobytes_and_space_that_was_used_before() {
     let disk = Model::new().sector_bytes(4096).recycled_space().disk();
-    let explorer = Explorer::new(3).start_from(&disk).torn().states_per_cut(16);
-    assert!(explorer.record(workload, check).unwrap().states > 200);
+    // What a removed file leaves on the device: bytes that are no zeros.
+    let old = disk.create("old", 0).unwrap();
+    old.write_at(&[IoSlice::new(&[0xa5; 64 << 10])], 0).unwrap();
+    old.sync_all().unwrap();
+    drop(old);
+    disk.remove("old").unwrap();
+    disk.sync_dir().unwrap();
+    let coverage = Explorer::new(3).start_from(&disk).torn().record(workload, check).unwrap();
+    let floors = Floors::new().distinct(20).fault(FaultKind::RecycledSpace, 1);
+    assert_eq!(coverage.below(&floors), [""; 0], "{}", coverage.to_json());
+}
+
+/// With live faults a promise still holds. An error of the kernel that nobody has seen is reported
+/// to whoever syncs next, so the first opening may fail; the second must not.
+fn check_after_faults(disk: SimDisk, told: &Told) -> Result<(), String> {
+    drop(Counter::open(&disk));
+    check(disk, told)
+}
+
+#[test]
+fn it_keeps_its_promises_when_calls_fail() {
+    let explorer = Explorer::new(7).kills().live_faults(11).live_cuts_max(6).states_per_cut(4);
+    let coverage = explorer.record(workload, check_after_faults).unwrap();
+    let hit: Vec<FaultKind> =
+        FaultKind::LIVE.into_iter().filter(|kind| coverage.by_fault.contains_key(kind)).collect();
+    assert!(hit.len() >= 6, "{}", coverage.to_json());
 }
 
 #[test]
 fn three_recordings_of_a_seed_end_in_the_same_hash_on_any_number_of_threads() {
     let run = |threads| {
-        let explorer = Explorer::new(4).torn().kills().depth(2).states_per_cut(4).cuts_max(12);
-        let explorer = explorer.recovery_cuts_max(3).recovery_states_per_cut(2).live_faults(3);
-        explorer.threads(threads).seen(&Seen::default()).record(workload, tolerant).unwrap()
+        let explorer = Explorer::new(4).torn().kills().depth(2).states_per_cut(2).cuts_max(8);
+        let explorer = explorer.recovery_cuts_max(3).recovery_states_per_cut(2).live_faults(1);
+        let explorer = explorer.live_cuts_max(4);
+        let explorer = explorer.threads(threads).seen(&Seen::default());
+        explorer.record(workload, check_after_faults).unwrap()
     };
     let (first, second, third) = (run(1), run(1), run(2));
     assert_eq!(first, second);
@@ -104,19 +133,11 @@ fn three_recordings_of_a_seed_end_in_the_same_hash_on_any_number_of_threads() {
     assert_ne!(first.hash, Explorer::new(5).torn().record(workload, check).unwrap().hash);
 }
 
-/// With live faults a promise still holds; but a call that failed may have been carried out or not,
-/// and nothing comes after it.
-fn tolerant(disk: SimDisk, told: &Told) -> Result<(), String> {
-    check(disk, told)
-}
-
 #[test]
 fn a_cache_that_lies_is_caught() {
     // The detector fires: no log survives a device that promises what it does not keep.
     let disk = Model::new().lying_cache(3).disk();
     let failure = Explorer::new(6).start_from(&disk).record(workload, check).unwrap_err();
-    assert!(failure.reason.contains("found"), "{failure}");
-    assert!(failure.picture.contains('-'), "{failure}");
     let again = Explorer::new(6).start_from(&disk);
     let again = again.replay_recorded(&failure.case, workload, check).unwrap_err();
     assert_eq!(again.reason, failure.reason);
