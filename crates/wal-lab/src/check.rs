@@ -6,13 +6,13 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use wal::{ErrorKind, Verdict, Wal};
+use wal::{ErrorKind, LogView, Verdict, Wal};
 use wal_sim::{CrashMode, Faults, SimDisk};
 
 use crate::body::{body, is_marker, marker};
 use crate::engine::{Engine, numbers, snapshot};
 use crate::figures::Figures;
-use crate::profile::{Profile, Trouble};
+use crate::profile::{Profile, SEGMENT_BYTES, Trouble};
 use crate::run::open;
 use crate::story::Story;
 use crate::witness::{NOTE, Witness};
@@ -39,8 +39,9 @@ pub fn check(
         let bytes = disk.files().iter().map(|(_, len)| len).sum();
         disk.set_faults(Faults::new().space_bytes(bytes));
     }
+    let spare = profile.trouble == Trouble::Full && has_spare_for(disk, story);
     let opened = match open(Arc::new(witness.clone()), profile) {
-        Err(error) if error.kind() == ErrorKind::NoSpace => {
+        Err(error) if error.kind() == ErrorKind::NoSpace && !spare => {
             disk.set_faults(Faults::new());
             open(Arc::new(witness.clone()), profile)
         }
@@ -58,6 +59,17 @@ pub fn check(
         Err(reason) => Err(format!("{reason}\n{}", story.picture(&engine.found, 24))),
         Ok(()) => Ok(()),
     }
+}
+
+/// Whether the spare covers what an opening on the full disk needs (rule 16): it is there, and no
+/// more than one segment is to be written again.
+fn has_spare_for(disk: &SimDisk, story: &Story) -> bool {
+    let unproven = LogView::open_in(Arc::new(Witness::new(disk)))
+        .ok()
+        .and_then(|view| view.end().distance_from(view.durable()));
+    story.openings > 0
+        && unproven.is_some_and(|bytes| bytes <= SEGMENT_BYTES)
+        && disk.files().iter().any(|(name, _)| name == "spare")
 }
 
 fn judge(

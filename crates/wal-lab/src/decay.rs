@@ -20,7 +20,7 @@ use crate::story::Story;
 use crate::witness::Witness;
 
 const SECTOR: u64 = 512;
-const CONTROL: &str = "control";
+const MISSING: &str = "missing file";
 
 /// What was done to which bytes of which file.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ struct Proof {
     file: String,
     from: u64,
     to: u64,
-    durable: Option<Lsn>,
+    durable: Lsn,
 }
 
 /// Runs `profile` on a disk, lets it decay `rounds` times, and judges each time.
@@ -130,7 +130,7 @@ fn harm(disk: &mut SimDisk, older: &SimDisk, rng: &mut SimRng) -> Option<Damage>
         }
         _ => {
             disk.remove_file(&file).ok()?;
-            damage("missing file", 0, u64::MAX)
+            damage(MISSING, 0, u64::MAX)
         }
     }
 }
@@ -147,7 +147,7 @@ fn judge(
         return Err(broken.clone());
     }
     let promised = story.promised();
-    let proven = proven(baseline, decayed, damage)?;
+    let proven = proven(baseline, decayed, damage, &story)?;
     story.limit_promise(proven);
     let before = decayed.fingerprint();
     let witness = Witness::new(decayed);
@@ -191,29 +191,37 @@ fn lost(mut story: Story, promised: Lsn, engine: &Engine) -> bool {
 }
 
 /// The end of what is proved by whatever the damage did not touch.
-fn proven(baseline: &SimDisk, decayed: &SimDisk, damage: &Damage) -> Result<Lsn, String> {
+fn proven(
+    baseline: &SimDisk,
+    decayed: &SimDisk,
+    damage: &Damage,
+    story: &Story,
+) -> Result<Lsn, String> {
+    let proofs = proofs(baseline, story)?;
+    // Rule 14: a segment that held anything is named by its successor, or as the newest.
+    if damage.what == MISSING && proofs.iter().any(|proof| proof.file == damage.file) {
+        return Ok(story.promised());
+    }
     let mut proven = Lsn::NONE;
-    for proof in proofs(baseline)? {
+    for proof in proofs {
         let touched = proof.file == damage.file && proof.from < damage.to && damage.from < proof.to;
-        if !touched && let Some(durable) = proof.durable {
-            proven = proven.max(durable);
+        if !touched {
+            proven = proven.max(proof.durable);
         }
     }
     // What is left of the control file proves itself.
-    if damage.file != CONTROL || damage.to < u64::MAX {
-        let view = LogView::open_in(Arc::new(Witness::new(decayed)));
-        let slots = view.iter().flat_map(|view| view.survey().control.slots.clone());
-        for slot in slots.filter_map(|slot| slot.whole().cloned()) {
-            let ends = slot.checkpoints.iter().map(|kept| kept.end);
-            let clean = slot.clean.map(|(end, _)| end);
-            proven = ends.chain(clean).chain([slot.durable]).fold(proven, Lsn::max);
-        }
+    let view = LogView::open_in(Arc::new(Witness::new(decayed)));
+    let slots = view.iter().flat_map(|view| view.survey().control.slots.clone());
+    for slot in slots.filter_map(|slot| slot.whole().cloned()) {
+        let ends = slot.checkpoints.iter().map(|kept| kept.end);
+        let clean = slot.clean.map(|(end, _)| end);
+        proven = ends.chain(clean).chain([slot.durable]).fold(proven, Lsn::max);
     }
     Ok(proven)
 }
 
-/// Every record of the log, where it lies, and what it says to be durable.
-fn proofs(disk: &SimDisk) -> Result<Vec<Proof>, String> {
+/// Every record of the log, where it lies, and what it says, or must say, to be durable.
+fn proofs(disk: &SimDisk, story: &Story) -> Result<Vec<Proof>, String> {
     let view = match LogView::open_in(Arc::new(Witness::new(disk))) {
         Ok(view) => view,
         // Cut before there was a log.
@@ -230,8 +238,9 @@ fn proofs(disk: &SimDisk) -> Result<Vec<Proof>, String> {
         if let Some(link) = link {
             let from = link.offset_of(record.lsn());
             let to = from + record.encoded_bytes() as u64;
-            let (file, durable) = (link.name.to_string(), record.durable());
-            proofs.push(Proof { file, from, to, durable });
+            let said = record.durable().unwrap_or(Lsn::NONE);
+            let durable = said.max(story.known_at(record.lsn()));
+            proofs.push(Proof { file: link.name.to_string(), from, to, durable });
         }
         ControlFlow::<()>::Continue(())
     });

@@ -7,6 +7,9 @@ use wal_sim::{Call, Faults, SimRng};
 
 use crate::action::Action;
 
+/// Every log of the lab has segments of the smallest size.
+pub const SEGMENT_BYTES: u64 = 64 << 10;
+
 /// A workload: chance with weights, on a kind of disk.
 #[derive(Clone, Debug)]
 pub struct Profile {
@@ -134,7 +137,7 @@ const BASE: Profile = Profile {
 };
 
 /// Every workload.
-pub const PROFILES: &[Profile] = &[
+pub static PROFILES: &[Profile] = &[
     BASE,
     Profile {
         name: "levels",
@@ -261,7 +264,7 @@ impl Profile {
     pub fn options(&self) -> Options {
         let buffer = if self.block_bytes > 1 { 32 << 10 } else { 16 << 10 };
         Options::default()
-            .segment_bytes(64 << 10)
+            .segment_bytes(SEGMENT_BYTES)
             .buffer_bytes(buffer)
             .threads(Threads::None)
             .sync_method(self.method)

@@ -342,8 +342,8 @@ impl<'a> Run<'a> {
         let held = self.hold.as_ref().and_then(Hold::lsn);
         let unguarded = wal.checkpoints().is_empty();
         if unguarded {
-            let limit = held.map_or(durable, |held| held.min(durable));
-            self.story.release(limit);
+            // Without a checkpoint the call itself says that the engine needs nothing before.
+            self.story.release(durable);
         }
         let done = wal.truncate_before(durable)?;
         let past_hold = held.is_some_and(|held| done.head > held);

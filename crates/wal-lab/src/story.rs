@@ -37,6 +37,8 @@ struct Step {
     numbers: Vec<u64>,
     /// Its address and its end, once the log has told them.
     place: Option<(Lsn, Lsn)>,
+    /// What was known to be durable before the log was asked: its record says at least that.
+    known: Lsn,
     fate: Fate,
 }
 
@@ -109,7 +111,8 @@ impl Story {
     /// The log is about to be asked for this step. Tell the story before the log.
     pub fn issue(&mut self, numbers: Vec<u64>) -> StepId {
         let index = self.steps.len();
-        self.steps.push(Step { numbers: Vec::new(), place: None, fate: Fate::Issued });
+        let known = self.promised;
+        self.steps.push(Step { numbers: Vec::new(), place: None, known, fate: Fate::Issued });
         numbers.into_iter().for_each(|number| self.add(StepId(index), number));
         StepId(index)
     }
@@ -152,6 +155,14 @@ impl Story {
     #[must_use]
     pub fn promised(&self) -> Lsn {
         self.promised
+    }
+
+    /// What was known to be durable before the step at `lsn` was asked for.
+    #[must_use]
+    pub fn known_at(&self, lsn: Lsn) -> Lsn {
+        let mut steps = self.steps.iter();
+        let step = steps.find(|step| step.place.is_some_and(|(at, _)| at == lsn));
+        step.map_or(Lsn::NONE, |step| step.known)
     }
 
     /// Takes promises back beyond `end`: what proved them was destroyed.
@@ -344,7 +355,7 @@ mod tests {
         numbers.iter().map(|&(number, at)| Replayed { number, lsn: Some(lsn(at)) }).collect()
     }
 
-    const ALL: [(u64, u64); 5] = [(0, 4096), (1, 4160), (2, 4200), (3, 4240), (4, 4300)];
+    const ALL: [(u64, u64); 5] = [(0, 4096), (1, 4160), (2, 4200), (3, 4240), (4, 4304)];
 
     #[test]
     fn every_prefix_of_whole_steps_from_the_promise_on_is_sound() {

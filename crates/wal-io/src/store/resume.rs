@@ -34,7 +34,13 @@ impl SegmentStore {
         if !after.is_empty() {
             self.register_newest(&mut work, &active, true)?;
         }
-        let successor = self.renew_successor(&mut work, &active, after)?;
+        let mut successor = self.renew_successor(&mut work, &active, after)?;
+        let left = active.end().distance_from(end).unwrap_or(0);
+        if successor.is_none() && left < HEADER_BYTES {
+            // Rule 16: the first record of this opening needs room, and the spare is for that.
+            let header = self.successor_header(&active, self.head());
+            successor = Some(self.make_at_any_size(&mut work, header, end)?);
+        }
         if let Some(successor) = &successor {
             self.register_newest(&mut work, successor, false)?;
         }

@@ -112,6 +112,23 @@ fn r16_a_clean_log_opens_on_a_full_disk_with_its_successor() {
 }
 
 #[test]
+fn r16_a_log_closed_at_the_very_end_of_its_last_segment_opens_on_a_full_disk() {
+    let wrap = Wrap::new();
+    let store = create(&wrap);
+    let mut sink = store.appender().unwrap();
+    wrap.fill_up();
+    let end = FIRST + 2 * SEGMENT;
+    write(sink.as_mut(), FIRST, end);
+    assert!(store.prepare(lsn(end), SEGMENT).unwrap_err().is_no_space());
+    store.mark_clean(lsn(end)).unwrap();
+    drop((store, sink));
+    let (store, _) = reopen(&wrap);
+    let placement = store.resume_in_place(lsn(end)).unwrap();
+    assert!(placement.ready_end > placement.end, "the spare made room for the first record");
+    assert_eq!(survey(&wrap).links, store.links());
+}
+
+#[test]
 fn a_log_that_does_not_fit_can_be_created_once_there_is_room() {
     let wrap = Wrap::new();
     for limit in [0, 8192, 8192 + SEGMENT, 8192 + 2 * SEGMENT, 3 * SEGMENT] {
