@@ -21,6 +21,8 @@ mod tidy;
 mod unsafe_ledger;
 mod model;
 mod inject;
+mod fuzz;
+mod sanitizers;
 mod demo;
 mod ci;
 
@@ -56,6 +58,12 @@ enum Verb {
     Model,
     /// Kill a writer at its system calls, let each of them fail once, and fill its disk
     Inject(inject::Arguments),
+    /// Feed arbitrary bytes to every decoder, and damaged files to openings
+    Fuzz(fuzz::Arguments),
+    /// Run the tests under AddressSanitizer
+    Asan,
+    /// Run the tests of the crates with threads under ThreadSanitizer
+    Tsan,
 }
 
 fn main() -> ExitCode {
@@ -67,6 +75,9 @@ fn main() -> ExitCode {
         Verb::UnsafeLedger => unsafe_ledger::run(),
         Verb::Model => model::run(),
         Verb::Inject(arguments) => inject::run(&arguments),
+        Verb::Fuzz(arguments) => fuzz::run(&arguments),
+        Verb::Asan => sanitizers::asan(),
+        Verb::Tsan => sanitizers::tsan(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -157,6 +157,10 @@ impl SegmentHeader {
         if self.end().is_none() {
             return Err(DecodeError::BadField { field: "capacity" });
         }
+        // A head beyond the segment that names it would bury the segment itself (rule 14).
+        if self.head > self.base {
+            return Err(DecodeError::BadField { field: "head" });
+        }
         match self.predecessor {
             Some(pred) if pred.end > self.base || pred.epoch > self.epoch => {
                 Err(DecodeError::BadField { field: "predecessor" })
@@ -285,6 +289,8 @@ mod tests {
         let backwards = Predecessor { base: pred.end, end: pred.base, ..pred };
         assert_eq!(refusal(SegmentHeader { base: Lsn::NONE, ..header() }), bad("base"));
         assert_eq!(refusal(SegmentHeader { epoch: Epoch::NONE, ..header() }), bad("epoch"));
+        let beyond = Lsn::new((1 << 20) + 8).unwrap();
+        assert_eq!(refusal(SegmentHeader { head: beyond, ..header() }), bad("head"));
         for capacity_bytes in [u64::MAX - 7, 12] {
             assert_eq!(refusal(SegmentHeader { capacity_bytes, ..header() }), bad("capacity"));
         }

@@ -37,6 +37,7 @@ const LAYERS: &[Layer] = &[
         tests_may_use: &[],
     },
     Layer { name: "wal-cli", may_use: &["wal"], tests_may_use: &["wal-sim"] },
+    Layer { name: "wal-fuzz", may_use: &["wal-format", "wal"], tests_may_use: &[] },
     Layer {
         name: "wal-bench",
         may_use: &["wal-format", "wal-io", "wal-commit", "wal-recovery", "wal"],
