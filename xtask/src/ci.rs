@@ -11,7 +11,7 @@ use clap::Args;
 use crate::outcome::{Failure, Outcome};
 use crate::shell::{cargo, describe, run as run_command};
 use crate::workspace::{Package, Workspace};
-use crate::{demo, layers, model, tidy, unsafe_ledger};
+use crate::{demo, layers, model, mutants, sim, tidy, unsafe_ledger};
 
 /// A target without an operating system: what builds for it needs no `std`.
 const BARE_TARGET: &str = "thumbv7em-none-eabi";
@@ -129,6 +129,8 @@ fn steps(workspace: &Workspace) -> Vec<Step> {
         ),
         run("doc", vec![doc]),
         run("test", vec![words("test --workspace")]),
+        verb("sim", sim::slice),
+        verb("mutants", mutants::check),
         verb("no-std", no_std),
         run("features", workspace.packages.iter().flat_map(feature_checks).collect()),
         verb("model", model::run),

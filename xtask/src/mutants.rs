@@ -1,0 +1,226 @@
+//! `cargo xtask mutants`: plants bugs in a copy of the log, and sees the crash lab find each.
+//!
+//! A test which never fails proves nothing. Each bug of `planted` is a replacement of text in the
+//! sources; it is planted in a copy of the repository under the target directory, built in
+//! release, run through the lab until it is caught, and taken out again. The table of what each
+//! needed stands in `docs/testing.md`; `--write` puts it there.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde::Deserialize;
+
+use crate::outcome::{Failure, Outcome};
+use crate::shell::cargo;
+use crate::workspace::{Workspace, read};
+
+mod planted;
+mod copy;
+mod table;
+
+use planted::{MUTANTS, Mutant};
+use table::{Row, write_table};
+
+/// Cases that a bug may survive at the most.
+const CASES: u64 = 192;
+/// A bug which keeps the lab from ending is caught by that.
+const PATIENCE: Duration = Duration::from_secs(300);
+const POLL: Duration = Duration::from_millis(50);
+
+/// Plant bugs in a copy of the log and see that the crash lab finds each
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Arguments {
+    /// Only bugs whose name holds this word
+    #[arg(long, value_name = "WORD")]
+    only: Option<String>,
+    /// Only see that every bug can still be planted
+    #[arg(long)]
+    check: bool,
+    /// The seed of the lab
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Write the table into docs/testing.md
+    #[arg(long)]
+    write: bool,
+}
+
+/// Plants each bug in turn.
+///
+/// # Errors
+///
+/// When a bug cannot be planted, does not build, or is not found.
+pub(crate) fn run(arguments: &Arguments) -> Outcome {
+    let workspace = Workspace::load()?;
+    let wanted = |mutant: &&'static Mutant| {
+        arguments.only.as_ref().is_none_or(|word| mutant.name.contains(word.as_str()))
+    };
+    let mutants: Vec<&'static Mutant> = MUTANTS.iter().copied().filter(wanted).collect();
+    check_all(&workspace.root, &mutants)?;
+    if arguments.check {
+        println!("mutants: all {} bugs can be planted", mutants.len());
+        return Ok(());
+    }
+    let lab = Lab::make(&workspace, arguments.seed)?;
+    let sound = lab.run()?;
+    if let Some(broken) = sound.broken {
+        return Err(Failure::new(format!("the log is broken without any bug: {}", broken.reason)));
+    }
+    let mut rows = Vec::new();
+    for mutant in &mutants {
+        let row = lab.try_mutant(mutant)?;
+        println!("{}", row.told());
+        rows.push(row);
+    }
+    println!("\n{}", table::of(&rows));
+    if arguments.write {
+        write_table(&workspace.root.join("docs/testing.md"), &rows)?;
+    }
+    conclude(&rows)
+}
+
+/// In the pipeline: that every bug can still be planted.
+///
+/// # Errors
+///
+/// When the sources have moved on under a bug.
+pub(crate) fn check() -> Outcome {
+    run(&Arguments { check: true, ..Arguments::default() })
+}
+
+fn check_all(root: &Path, mutants: &[&Mutant]) -> Outcome {
+    if mutants.is_empty() {
+        return Err(Failure::new("no bug of that name"));
+    }
+    for mutant in mutants {
+        for (file, _) in mutant.edits.iter().map(|edit| (edit.file, edit.find)) {
+            mutant.plant(file, &read(&root.join(file))?)?;
+        }
+    }
+    Ok(())
+}
+
+fn conclude(rows: &[Row]) -> Outcome {
+    let missed: Vec<&str> =
+        rows.iter().filter(|row| !row.is_caught()).map(|row| row.name).collect();
+    if missed.is_empty() {
+        println!("mutants: all {} planted bugs were found", rows.len());
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "not found: {}; give the lab a workload that meets them",
+        missed.join(", ")
+    )))
+}
+
+/// What the lab says of a campaign.
+#[derive(Debug, Deserialize)]
+struct Said {
+    states: u64,
+    broken: Option<Broken>,
+}
+
+/// What the lab says of a broken promise.
+#[derive(Debug, Deserialize)]
+struct Broken {
+    case: String,
+    state: String,
+    reason: String,
+}
+
+/// The copy of the repository in which bugs are planted.
+struct Lab {
+    tree: PathBuf,
+    target: PathBuf,
+    root: PathBuf,
+    seed: u64,
+}
+
+impl Lab {
+    fn make(workspace: &Workspace, seed: u64) -> Outcome<Self> {
+        let dir = workspace.target_dir.join("mutants");
+        let (tree, target) = (dir.join("tree"), dir.join("target"));
+        copy::tree(&workspace.root, &tree)?;
+        let lab = Self { tree, target, root: workspace.root.clone(), seed };
+        lab.build()?.map_err(|_| Failure::new("the lab does not build without any bug"))?;
+        Ok(lab)
+    }
+
+    /// Builds the lab; the inner error says that the compiler refused.
+    fn build(&self) -> Outcome<Result<(), ()>> {
+        let status = cargo()
+            .args(["build", "--release", "--quiet", "--package", "wal-lab"])
+            .current_dir(&self.tree)
+            .env("CARGO_TARGET_DIR", &self.target)
+            .env("CARGO_INCREMENTAL", "1")
+            .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
+            .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+            .env("RUSTFLAGS", "--cap-lints allow")
+            .status()
+            .map_err(|error| Failure::new(format!("cannot run cargo: {error}")))?;
+        Ok(if status.success() { Ok(()) } else { Err(()) })
+    }
+
+    fn try_mutant(&self, mutant: &'static Mutant) -> Outcome<Row> {
+        for edit in mutant.edits {
+            let place = self.tree.join(edit.file);
+            let planted = mutant.plant(edit.file, &read(&self.root.join(edit.file))?)?;
+            copy::write(&place, &planted)?;
+        }
+        let built = self.build()?;
+        let said = built.map_err(|()| Failure::new(format!("`{}` does not build", mutant.name)));
+        let said = said.and_then(|()| self.run());
+        for edit in mutant.edits {
+            copy::write(&self.tree.join(edit.file), &read(&self.root.join(edit.file))?)?;
+        }
+        let said = said?;
+        let (name, about, states) = (mutant.name, mutant.about, said.states);
+        Ok(Row { name, about, states, caught: said.broken.map(|broken| broken.told()) })
+    }
+
+    /// Runs the lab on one thread, so that the number of crash states needed is always the same.
+    fn run(&self) -> Outcome<Said> {
+        let mut child = Command::new(self.target.join("release/wal-lab"))
+            .args(["run", "--json", "--threads", "1", "--cases", &CASES.to_string()])
+            .args(["--seed", &self.seed.to_string(), "--states", "6"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| Failure::new(format!("cannot run the lab: {error}")))?;
+        let began = Instant::now();
+        while began.elapsed() < PATIENCE {
+            let ended = child.try_wait().map_err(|error| Failure::new(error.to_string()))?;
+            if ended.is_some() {
+                let output = child.wait_with_output();
+                let output = output.map_err(|error| Failure::new(error.to_string()))?;
+                return serde_json::from_slice(&output.stdout)
+                    .map_err(|error| Failure::new(format!("the lab said nothing: {error}")));
+            }
+            std::thread::sleep(POLL);
+        }
+        let _ = child.kill();
+        let _ = child.wait();
+        let reason = format!("it does not end within {} s", PATIENCE.as_secs());
+        let broken = Broken { case: "hangs".to_owned(), state: String::new(), reason };
+        Ok(Said { states: 0, broken: Some(broken) })
+    }
+}
+
+impl Broken {
+    fn told(self) -> table::Caught {
+        let reason = self.reason.lines().next().unwrap_or_default().to_owned();
+        table::Caught { case: self.case, state: self.state, reason }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bug_that_was_not_found_fails() {
+        let row = Row { name: "x", about: "y", states: 9, caught: None };
+        assert!(conclude(&[row]).unwrap_err().to_string().contains("not found: x"));
+    }
+}

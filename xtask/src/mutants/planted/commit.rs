@@ -1,0 +1,118 @@
+//! Bugs in the commit path and the facade: order, durability levels, batches, obligations.
+
+use super::{Edit, Mutant};
+
+const DRIVER: &str = "crates/wal-commit/src/driver.rs";
+
+pub(super) static BUGS: &[Mutant] = &[
+    Mutant {
+        name: "acknowledge-before-sync",
+        about: "the durable end moves on before the sync that would make it true",
+        edits: &[Edit {
+            file: DRIVER,
+            find: "self.sink()?.sync().map_err(PoisonCause::sync)?;",
+            replace: "self.publish(|shared, _| shared.marks.sync(end))?;\n        \
+                      self.sink()?.sync().map_err(PoisonCause::sync)?;",
+        }],
+    },
+    Mutant {
+        name: "acknowledge-without-sync",
+        about: "a wait for durability never syncs",
+        edits: &[Edit {
+            file: DRIVER,
+            find: "self.sink()?.sync().map_err(PoisonCause::sync)?;",
+            replace: "",
+        }],
+    },
+    Mutant {
+        name: "watermark-too-far",
+        about: "records claim that all reserved before them was durable",
+        edits: &[Edit {
+            file: "crates/wal-commit/src/shared.rs",
+            find: "Some(self.marks.positions().durable).filter",
+            replace: "Some(self.marks.positions().reserved).filter",
+        }],
+    },
+    Mutant {
+        name: "watermark-never",
+        about: "records claim nothing",
+        edits: &[Edit {
+            file: "crates/wal-commit/src/shared.rs",
+            find: "Some(self.marks.positions().durable).filter(|durable| !durable.is_none())",
+            replace: "None",
+        }],
+    },
+    Mutant {
+        name: "batch-flags-dropped",
+        about: "members of a batch stand alone",
+        edits: &[Edit {
+            file: "crates/wal-commit/src/append.rs",
+            find: "let draft = draft.with_flags(batch_flags(index, drafts.len()));",
+            replace: "let draft = draft.with_flags(RecordFlags::NONE);",
+        }],
+    },
+    Mutant {
+        name: "oversized-unsynced",
+        about: "an oversized record counts as durable once it is written",
+        edits: &[Edit {
+            file: "crates/wal-commit/src/oversized.rs",
+            find: "flight.publish_written(span.after.end)?;\n        Ok(span)",
+            replace: "flight.publish_written(span.after.end)?;\n        \
+                      let _ = self.marks.sync(span.after.end);\n        Ok(span)",
+        }],
+    },
+    Mutant {
+        name: "padding-forgotten",
+        about: "a record past the buffer leaves the rest of the segment before it unpadded",
+        edits: &[Edit {
+            file: "crates/wal-commit/src/oversized.rs",
+            find: "if !span.before.is_empty() {",
+            replace: "if false {",
+        }],
+    },
+    Mutant {
+        name: "clean-mark-before-sync",
+        about: "closing marks the log clean without its last sync",
+        edits: &[Edit {
+            file: "crates/wal-commit/src/close.rs",
+            find: "if self.promises { flight.sync() } else { Ok(()) }",
+            replace: "Ok(())",
+        }],
+    },
+    Mutant {
+        name: "truncate-past-a-hold",
+        about: "retention holds hold nothing",
+        edits: &[Edit {
+            file: "crates/wal/src/log.rs",
+            find: "(Obligation::Hold, shared.holds.lowest(reserved)),",
+            replace: "(Obligation::Hold, shared.holds.lowest(reserved).filter(|_| false)),",
+        }],
+    },
+    Mutant {
+        name: "checkpoint-forgets-transactions",
+        about: "replay starts at the checkpoint although transactions began before it",
+        edits: &[Edit {
+            file: "crates/wal/src/checkpoint.rs",
+            find: "let (number, redo_from) = begun;",
+            replace: "let (number, _) = begun;\n        let redo_from = ticket.lsn();",
+        }],
+    },
+    Mutant {
+        name: "checkpoint-before-its-record",
+        about: "the control file names a checkpoint whose record is only written",
+        edits: &[Edit {
+            file: "crates/wal/src/checkpoint.rs",
+            find: "ticket.wait_durable()?;",
+            replace: "ticket.wait_written()?;",
+        }],
+    },
+    Mutant {
+        name: "positions-lie-after-recovery",
+        about: "a log is closed without waiting for what is in its buffer",
+        edits: &[Edit {
+            file: "crates/wal-commit/src/close.rs",
+            find: "flight.write_pending()?;\n        if let Some(padding)",
+            replace: "if let Some(padding)",
+        }],
+    },
+];

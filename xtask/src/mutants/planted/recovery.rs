@@ -1,0 +1,136 @@
+//! Bugs in reading, judging, resuming and replaying.
+
+use super::{Edit, Mutant};
+
+const RESUME: &str = "crates/wal-recovery/src/resume.rs";
+const EXAMINE: &str = "crates/wal-recovery/src/examine.rs";
+const SETTLE: &str = "crates/wal-recovery/src/redo_only/settle.rs";
+
+pub(super) static BUGS: &[Mutant] = &[
+    Mutant {
+        name: "length-trusted",
+        about: "a record with a plausible header is taken without its checksum",
+        edits: &[Edit {
+            file: "crates/wal-format/src/decode.rs",
+            find: "if computed != header.checksum {",
+            replace: "if computed != header.checksum && header.body_len == 0 {",
+        }],
+    },
+    Mutant {
+        name: "appends-in-a-torn-tail",
+        about: "an unclean log goes on in place",
+        edits: &[Edit {
+            file: RESUME,
+            find: "= if examined.clean {",
+            replace: "= if examined.clean || !examined.verdict.is_damage() {",
+        }],
+    },
+    Mutant {
+        name: "unproven-tail-trusted",
+        about: "what may be in the cache only is taken for durable",
+        edits: &[Edit {
+            file: RESUME,
+            find: "let predecessor = if unproven.is_empty() {",
+            replace: "let predecessor = if start <= end {",
+        }],
+    },
+    Mutant {
+        name: "housekeeping-kept",
+        about: "each opening of a crash loop leaves a segment",
+        edits: &[Edit {
+            file: RESUME,
+            find: "let end = examined.housekeeping_from;",
+            replace: "let end = examined.end;",
+        }],
+    },
+    Mutant {
+        name: "dead-files-kept",
+        about: "what is off the chain is never removed",
+        edits: &[Edit { file: RESUME, find: "store.discard_dead()?;", replace: "" }],
+    },
+    Mutant {
+        name: "look-ahead-skipped",
+        about: "evidence behind the first unreadable place is not believed",
+        edits: &[Edit {
+            file: EXAMINE,
+            find: "look_ahead(&source, &scan.stop, &mut claims, progress)?;",
+            replace: "look_ahead(&source, &scan.stop, &mut Claims::default(), progress)?;",
+        }],
+    },
+    Mutant {
+        name: "control-is-no-evidence",
+        about: "the durable end in the control file is not believed",
+        edits: &[Edit {
+            file: EXAMINE,
+            find: "claims.add(Evidence::ControlDurable { durable: slot.durable });",
+            replace: "let _ = slot.durable;",
+        }],
+    },
+    Mutant {
+        name: "clean-mark-believed-blindly",
+        about: "a mark is believed wherever the log ends",
+        edits: &[Edit {
+            file: EXAMINE,
+            find: "agree && mark == Some((stop.at, stop.epoch))",
+            replace: "agree && mark.is_some()",
+        }],
+    },
+    Mutant {
+        name: "cap-ignored",
+        about: "a segment is read beyond where its successor says that it ends",
+        edits: &[Edit {
+            file: "crates/wal-io/src/build_chain.rs",
+            find: "return Some((found, named.end));",
+            replace: "return Some((found, found.end()));",
+        }],
+    },
+    Mutant {
+        name: "aborted-work-replayed",
+        about: "an abort is taken for a commit",
+        edits: &[Edit {
+            file: SETTLE,
+            find: "RecordKind::COMMIT => return self.settle_commit(record, after_begin),",
+            replace: "RecordKind::COMMIT | RecordKind::ABORT => {\n                \
+                      return self.settle_commit(record, after_begin);\n            }",
+        }],
+    },
+    Mutant {
+        name: "uncommitted-work-replayed",
+        about: "records of a transaction count where they stand",
+        edits: &[Edit {
+            file: SETTLE,
+            find: "Some(link) => self.active.touch(link.txn_id),",
+            replace: "Some(_) => self.redo(record, None)?,",
+        }],
+    },
+    Mutant {
+        name: "half-batches-replayed",
+        about: "members of a batch count before its last one is there",
+        edits: &[Edit {
+            file: "crates/wal-recovery/src/redo_only/batch.rs",
+            find: "self.state = State::Open { first: lsn };\n                \
+                   BatchStep::Held { orphan: None }",
+            replace: "BatchStep::Alone",
+        }],
+    },
+    Mutant {
+        name: "checkpoint-replayed-again",
+        about: "what the checkpoint holds is replayed as well",
+        edits: &[Edit {
+            file: SETTLE,
+            find: "let after_begin = position >= self.begin;",
+            replace: "let after_begin = position >= self.opened.min(self.begin);",
+        }],
+    },
+    Mutant {
+        name: "commit-order-lost",
+        about: "a transaction that commits behind the checkpoint is taken to be in it",
+        edits: &[Edit {
+            file: SETTLE,
+            find: "let damaged = self.active.end(txn);\n        if !after_begin {",
+            replace: "let damaged = self.active.end(txn);\n        \
+                      let last = record.txn.map_or(Lsn::NONE, |link| link.prev_lsn);\n        \
+                      if !after_begin || last < self.begin {",
+        }],
+    },
+];

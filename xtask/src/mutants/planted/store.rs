@@ -1,0 +1,221 @@
+//! Bugs in the files: segments, names, the control file, truncation.
+
+use super::{Edit, Mutant};
+
+const APPENDER: &str = "crates/wal-io/src/store/appender.rs";
+const DIRECTORY: &str = "crates/wal-io/src/store/directory.rs";
+const CONTROL: &str = "crates/wal-io/src/control_file.rs";
+const CREATE: &str = "crates/wal-io/src/store/create.rs";
+const RESUME: &str = "crates/wal-io/src/store/resume.rs";
+const RETIRE: &str = "crates/wal-io/src/store/retire.rs";
+
+pub(super) static BUGS: &[Mutant] = &[
+    Mutant {
+        name: "directory-not-synced",
+        about: "a segment's name is used before the directory is synced",
+        edits: &[Edit {
+            file: DIRECTORY,
+            find: ".and_then(|()| sync_dir(storage));\n    if named.is_err()",
+            replace: ";\n    if named.is_err()",
+        }],
+    },
+    Mutant {
+        name: "renamed-before-sync",
+        about: "a segment takes its name before its contents are durable",
+        edits: &[Edit {
+            file: DIRECTORY,
+            find: "let synced = file.sync_all();\n    drop(file);",
+            replace: "let synced: io::Result<()> = Ok(());\n    drop(file);",
+        }],
+    },
+    Mutant {
+        name: "recycled-too-early",
+        about: "an empty segment's header changes while its old name may come back",
+        edits: &[Edit {
+            file: DIRECTORY,
+            find: "// The old name must be gone for good before the header under it changes.\n    \
+                   sync_dir(storage)?;",
+            replace: "",
+        }],
+    },
+    Mutant {
+        name: "sealed-segment-unsynced",
+        about: "rotation forgets to sync the segment it leaves",
+        edits: &[Edit {
+            file: APPENDER,
+            find: "self.left.push(before);",
+            replace: "drop(before);",
+        }],
+    },
+    Mutant {
+        name: "wrong-file-synced",
+        about: "after a rotation only the segment left behind is synced",
+        edits: &[Edit {
+            file: APPENDER,
+            find: "self.left.iter_mut().chain([&mut self.current])",
+            replace: "self.left.iter_mut().chain([&mut self.current]).take(1)",
+        }],
+    },
+    Mutant {
+        name: "sync-before-write",
+        about: "each write is preceded by its sync",
+        edits: &[Edit {
+            file: APPENDER,
+            find: "let written = self.write_all(at, bufs);",
+            replace: "let _ = self.sync_all_files();\n        \
+                      let written = self.write_all(at, bufs);\n        \
+                      self.left.clear();\n        self.current.unsynced = false;",
+        }],
+    },
+    Mutant {
+        name: "failed-sync-ignored",
+        about: "a sync that fails counts as done",
+        edits: &[Edit {
+            file: APPENDER,
+            find: ".map_err(|error| IoError::failed(IoOp::Sync, &*self.name, error))?;\n        \
+                   self.unsynced = false;",
+            replace: ".unwrap_or_default();\n        self.unsynced = false;",
+        }],
+    },
+    Mutant {
+        name: "failed-sync-retried",
+        about: "a sync that fails is tried again, and the second success believed",
+        edits: &[Edit {
+            file: APPENDER,
+            find: "SyncMethod::DataSync => self.file.sync_data(),",
+            replace: "SyncMethod::DataSync => {\n                \
+                      self.file.sync_data().or_else(|_| self.file.sync_data())\n            }",
+        }],
+    },
+    Mutant {
+        name: "single-control-slot",
+        about: "the control file is always written over the same slot",
+        edits: &[Edit {
+            file: CONTROL,
+            find: "if sequence(first) <= sequence(second) { 0 } else { 1 }",
+            replace: "if sequence(first) <= sequence(second) { 1 } else { 1 }",
+        }],
+    },
+    Mutant {
+        name: "control-slot-unsynced",
+        about: "what the control file says counts before it is durable",
+        edits: &[Edit {
+            file: CONTROL,
+            find: "file.sync_data().map_err(|error| IoError::failed(IoOp::Sync, CONTROL_NAME, \
+                   error))",
+            replace: "Ok(())",
+        }],
+    },
+    Mutant {
+        name: "registered-before-it-exists",
+        about: "the control file names a segment that is not durable yet",
+        edits: &[Edit {
+            file: "crates/wal-io/src/store/prepare.rs",
+            find: "let link = self.make_after(work, after, capacity_bytes, Naming::New)?;",
+            replace: "let (base, epoch) = (after.cap, self.epoch());\n        \
+                      self.update_control(work, |slot| {\n            \
+                      (slot.newest_base, slot.newest_epoch) = (base, epoch);\n        })?;\n        \
+                      let link = self.make_after(work, after, capacity_bytes, Naming::New)?;",
+        }],
+    },
+    Mutant {
+        name: "epoch-forgotten",
+        about: "an opening writes under the epoch of the one before",
+        edits: &[Edit {
+            file: CREATE,
+            find: "let epoch = next_epoch(survey.highest_epoch, openings)?;",
+            replace: "let epoch = next_epoch(survey.highest_epoch, openings - openings)?;",
+        }],
+    },
+    Mutant {
+        name: "clean-mark-not-cleared",
+        about: "an opening leaves the mark of the last clean close",
+        edits: &[Edit {
+            file: CREATE,
+            find: "control.update_both(|slot| (slot.epoch, slot.clean) = (epoch, None))?;",
+            replace: "control.update_both(|slot| {\n                    slot.epoch = epoch;\n                    \
+                      slot.clean = slot.clean.map(|(end, _)| (end, epoch));\n                })?;",
+        }],
+    },
+    Mutant {
+        name: "addresses-used-again",
+        about: "an unclean opening goes on at the end that it found",
+        edits: &[Edit {
+            file: RESUME,
+            find: "let base = above\n            .max(work.address_end)\n            \
+                   .max(predecessor.end)",
+            replace: "let base = predecessor\n            .end",
+        }],
+    },
+    Mutant {
+        name: "head-never-recorded",
+        about: "segments are removed without a durable head",
+        edits: &[Edit {
+            file: RETIRE,
+            find: "self.update_both_slots(&mut work, |slot| slot.head = head)?;",
+            replace: "",
+        }],
+    },
+    Mutant {
+        name: "head-after-removal",
+        about: "segments are removed before the head is durable",
+        edits: &[
+            Edit {
+                file: RETIRE,
+                find: "self.update_both_slots(&mut work, |slot| slot.head = head)?;",
+                replace: "",
+            },
+            Edit {
+                file: RETIRE,
+                find: "let truncation = self.remove_truncated(&gone, head)?;",
+                replace: "let truncation = self.remove_truncated(&gone, head)?;\n        \
+                          let mut work = self.work.lock();\n        \
+                          self.update_both_slots(&mut work, |slot| slot.head = head)?;\n        \
+                          drop(work);",
+            },
+        ],
+    },
+    Mutant {
+        name: "truncate-past-a-checkpoint",
+        about: "what the retained checkpoints need is removed",
+        edits: &[
+            Edit {
+                file: RETIRE,
+                find: "needed.map_or(lsn, |needed| needed.min(lsn))",
+                replace: "needed.map_or(lsn, |_| lsn)",
+            },
+            Edit {
+                file: "crates/wal/src/log.rs",
+                find: "(Obligation::Checkpoint, retained),",
+                replace: "(Obligation::Checkpoint, retained.filter(|_| false)),",
+            },
+        ],
+    },
+    Mutant {
+        name: "active-segment-removed",
+        about: "truncation takes a segment that is needed in part",
+        edits: &[Edit {
+            file: RETIRE,
+            find: "take_while(|link| link.cap <= limit)",
+            replace: "take_while(|link| link.name.base <= limit)",
+        }],
+    },
+    Mutant {
+        name: "shrunk-too-far",
+        about: "a capped segment is cut a block too short",
+        edits: &[Edit {
+            file: RETIRE,
+            find: "link.offset_of(link.cap).next_multiple_of(HEADER_BYTES)",
+            replace: "(link.offset_of(link.cap) / HEADER_BYTES * HEADER_BYTES)",
+        }],
+    },
+    Mutant {
+        name: "spare-kept-for-ever",
+        about: "an opening on a full disk does not give up the spare",
+        edits: &[Edit {
+            file: "crates/wal-io/src/store/space.rs",
+            find: "remove_if_there(storage, SPARE_NAME)?;",
+            replace: "",
+        }],
+    },
+];
