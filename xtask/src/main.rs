@@ -24,6 +24,8 @@ mod inject;
 mod fuzz;
 mod sanitizers;
 mod demo;
+mod sim;
+mod mutants;
 mod ci;
 
 /// What can be asked of the repository beyond `cargo build` and `cargo test`.
@@ -56,6 +58,10 @@ enum Verb {
     UnsafeLedger,
     /// Run the model of the commit path: every interleaving of a few threads
     Model,
+    /// Crash the log on the simulated disk, in its recovery too, and judge what is left
+    Sim(sim::Arguments),
+    /// Plant bugs in a copy of the log and see that the crash lab finds each
+    Mutants(mutants::Arguments),
     /// Kill a writer at its system calls, let each of them fail once, and fill its disk
     Inject(inject::Arguments),
     /// Feed arbitrary bytes to every decoder, and damaged files to openings
@@ -74,6 +80,8 @@ fn main() -> ExitCode {
         Verb::Tidy => tidy::run(),
         Verb::UnsafeLedger => unsafe_ledger::run(),
         Verb::Model => model::run(),
+        Verb::Sim(arguments) => sim::run(&arguments),
+        Verb::Mutants(arguments) => mutants::run(&arguments),
         Verb::Inject(arguments) => inject::run(&arguments),
         Verb::Fuzz(arguments) => fuzz::run(&arguments),
         Verb::Asan => sanitizers::asan(),
