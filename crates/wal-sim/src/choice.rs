@@ -332,7 +332,8 @@ mod tests {
 
     #[test]
     fn any_script_names_a_legal_state() {
-        let script = Script(vec![Answer { choice: 9, tear: Some(700..600) }]);
+        let tear = Range { start: 700, end: 600 };
+        let script = Script(vec![Answer { choice: 9, tear: Some(tear) }]);
         let mut reading = Reading::new(&script);
         assert_eq!((reading.choose(2), reading.tear(512)), (1, Some(512..512)));
         assert_eq!((reading.choose(4), reading.tear(512)), (0, None));

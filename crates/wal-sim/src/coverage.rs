@@ -41,7 +41,8 @@ pub struct Coverage {
     pub by_depth: BTreeMap<usize, u64>,
     /// Power cuts in the workload, by the call they fell into.
     pub cuts_by_call: BTreeMap<Call, u64>,
-    /// States judged, by the step of the protocol that was cut: a call, and a class of files.
+    /// States met, by the step of the protocol that was cut: a call, and a class of files. Those
+    /// passed over count as well: a cut in a sync leaves what one in the write before it leaves.
     pub by_step: BTreeMap<(Call, String), u64>,
     /// States judged, by what had befallen them; one state may count for several.
     pub by_fault: BTreeMap<FaultKind, u64>,
@@ -116,7 +117,7 @@ impl Floors {
         kinds.iter().fold(self, |floors, &kind| floors.fault(kind, states))
     }
 
-    /// At least so many states in which `call` on a file of `class` was cut.
+    /// At least so many states met in which `call` on a file of `class` was cut.
     #[must_use]
     pub fn step(mut self, call: Call, class: &str, states: u64) -> Self {
         self.steps.insert((call, class.to_owned()), states);
@@ -184,7 +185,11 @@ impl Coverage {
         for (name, number) in numbers {
             let _ = write!(json, "\"{name}\":{number},");
         }
-        object(&mut json, "by_depth", self.by_depth.iter().map(|(depth, &n)| (depth.to_string(), n)));
+        object(
+            &mut json,
+            "by_depth",
+            self.by_depth.iter().map(|(depth, &n)| (depth.to_string(), n)),
+        );
         object(&mut json, "by_fault", self.by_fault.iter().map(|(kind, &n)| (kind.to_string(), n)));
         object(&mut json, "by_step", self.by_step.iter().map(|(step, &n)| (step_name(step), n)));
         let calls = |counts: &BTreeMap<Call, u64>| -> Vec<(String, u64)> {
@@ -295,7 +300,10 @@ mod tests {
         let (mut one, mut two) = (coverage(), other.clone());
         one.merge(&other);
         two.merge(&coverage());
-        assert_eq!((one.states, one.by_fault[&FaultKind::TornSector], one.cut_short), (14, 4, true));
+        assert_eq!(
+            (one.states, one.by_fault[&FaultKind::TornSector], one.cut_short),
+            (14, 4, true)
+        );
         assert_ne!(one.hash, two.hash);
     }
 

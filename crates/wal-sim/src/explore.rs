@@ -83,7 +83,8 @@ impl Explorer {
             disk.power_cut_at(cut);
             let told = told_by(&mut judge, &workload, &disk, cut)?;
             if disk.is_off() != (cut <= ops) {
-                judge.case = Case { steps: vec![Step::new(cut, Left::State(0))], ..Case::default() };
+                judge.case =
+                    Case { steps: vec![Step::new(cut, Left::State(0))], ..Case::default() };
                 judge.during = disk.last_op();
                 return Err(judge.failure(Some((&disk, &disk)), None, NOT_REPEATED.to_owned()));
             }

@@ -224,8 +224,7 @@ impl Inode {
         let size = self.durable.sector_bytes() as u64;
         let beyond = |index: u64| (index + 1) * size > self.durable.len();
         let covered = |pending: &Pending| pending.dirty && pending.newest_at(mark).is_some();
-        let grown =
-            self.sectors.iter().any(|(&index, pending)| covered(pending) && beyond(index));
+        let grown = self.sectors.iter().any(|(&index, pending)| covered(pending) && beyond(index));
         if self.len_dirty || grown {
             self.sync_len(mark.lens);
         }

@@ -110,7 +110,8 @@ impl<'a, A> Judge<'a, A> {
                 break;
             }
             self.case.steps.push(Step::new(cut, left));
-            if self.is_new(&state) {
+            self.count_step();
+            if self.is_new(&state, &befell) {
                 self.count(&state, &befell);
                 self.recover(disk, &state, told)?;
             } else {
@@ -121,13 +122,22 @@ impl<'a, A> Judge<'a, A> {
         Ok(())
     }
 
-    /// Whether the state was not judged before, at this depth.
-    fn is_new(&mut self, state: &SimDisk) -> bool {
+    /// Whether the state was not judged before, at this depth and after the same faults.
+    fn is_new(&mut self, state: &SimDisk, befell: &[FaultKind]) -> bool {
         let depth = self.case.steps.len() as u64;
         // The same bytes are another state while some of them may still be lost.
         let killed = self.case.steps.last().is_some_and(|step| step.left == Left::Killed);
         let pending = if killed { seed_of(1, &self.case.steps) } else { 0 };
-        self.judged.insert(fold(fold(state.look_fingerprint(), depth), pending))
+        let history = befell.iter().fold(depth, |hash, &kind| fold(hash, kind as u64));
+        self.judged.insert(fold(fold(state.look_fingerprint(), history), pending))
+    }
+
+    /// Counts a state, whether it was judged before or not, by the step that was cut.
+    fn count_step(&mut self) {
+        if let Some(op) = &self.during {
+            let class = (self.explorer.class)(&op.name).to_owned();
+            *self.tally.coverage.by_step.entry((op.call, class)).or_default() += 1;
+        }
     }
 
     /// Counts a state, by what befell it.
@@ -140,10 +150,6 @@ impl<'a, A> Judge<'a, A> {
         coverage.hash = fold(fold(coverage.hash, step.cut), state.look_fingerprint());
         coverage.hash = fold(coverage.hash, u64::from(killed));
         *coverage.by_depth.entry(self.case.steps.len()).or_default() += 1;
-        if let Some(op) = &self.during {
-            let class = (self.explorer.class)(&op.name).to_owned();
-            *coverage.by_step.entry((op.call, class)).or_default() += 1;
-        }
         let loss = state.state.lock().loss;
         let crash = [
             (FaultKind::PowerCut, !killed),

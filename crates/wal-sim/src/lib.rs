@@ -45,7 +45,63 @@
 //! assert!(explore(workload(true), check).is_ok(), "with the missing line it is sound");
 //! ```
 //!
-//! The modules below are in reading order: each uses only those above it.
+//! # An engine of one's own, in a `#[test]`
+//!
+//! The log opens on a [`SimDisk`] as on any other storage: give it one, let it start no thread, and
+//! [`Explorer::record`] looks at every moment of its life. The workload keeps [`Notes`] of what it
+//! asked for and what it was promised; the check opens what a crash left, as the engine would after
+//! a restart, and compares. This is `crates/wal/tests/own_engine.rs`, which is run:
+//!
+//! ```ignore
+//! fn open(disk: &SimDisk) -> Result<Counter, wal::Error> {
+//!     let options = Options::default().segment_bytes(64 << 10).threads(Threads::None);
+//!     let mut sum = 0;
+//!     let log = Wal::open_in(Arc::new(disk.clone()), options, |record| {
+//!         sum += number(record.body)?;
+//!         Ok::<(), Invalid>(())
+//!     })?;
+//!     Ok(Counter { log, sum })
+//! }
+//!
+//! // Adds 1, 2, 4, ..., so that every sum tells which additions are in it.
+//! fn workload(disk: &SimDisk, told: &Notes<Told>) {
+//!     let Ok(mut counter) = open(disk) else { return };
+//!     for shift in 0..10 {
+//!         told.update(|told| told.asked |= 1 << shift);
+//!         if counter.add(1 << shift).is_err() { return } // append, then wait until it is durable
+//!         told.update(|told| told.promised |= 1 << shift);
+//!     }
+//! }
+//!
+//! fn check(disk: SimDisk, told: &Told) -> Result<(), String> {
+//!     let counter = open(&disk).map_err(|error| error.to_string())?;
+//!     match counter.sum {
+//!         sum if sum == told.promised || sum == told.asked => Ok(()),
+//!         sum => Err(format!("promised {}, found {sum}", told.promised)),
+//!     }
+//! }
+//!
+//! #[test]
+//! fn what_the_counter_promised_survives_any_power_cut() {
+//!     let explorer = Explorer::new(1).torn().kills().depth(2).live_faults(11).threads(2);
+//!     let coverage = explorer.record(workload, check).unwrap_or_else(|failure| panic!("{failure}"));
+//!     let floors = Floors::new().distinct(50).fault(FaultKind::TornSector, 15);
+//!     assert_eq!(coverage.below(&floors), [""; 0]);
+//! }
+//! ```
+//!
+//! A check of an engine whose records are many keeps a [`Ledger`] in its notes: it knows batches,
+//! aborted work, and that what was never promised may be there only as a prefix. With
+//! [`latent`](Explorer::latent) decay the check asks [`SimDisk::damages`] first: then a refusal is
+//! right, and silence about a loss is wrong. After a failed write-back and a kill, the kernel tells
+//! the next process of the old error once: let the check open twice before it complains.
+//!
+//! What is found does not depend on the number of threads, and the log writes the same bytes each
+//! time, because a simulated disk gives it randomness and time as well. A failure is shrunk, and
+//! printed with a picture of what was durable, written and left, and with the name under which
+//! [`Explorer::replay_recorded`] shows it again.
+//!
+//! //! The modules below are in reading order: each uses only those above it.
 
 pub mod contract;
 

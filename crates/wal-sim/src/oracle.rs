@@ -30,7 +30,7 @@ use thiserror::Error;
 /// assert!(ledger.check([(1, "tea")]).is_ok());
 /// assert_eq!(ledger.check([(2, "cake")]), Err(Violation::Lost { id: 1 }));
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Ledger {
     /// In the order in which the log must replay them.
     entries: Vec<Entry>,
@@ -333,6 +333,23 @@ impl Ledger {
     }
 }
 
+/// Identifiers only: a failure prints it.
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ids = |never: Option<Never>| -> Vec<u64> {
+            let chosen = self.entries.iter().filter(|entry| entry.never == never);
+            chosen.map(|entry| entry.id).collect()
+        };
+        f.debug_struct("Ledger")
+            .field("asked", &ids(None))
+            .field("aborted", &ids(Some(Never::Aborted)))
+            .field("given_up", &ids(Some(Never::GivenUp)))
+            .field("acknowledged_to", &self.last_acknowledged())
+            .field("released", &self.released)
+            .finish()
+    }
+}
+
 impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { acknowledged, unacknowledged, dropped } = self;
@@ -479,6 +496,17 @@ mod tests {
         ledger.acknowledge(3);
         assert_eq!(ledger.last_acknowledged(), Some(4));
         assert_eq!(ledger.check(bodies(&[1, 2, 3])), Err(Violation::Lost { id: 4 }));
+    }
+
+    #[test]
+    fn a_ledger_is_written_out_without_bodies() {
+        let mut ledger = ledger();
+        ledger.abort(6);
+        assert_eq!(
+            format!("{ledger:?}"),
+            "Ledger { asked: [1, 2, 3, 4, 5], aborted: [6], given_up: [], \
+             acknowledged_to: Some(2), released: 0 }"
+        );
     }
 
     #[test]

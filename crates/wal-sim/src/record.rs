@@ -1,7 +1,7 @@
 //! The explorer in one run: the disk is copied at each operation while the workload goes on.
 //!
 //! A copy costs little, since copies share what they do not change, so that a workload of n
-//! operations is run three times and not n times. The workload keeps [`Notes`] of what it asked for
+//! operations is run twice and not n times. The workload keeps [`Notes`] of what it asked for
 //! and what it was promised; each copy comes with the notes of its moment. The judging is `court`'s.
 
 use std::collections::BTreeSet;
@@ -80,8 +80,8 @@ impl Explorer {
     ///
     /// # Cost
     ///
-    /// Three runs of the workload, and as many for each drawn [live fault](Self::live_faults);
-    /// memory for the sectors that the run wrote.
+    /// Two runs of the workload, and as many for each drawn [live fault](Self::live_faults); memory
+    /// for the sectors that the run wrote.
     pub fn record<A, O: Outcome>(
         &self,
         workload: impl Fn(&SimDisk, &Notes<A>),
@@ -188,11 +188,8 @@ where
     fn run(&self) -> Explored<Coverage> {
         let explorer = self.explorer;
         let mut coverage = Coverage::default();
-        let plain = Plan {
-            number: 0,
-            faults: explorer.faults.clone(),
-            cuts_max: explorer.cuts_max,
-        };
+        let plain =
+            Plan { number: 0, faults: explorer.faults.clone(), cuts_max: explorer.cuts_max };
         let rehearsal = self.explore(&plain, &mut coverage)?;
         for number in 1..=explorer.live_faults {
             if coverage.cut_short {

@@ -373,8 +373,7 @@ impl State {
         let (dir, handles, removed) = (&self.dir, &self.handles, &mut self.removed);
         let recycles = self.model.recycles;
         self.inodes.retain(|&ino, inode| {
-            let kept =
-                dir.may_name(ino) || handles.values().any(|handle| handle.ino == ino);
+            let kept = dir.may_name(ino) || handles.values().any(|handle| handle.ino == ino);
             if !kept && recycles && inode.durable().stored() > 0 {
                 removed.push_back(inode.durable().clone());
             }
