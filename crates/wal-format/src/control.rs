@@ -196,7 +196,8 @@ mod tests {
     #[test]
     fn every_flipped_bit_is_an_error() {
         let block = slot().encode().unwrap();
-        for bit in 0..BLOCK_BYTES * 8 {
+        // All of them under Miri would take an hour.
+        for bit in (0..BLOCK_BYTES * 8).step_by(if cfg!(miri) { 97 } else { 1 }) {
             let mut damaged = block;
             damaged[bit / 8] ^= 1 << (bit % 8);
             assert!(ControlSlot::decode(&damaged).is_err(), "bit {bit}");
