@@ -93,7 +93,8 @@ impl Node {
     fn dead(&self, head: Lsn) -> DeadSegment {
         let below = self.name.base < head;
         let reason = if below { DeadReason::BelowHead } else { DeadReason::OffChain };
-        DeadSegment { name: self.name, file_bytes: self.file_bytes, reason }
+        let capacity_bytes = self.damage.is_none().then_some(self.header.capacity_bytes);
+        DeadSegment { name: self.name, file_bytes: self.file_bytes, capacity_bytes, reason }
     }
 }
 

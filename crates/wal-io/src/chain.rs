@@ -71,8 +71,21 @@ pub struct DeadSegment {
     pub name: SegmentName,
     /// Length of the file, header block included.
     pub file_bytes: u64,
+    /// What its header declares that it can hold; `None` where the header is damaged.
+    pub capacity_bytes: Option<u64>,
     /// Why it is dead.
     pub reason: DeadReason,
+}
+
+impl DeadSegment {
+    /// Above every address that the segment could hold.
+    #[must_use]
+    pub fn end(&self) -> Lsn {
+        let stored = self.file_bytes.saturating_sub(BLOCK_BYTES as u64);
+        let bytes = stored.max(self.capacity_bytes.unwrap_or(0));
+        let end = self.name.base.get().saturating_add(bytes);
+        end.checked_next_multiple_of(BLOCK_BYTES as u64).and_then(Lsn::new).unwrap_or(Lsn::MAX)
+    }
 }
 
 /// Something about the files of a log that cannot be the work of a crash.

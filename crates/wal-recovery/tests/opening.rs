@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use common::session::{self, Session, options};
 use common::{LogBuilder, Seen, contents, lsn, name_of, records_of};
-use wal_format::{Epoch, Lsn, RecordFlags, RecordKind, SegmentFlags};
+use wal_format::{Epoch, Lsn, RecordDraft, RecordFlags, RecordKind, RecordSeed, SegmentFlags};
 use wal_io::backend::MemoryStorage;
 use wal_io::{CONTROL_NAME, ControlView, SegmentName, Storage, Survey};
-use wal_recovery::{Depth, Evidence, RecoveryError, Verdict, VerdictKind, examine, resume};
+use wal_recovery::{
+    Depth, Evidence, LogSource, RecoveryError, Verdict, VerdictKind, examine, resume,
+};
 use wal_sim::{CrashMode, Explorer, Faults, SimDisk};
 
 fn shared(storage: impl Storage) -> Arc<dyn Storage> {
@@ -518,6 +520,132 @@ fn r16_a_segment_that_ended_in_a_torn_tail_shrinks_to_its_extent() {
     let len = storage.list().unwrap().into_iter().find(|entry| entry.name == first).unwrap().len;
     let proven = log.durable.unwrap().get();
     assert_eq!(len, proven.next_multiple_of(4096), "one header block, and what is proven");
+}
+
+/// What is left when the process is killed at operation `op` of an opening; `None` once the
+/// opening takes no more than that.
+fn killed_at(disk: &SimDisk, op: u64, space: Option<u64>, mode: CrashMode) -> Option<SimDisk> {
+    let disk = disk.crash(CrashMode::KeepAll);
+    if let Some(bytes) = space {
+        disk.set_faults(Faults::new().space_bytes(bytes));
+    }
+    disk.power_cut_at(op);
+    match Session::open(&shared(disk.clone())) {
+        Ok(_) => None,
+        Err(error) => {
+            assert!(disk.is_off(), "not killed but refused, at {op}: {error}");
+            Some(disk.crash(mode))
+        }
+    }
+}
+
+fn size_of(disk: &SimDisk) -> (u64, usize) {
+    let files = disk.files();
+    (files.iter().map(|(_, bytes)| bytes).sum(), files.len())
+}
+
+/// A log of which nothing is proven: an opening writes all of it again, under the same base.
+fn unproven_from_its_head(bodies: u8) -> (SimDisk, Vec<Vec<u8>>) {
+    let disk = SimDisk::new();
+    let storage = shared(disk.clone());
+    session::create(&storage).unwrap();
+    let bodies: Vec<Vec<u8>> = (0..bodies).map(|n| vec![n; 3000]).collect();
+    let survey = Survey::read(&*storage).unwrap();
+    let log = LogSource::new(Arc::clone(&storage), survey.links, survey.log_id.unwrap());
+    let seed = RecordSeed::new(log.log_id(), Epoch::FIRST);
+    let mut end = log.read_record(log.range().start, &mut Vec::new()).unwrap().end();
+    let mut write = |kind, body: &[u8]| {
+        let parts = [body];
+        let draft = RecordDraft::new(kind, &parts);
+        let mut out = vec![0; draft.encoded_bytes()];
+        draft.encode_into(&seed, end, None, &mut out).unwrap();
+        let link = log.link_of(end).unwrap().1;
+        let file = disk.open(&link.name.to_string(), wal_io::Access::Write).unwrap();
+        file.write_at(&[std::io::IoSlice::new(&out)], link.offset_of(end)).unwrap();
+        end = end.checked_add(out.len() as u64).unwrap();
+        log.link_of(end).map_or(0, |(_, link)| link.cap.get() - end.get())
+    };
+    for body in &bodies {
+        let left = write(RecordKind::DATA, body);
+        if left > 0 && left < 3100 {
+            write(RecordKind::PADDING, &vec![0; left as usize - 24]);
+        }
+    }
+    (disk.crash(CrashMode::KeepAll), bodies)
+}
+
+#[test]
+fn r16_openings_killed_at_any_operation_do_not_grow_the_directory() {
+    for mode in [CrashMode::KeepAll, CrashMode::LoseAll] {
+        let (start, expected) = unproven_from_its_head(3);
+        let whole = start.crash(CrashMode::KeepAll);
+        drop(Session::open(&shared(whole.clone())).unwrap());
+        // Over a whole opening: the old segment and a segment that was given up, or its header,
+        // a run and a temporary file.
+        let (bytes, files) = size_of(&whole);
+        let most = (bytes + 3 * (68 << 10) + (16 << 10), files + 4);
+        let mut op = 0;
+        'ops: loop {
+            op += 1;
+            let mut disk = start.crash(CrashMode::KeepAll);
+            for round in 0..30 {
+                match killed_at(&disk, op, None, mode) {
+                    Some(left) => disk = left,
+                    None if round == 0 => break 'ops,
+                    // The rounds before left less to do.
+                    None => break,
+                }
+                let size = size_of(&disk);
+                assert!(
+                    size.0 <= most.0 && size.1 <= most.1,
+                    "{size:?} after round {round}, {most:?} at most, killed at {op}: {:?}",
+                    disk.files()
+                );
+            }
+            let session = Session::open(&shared(disk)).unwrap();
+            assert!(expected.starts_with(&bodies(&session.replayed())));
+        }
+        assert!(op > 20, "an opening takes {op} operations");
+    }
+}
+
+#[test]
+fn r16_a_run_of_two_segments_is_rewritten_on_a_full_disk_at_their_expense() {
+    // The spare is not enough for the run and another segment; what the run replaced is.
+    let (disk, expected) = unproven_from_its_head(40);
+    disk.set_faults(Faults::new().space_bytes(size_of(&disk).0));
+    for _ in 0..3 {
+        let session = Session::open(&shared(disk.clone())).unwrap();
+        assert_eq!(bodies(&session.replayed()), expected);
+    }
+}
+
+#[test]
+fn r16_openings_killed_at_any_operation_on_a_full_disk_do_not_end_the_log() {
+    // A run under the base of the first segment, and more of it than the spare holds back.
+    let (start, expected) = unproven_from_its_head(40);
+    let used = size_of(&start).0;
+    let mut op = 0;
+    'ops: loop {
+        op += 1;
+        let mut disk = start.crash(CrashMode::KeepAll);
+        for round in 0..4 {
+            match killed_at(&disk, op, Some(used), CrashMode::KeepAll) {
+                Some(left) => disk = left,
+                None if round == 0 => break 'ops,
+                None => break,
+            }
+        }
+        // And again after openings that came to their end.
+        for _ in 0..3 {
+            disk = disk.crash(CrashMode::KeepAll);
+            disk.set_faults(Faults::new().space_bytes(used));
+            let session = Session::open(&shared(disk.clone()))
+                .unwrap_or_else(|error| panic!("killed at {op}: {error}: {:?}", disk.files()));
+            assert_eq!(bodies(&session.replayed()), expected);
+        }
+    }
+    assert!(op > 20, "an opening takes {op} operations");
 }
 
 /// A log on a disk which holds not one byte more: closed cleanly once, then opened and left idle

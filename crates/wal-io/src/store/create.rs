@@ -121,7 +121,8 @@ impl SegmentStore {
         Ok(Placement { end: Lsn::FIRST, active_end: first.cap, ready_end: second.cap })
     }
 
-    /// Takes over an existing log for writing: spends an epoch, clears the clean mark.
+    /// Takes over an existing log for writing: spends an epoch, clears the clean mark, and gives
+    /// back the space of what earlier openings left dead (rule 16).
     ///
     /// `survey` was read while `lock` was held, and its verdict allows writing. Appending goes
     /// on after [`resume_in_place`](Self::resume_in_place) or
@@ -129,13 +130,19 @@ impl SegmentStore {
     ///
     /// # Durability
     ///
-    /// Epoch and cleared mark are durable, in both slots, when this returns. No segment changed.
+    /// Epoch and cleared mark are durable, in both slots, when this returns. No segment of the
+    /// chain changed but where it is capped.
     ///
     /// # Errors
     ///
     /// - [`IoError::BadOption`], [`IoError::Unsound`], [`IoError::Superseded`]: nothing was
     ///   changed.
-    /// - [`IoError::Failed`]: at most an epoch was spent; open again.
+    /// - [`IoError::Failed`]: an epoch was spent, and dead files may be gone; open again.
+    ///
+    /// # Cost
+    ///
+    /// Two writes of the control file; as [`discard_dead`](Self::discard_dead) if anything is
+    /// dead, which only an opening that was cut short leaves.
     pub fn reopen(
         storage: Arc<dyn Storage>,
         lock: Box<dyn StorageLock>,
@@ -181,7 +188,9 @@ impl SegmentStore {
         let links = survey.links.clone();
         let chain = ChainState { links, active: None, writable_from: Lsn::MAX };
         tracing::debug!(place = %survey.place, %epoch, "log taken over");
-        Ok(Self::assemble(storage, lock, options, work, chain))
+        let store = Self::assemble(storage, lock, options, work, chain);
+        store.discard_superseded()?;
+        Ok(store)
     }
 }
 

@@ -5,8 +5,9 @@ use wal_format::{CheckpointPointer, Lsn};
 use super::directory::{HEADER_BYTES, remove_if_there, shrink, sync_dir};
 use super::options::{Discarded, Truncation};
 use super::segment_store::{SegmentStore, Work};
-use crate::chain::{ChainLink, DeadReason};
+use crate::chain::{ChainLink, DeadReason, DeadSegment};
 use crate::error::IoError;
+use crate::storage::Storage;
 
 impl SegmentStore {
     /// Names a complete checkpoint in the control file; the oldest beyond the number retained is
@@ -129,10 +130,7 @@ impl SegmentStore {
             return Err(IoError::OutOfRange { what: "the end of the log", lsn: Lsn::NONE });
         }
         let mut discarded = Discarded::default();
-        while let Some(name) = work.temporary.last() {
-            discarded.temporary += usize::from(remove_if_there(storage, name)?);
-            work.temporary.pop();
-        }
+        self.remove_temporary(&mut work, &mut discarded)?;
         while let Some(dead) = work.dead.last().copied() {
             if remove_if_there(storage, &dead.name.to_string())? {
                 discarded.segments += 1;
@@ -147,12 +145,54 @@ impl SegmentStore {
         Ok(discarded)
     }
 
+    /// Gives back the space of what a durable chain does without, before anything more is made: a
+    /// full disk may hold nothing else to give, and a crash loop must not grow (rule 16). The
+    /// opening's verdict is not damage.
+    ///
+    /// To be called only while all that is dead is so by the chain as it is named on disk: when
+    /// the log was surveyed, and when a run has replaced its segments.
+    pub(super) fn discard_superseded(&self) -> Result<Discarded, IoError> {
+        let mut work = self.work.lock();
+        let mut discarded = Discarded::default();
+        let capped = |link: &ChainLink| link.file_bytes > extent_of(link);
+        let links = self.links();
+        if work.dead.is_empty() && work.temporary.is_empty() && !links.iter().any(capped) {
+            return Ok(discarded);
+        }
+        let storage = self.storage.as_ref();
+        // A name that the survey saw may be in the cache only. Once it is durable, so is the
+        // chain that leaves these files out: a name is given to nothing but a synced file.
+        work.watch(sync_dir(storage))?;
+        self.remove_temporary(&mut work, &mut discarded)?;
+        let top = links.iter().map(|link| link.name.base).max().unwrap_or(Lsn::NONE);
+        let mut kept = Vec::new();
+        for dead in std::mem::take(&mut work.dead) {
+            kept.extend(discard_one(storage, dead, top, &mut discarded)?);
+        }
+        work.dead = kept;
+        if discarded.segments + discarded.temporary > 0 {
+            // Many filesystems give the space back only when the removal is durable.
+            work.watch(sync_dir(storage))?;
+        }
+        self.shrink_capped(&mut discarded)?;
+        tracing::debug!(?discarded, "space given back before the log goes on");
+        Ok(discarded)
+    }
+
+    fn remove_temporary(&self, work: &mut Work, discarded: &mut Discarded) -> Result<(), IoError> {
+        while let Some(name) = work.temporary.last() {
+            discarded.temporary += usize::from(remove_if_there(self.storage.as_ref(), name)?);
+            work.temporary.pop();
+        }
+        Ok(())
+    }
+
     /// What lies in a capped segment beyond its cap is dead, and its successor is durable.
     fn shrink_capped(&self, discarded: &mut Discarded) -> Result<(), IoError> {
         let links = self.links();
         let capped = links.iter().filter(|link| link.cap < link.end());
         for link in capped {
-            let extent = link.offset_of(link.cap).next_multiple_of(HEADER_BYTES);
+            let extent = extent_of(link);
             if link.file_bytes <= extent {
                 continue;
             }
@@ -197,4 +237,39 @@ impl SegmentStore {
             slot.durable = slot.durable.max(end);
         })
     }
+}
+
+/// Length of the file of a capped segment once what lies beyond its cap is gone; of any other
+/// its whole length.
+fn extent_of(link: &ChainLink) -> u64 {
+    if link.cap < link.end() {
+        link.offset_of(link.cap).next_multiple_of(HEADER_BYTES)
+    } else {
+        link.file_bytes
+    }
+}
+
+/// Removes a dead segment; where it is what keeps its addresses from being used twice (rule 8),
+/// its header stays, which tells them. Gives what is left of it. `top` is the highest base of the
+/// chain.
+fn discard_one(
+    storage: &dyn Storage,
+    dead: DeadSegment,
+    top: Lsn,
+    discarded: &mut Discarded,
+) -> Result<Option<DeadSegment>, IoError> {
+    let name = dead.name.to_string();
+    if dead.end() <= top {
+        discarded.segments += usize::from(remove_if_there(storage, &name)?);
+        discarded.bytes += dead.file_bytes;
+        return Ok(None);
+    }
+    // Without its header only its length tells how far it reached.
+    if dead.capacity_bytes.is_none() || dead.file_bytes <= HEADER_BYTES {
+        return Ok(Some(dead));
+    }
+    shrink(storage, &name, HEADER_BYTES)?;
+    discarded.shrunk += 1;
+    discarded.bytes += dead.file_bytes - HEADER_BYTES;
+    Ok(Some(DeadSegment { file_bytes: HEADER_BYTES, ..dead }))
 }

@@ -141,7 +141,8 @@ impl RunWriter<'_> {
         Ok(())
     }
 
-    /// Makes the run durable and live, and puts it at the end of the chain.
+    /// Makes the run durable and live, puts it at the end of the chain, and gives back the space
+    /// of what it replaces: on a full disk the next segment may need it (rule 16).
     ///
     /// # Durability
     ///
@@ -154,7 +155,8 @@ impl RunWriter<'_> {
     ///
     /// # Cost
     ///
-    /// One sync of the file, one of the directory.
+    /// One sync of the file, one of the directory; for what the run replaces, as
+    /// [`discard_dead`](SegmentStore::discard_dead).
     pub fn finish(mut self) -> Result<SegmentName, IoError> {
         if self.taken() != self.header.capacity_bytes {
             return Err(self.wrong_length());
@@ -167,6 +169,7 @@ impl RunWriter<'_> {
         let Some(file) = self.file.take() else { return Err(self.wrong_length()) };
         let finished = finish_segment(self.store.storage.as_ref(), file, name, Naming::New);
         self.store.register_run(self.header, finished)?;
+        self.store.discard_superseded()?;
         Ok(name)
     }
 

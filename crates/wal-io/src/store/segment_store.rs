@@ -234,6 +234,7 @@ impl Work {
         let dead = links.into_iter().map(|link| DeadSegment {
             name: link.name,
             file_bytes: link.file_bytes,
+            capacity_bytes: Some(link.header.capacity_bytes),
             reason,
         });
         self.dead.extend(dead);

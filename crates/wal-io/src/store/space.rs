@@ -16,9 +16,10 @@ use crate::segment_name::SPARE_NAME;
 /// The spare covers a rewritten tail of this many bytes at most, or of a whole segment.
 const SPARE_RUN_BYTES_MAX: u64 = 16 << 20;
 
-/// Room for a rewritten tail and the smallest segment, headers included.
+/// Room for a rewritten tail and the smallest segment, headers included; and for the two headers
+/// which stay of the segments that a crash loop makes and gives up, one after the other.
 fn spare_bytes(options: &StoreOptions) -> u64 {
-    options.segment_bytes.min(SPARE_RUN_BYTES_MAX) + SEGMENT_BYTES_MIN + 2 * HEADER_BYTES
+    options.segment_bytes.min(SPARE_RUN_BYTES_MAX) + SEGMENT_BYTES_MIN + 4 * HEADER_BYTES
 }
 
 impl SegmentStore {

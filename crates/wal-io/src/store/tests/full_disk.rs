@@ -51,6 +51,8 @@ fn r16_an_opening_works_when_no_successor_could_be_made_before_the_crash() {
     run.write(&vec![3; SEGMENT as usize]).unwrap();
     run.finish().unwrap();
     let run = *store.links().last().unwrap();
+    // What the run replaced has room for a segment; somebody else takes the rest of it.
+    wrap.limit(wrap.used_bytes() + SEGMENT_BYTES_MIN + 4096);
     let placement = store.resume_after(ends(&run, base + SEGMENT), lsn(base)).unwrap();
     assert_eq!(placement.ready_end, placement.active_end, "no room for a successor");
     assert_eq!(placement.active_end, placement.end.checked_add(SEGMENT_BYTES_MIN).unwrap());

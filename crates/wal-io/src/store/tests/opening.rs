@@ -279,10 +279,14 @@ fn r01_a_run_is_live_only_when_it_is_whole_and_durable() {
     let calls = wrap.calls();
     let position = |wanted: &dyn Fn(&Call) -> bool| calls.iter().rposition(wanted).unwrap();
     let written = position(&|call| matches!(call, Call::Write { .. }));
-    let synced = position(&|call| matches!(call, Call::SyncAll { .. }));
+    let run_file = name.temporary();
+    let synced = position(&|call| matches!(call, Call::SyncAll { name, .. } if *name == run_file));
     let renamed = position(&|call| matches!(call, Call::Rename(_, to) if *to == name.to_string()));
-    let dir_synced = position(&|call| *call == Call::SyncDir);
+    let dir_synced = renamed + calls[renamed..].iter().position(|c| *c == Call::SyncDir).unwrap();
     assert!(written < synced && synced < renamed && renamed < dir_synced);
+    // What the run replaces gives up its space only then.
+    let cut = calls.iter().position(|call| matches!(call, Call::SetLen { .. })).unwrap();
+    assert!(dir_synced < cut);
     assert_eq!(shape(&store), [(FIRST, 1, 5000), (5000, 2, 5400)]);
     assert_eq!(survey(&wrap).links, store.links());
     // File offset follows the address, and whole blocks are there.

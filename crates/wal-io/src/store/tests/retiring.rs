@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use wal_format::CheckpointPointer;
+use wal_format::{CheckpointPointer, SegmentFlags};
 
 use super::opening::{FIRST, SEGMENT, create, lsn, predecessor, reopen, survey, write};
 use super::wrap::{Call, Wrap};
 use crate::chain::{ChainProblem, DeadReason, Survey};
 use crate::error::IoError;
-use crate::segment_name::CONTROL_NAME;
+use crate::segment_name::{CONTROL_NAME, SegmentName};
 use crate::segment_reader::SegmentReader;
 use crate::sink::Preparer;
 use crate::storage::Storage;
@@ -160,12 +160,13 @@ fn r02_what_an_opening_went_on_without_is_removed_and_what_it_capped_shrinks() {
     drop(five(&wrap));
     wrap.create("0000000000001000-0000000000000009.wal.tmp", 8).unwrap();
     let (store, _) = reopen(&wrap);
+    assert_eq!(survey(&wrap).temporary.len(), 0, "gone before anything is made");
     assert!(matches!(store.discard_dead(), Err(IoError::OutOfRange { .. })), "too early");
     let end = base(2) + 80;
     store.resume_after(predecessor(base(2), 1, end), lsn(end)).unwrap();
     assert_eq!(survey(&wrap).dead.len(), 3);
     let discarded = store.discard_dead().unwrap();
-    assert_eq!((discarded.segments, discarded.temporary, discarded.shrunk), (3, 1, 1));
+    assert_eq!((discarded.segments, discarded.temporary, discarded.shrunk), (3, 0, 1));
     let found = survey(&wrap);
     assert_eq!((found.dead.len(), found.temporary.len()), (0, 0));
     assert_eq!(found.links, store.links());
@@ -193,6 +194,65 @@ fn r16_a_crash_loop_does_not_grow_the_directory() {
         sizes.push((wrap.names().len(), wrap.used_bytes()));
     }
     assert!(sizes.windows(2).all(|pair| pair[0] == pair[1]), "{sizes:?}");
+}
+
+/// A run of the whole first segment, under its own base; the opening that made it then died, as
+/// it was about to cut what the run replaces.
+fn replaced_by_a_run(wrap: &Wrap) -> SegmentName {
+    let store = create(wrap);
+    write(store.appender().unwrap().as_mut(), FIRST, 8192);
+    let old = store.links()[0].name;
+    drop(store);
+    let (store, _) = reopen(wrap);
+    let flags = SegmentFlags::OPENING.with(SegmentFlags::BORN_DURABLE);
+    let mut run = store.write_run(lsn(FIRST), 4096, flags, None).unwrap();
+    run.write(&[3; 4096]).unwrap();
+    wrap.fail_next(|call| matches!(call, Call::SetLen { .. }));
+    run.finish().unwrap_err();
+    old
+}
+
+fn bytes_of(wrap: &Wrap, name: SegmentName) -> Option<u64> {
+    let entries = wrap.list().unwrap();
+    entries.into_iter().find(|entry| entry.name == name.to_string()).map(|entry| entry.len)
+}
+
+#[test]
+fn r16_what_an_opening_replaced_gives_its_space_back_before_the_next_makes_anything() {
+    let wrap = Wrap::new();
+    let old = replaced_by_a_run(&wrap);
+    let before = survey(&wrap);
+    assert_eq!(before.dead.len(), 2, "the segment replaced, and the empty one behind it");
+    wrap.forget_calls();
+    let (store, _) = reopen(&wrap);
+    // Only its header is left, which keeps its addresses from being used twice.
+    assert_eq!(bytes_of(&wrap, old), Some(4096));
+    assert_eq!(survey(&wrap).address_end, before.address_end, "rule 8");
+    let is_control = |call: &Call| matches!(call, Call::Write { name, .. } if name == CONTROL_NAME);
+    let calls = wrap.calls();
+    let spent = calls.iter().rposition(is_control).unwrap();
+    let cut = calls.iter().position(|call| matches!(call, Call::SetLen { .. })).unwrap();
+    let synced = calls.iter().position(|call| *call == Call::SyncDir).unwrap();
+    assert!(spent < synced && synced < cut, "the epoch, then the chain, then what it replaces");
+    let placement = store.resume_after(predecessor(FIRST, 2, 8192), lsn(8192)).unwrap();
+    assert!(placement.end >= before.address_end, "rule 8");
+    drop(store);
+    // Now a segment of the chain lies above all of it.
+    reopen(&wrap);
+    assert_eq!(bytes_of(&wrap, old), None);
+    assert_eq!(survey(&wrap).dead, []);
+}
+
+#[test]
+fn r08_a_dead_segment_without_its_header_keeps_the_length_that_tells_its_addresses() {
+    let wrap = Wrap::new();
+    let old = replaced_by_a_run(&wrap);
+    let file = wrap.open(&old.to_string(), crate::storage::Access::Write).unwrap();
+    file.write_at(&[std::io::IoSlice::new(&[0; 64])], 0).unwrap();
+    let before = survey(&wrap);
+    reopen(&wrap);
+    assert_eq!(bytes_of(&wrap, old), Some(SEGMENT + 4096));
+    assert_eq!(survey(&wrap).address_end, before.address_end);
 }
 
 #[test]
