@@ -102,12 +102,14 @@ fn command(workspace: &Workspace, target: &str, seconds: u64) -> Outcome<Command
 }
 
 /// Options of libFuzzer: no allocation beyond what an honest log of this size needs.
-fn limits(seconds: u64, artifacts: &Path) -> [String; 5] {
+fn limits(seconds: u64, artifacts: &Path) -> [String; 6] {
     [
         format!("-max_total_time={seconds}"),
         "-malloc_limit_mb=256".to_owned(),
         "-rss_limit_mb=2048".to_owned(),
         "-timeout=20".to_owned(),
+        // Long inputs from the start: a log is slow to damage, and one step is not much damage.
+        "-len_control=0".to_owned(),
         format!("-artifact_prefix={}/", artifacts.display()),
     ]
 }

@@ -9,10 +9,12 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use common::{BUFFERED, Backend, Case, DIRECT, Traced, WRITE_THROUGH, text};
-use common::{can_trace, can_write, cases, copy, judge, lines, look, traced};
+use common::{append, assert_is_subset, can_trace, can_write, cases, copy, drawn, judge, lines};
+use common::{look, traced};
 
 /// Without `cargo xtask inject --all`, one call in so many.
 const STEP: u32 = 40;
@@ -206,6 +208,43 @@ fn direct_recovery_in_which_a_call_fails_is_done_again_by_the_next() {
 #[test]
 fn write_through_recovery_in_which_a_call_fails_is_done_again_by_the_next() {
     fail_a_recovery(WRITE_THROUGH);
+}
+
+/// Four threads and the helper, one call failing at a place drawn from a seed, again and again on
+/// one log. A failed call of records ends each run.
+#[test]
+fn a_large_run_with_threads_in_which_a_call_fails_keeps_what_it_acknowledged() {
+    if !can_trace() {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("log");
+    let mut acknowledged = BTreeSet::new();
+    let mut met = 0;
+    for round in 0..if common::all() { 40 } else { 4 } {
+        let input = lines(round * 600 + 1, round * 600 + 600);
+        let case = drawn(0x000e_1000 + round);
+        if case.call == "write" {
+            // A failing standard output or error is the command's own affair.
+            continue;
+        }
+        let inject = case.inject("error=EIO");
+        let run = traced(&dir, &input, BUFFERED, &["--threads", "4"], Some(&inject));
+        let code = run.output.status.code();
+        let shown = format!("round {round} {case:?}: {}", text(&run.output.stderr));
+        assert!(matches!(code, Some(0 | 1)), "{code:?} {shown}");
+        if let Some(after) = After::the_injected(&run.trace) {
+            met += 1;
+            assert!(code == Some(1) || !after.is_of_records(), "{shown}");
+        }
+        acknowledged.extend(run.acknowledged());
+        assert_is_subset(&acknowledged, &look(&dir).lines, &shown);
+    }
+    println!("{met} failures in large runs, {} lines kept", acknowledged.len());
+    assert!(met > 0 && acknowledged.len() > 100);
+    let again = append(&dir, &lines(999_001, 999_002), BUFFERED, &[]);
+    assert!(again.status.success(), "{}", text(&again.stderr));
+    assert_eq!(look(&dir).verify, 0);
 }
 
 #[test]

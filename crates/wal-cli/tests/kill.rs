@@ -13,7 +13,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use common::{BUFFERED, Backend, Case, DIRECT, WRITE_THROUGH};
-use common::{append, can_trace, can_write, cases, copy, judge, lines, look, mixed, traced};
+use common::{
+    append, assert_is_subset, can_trace, can_write, cases, copy, drawn, judge, lines, look, traced,
+};
 
 /// Without `cargo xtask inject --all`, one call in so many.
 const STEP: u32 = 40;
@@ -142,12 +144,7 @@ fn kill_a_large_run(backend: Backend, seed: u64, kills: u64) {
     let mut killed = 0;
     for round in 0..kills {
         let input = lines(round * 600 + 1, round * 600 + 600);
-        let calls = ["pwritev", "fdatasync", "write", "fallocate", "rename", "fsync"];
-        let most = [150, 120, 150, 8, 8, 12];
-        let draw = mixed(seed.wrapping_add(round));
-        let which = (draw % 6) as usize;
-        let number = 1 + (draw >> 8) as u32 % most[which];
-        let case = Case { call: calls[which].to_owned(), number };
+        let case = drawn(seed.wrapping_add(round));
         let run =
             traced(&dir, &input, backend, &["--threads", "4"], Some(&case.inject("signal=KILL")));
         assert!(run.was_killed() || run.output.status.success(), "{case:?}: {:?}", run.output);
@@ -163,19 +160,6 @@ fn kill_a_large_run(backend: Backend, seed: u64, kills: u64) {
     let again = append(&dir, &lines(999_001, 999_002), backend, &[]);
     assert!(again.status.success(), "{}", common::text(&again.stderr));
     assert_eq!(look(&dir).verify, 0);
-}
-
-/// Every acknowledged line is there, once and unaltered; so is every other line that is there.
-fn assert_is_subset(acknowledged: &BTreeSet<u64>, found: &[String], shown: &str) {
-    let numbers: Vec<u64> =
-        found.iter().map(|line| line.split('\t').next().unwrap().parse().unwrap()).collect();
-    for (number, line) in numbers.iter().zip(found) {
-        assert_eq!(*line, lines(*number, *number)[0], "{shown}: altered");
-    }
-    let set: BTreeSet<u64> = numbers.iter().copied().collect();
-    assert_eq!(set.len(), numbers.len(), "{shown}: twice");
-    let missing: Vec<&u64> = acknowledged.difference(&set).collect();
-    assert!(missing.is_empty(), "{shown}: {missing:?} were acknowledged and are lost");
 }
 
 #[test]

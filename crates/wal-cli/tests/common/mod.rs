@@ -5,7 +5,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::indexing_slicing)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
@@ -250,11 +250,39 @@ pub(crate) fn judge(dir: &Path, backend: Backend, input: &[String], acknowledged
 }
 
 /// A number that follows from `seed` and looks like none of its neighbours.
-pub(crate) fn mixed(seed: u64) -> u64 {
+fn mixed(seed: u64) -> u64 {
     let z = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
+}
+
+/// A call of a large run, and which one of its thread, drawn from `seed`.
+pub(crate) fn drawn(seed: u64) -> Case {
+    const CALLS: &[(&str, u32)] = &[
+        ("pwritev", 150),
+        ("fdatasync", 120),
+        ("write", 150),
+        ("fallocate", 8),
+        ("rename", 8),
+        ("fsync", 12),
+    ];
+    let draw = mixed(seed);
+    let (call, most) = CALLS[(draw % CALLS.len() as u64) as usize];
+    Case { call: call.to_owned(), number: 1 + (draw >> 8) as u32 % most }
+}
+
+/// Every acknowledged line is there, once and unaltered; so is every other line that is there.
+pub(crate) fn assert_is_subset(acknowledged: &BTreeSet<u64>, found: &[String], shown: &str) {
+    let numbers: Vec<u64> =
+        found.iter().map(|line| line.split('\t').next().unwrap().parse().unwrap()).collect();
+    for (number, line) in numbers.iter().zip(found) {
+        assert_eq!(*line, lines(*number, *number)[0], "{shown}: altered");
+    }
+    let set: BTreeSet<u64> = numbers.iter().copied().collect();
+    assert_eq!(set.len(), numbers.len(), "{shown}: twice");
+    let missing: Vec<&u64> = acknowledged.difference(&set).collect();
+    assert!(missing.is_empty(), "{shown}: {missing:?} were acknowledged and are lost");
 }
 
 /// A copy of the directory `from`, which has no directories in it.
