@@ -82,15 +82,17 @@ impl Inode {
             let torn = (choice > 0).then(|| chooser.tear(image.sector_bytes())).flatten();
             loss.kept += u64::from(choice > 0);
             loss.lost += u64::from(choice < count);
-            loss.torn += u64::from(torn.is_some());
             newest_kept = newest_kept.max(version(choice).map_or(0, |version| version.number));
             oldest_lost =
                 oldest_lost.min(version(choice + 1).map_or(u64::MAX, |version| version.number));
             let left: Sector = match torn {
                 None => sector(choice).clone(),
                 Some(tear) => {
-                    let before = sector(choice.saturating_sub(1));
-                    before.torn(sector(choice), tear.start, tear.end)
+                    let (before, after) = (sector(choice.saturating_sub(1)), sector(choice));
+                    let mixed = before.torn(after, tear.start, tear.end);
+                    // A tear at the edge, or through equal bytes, is none.
+                    loss.torn += u64::from(mixed != *before && mixed != *after);
+                    mixed
                 }
             };
             image.set_sector(index, left);
