@@ -57,6 +57,7 @@ fn open(files: &Files, base: &Base, forged: bool, shown: &Result<(Verdict, Repla
         Err(kind) => {
             if kind == ErrorKind::Damaged || kind == ErrorKind::Foreign {
                 assert!(Files::of(&storage) == *files, "evidence of damage was changed");
+                salvage(files, base);
             }
             return;
         }
@@ -87,4 +88,19 @@ fn open(files: &Files, base: &Base, forged: bool, shown: &Result<(Verdict, Repla
     expected.push((ticket.lsn().get(), b"one more".to_vec()));
     let lsns = |records: &Replayed| records.iter().map(|record| record.0).collect::<Vec<_>>();
     assert!(again == expected, "closed with {:?}, opened with {:?}", lsns(&expected), lsns(&again));
+}
+
+/// What can be saved of a log that is refused was written there, and is a log again.
+fn salvage(files: &Files, base: &Base) {
+    let (source, saved) = (Place::of(files), Place::of(&Files::default()));
+    let salvaged = wal::salvage_in(&source, &saved, &mut ());
+    assert!(Files::of(&source) == *files, "salvage changed its source");
+    if salvaged.is_err() {
+        return;
+    }
+    // Nothing at all may be left to save.
+    let Ok((verdict, _)) = look_once(&Files::of(&saved)) else { return };
+    assert!(!verdict.is_damage(), "salvaged, and damaged still: {verdict}");
+    let (_, replayed) = opened(&saved).expect("what was salvaged opens");
+    is_of(&replayed, base, true);
 }
