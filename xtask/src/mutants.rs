@@ -25,8 +25,12 @@ use table::{Row, write_table};
 
 /// Cases that a bug may survive at the most.
 const CASES: u64 = 192;
-/// A bug which keeps the lab from ending is caught by that.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// Cases which the log without any bug must pass first.
+const SOUND_CASES: u64 = 32;
+/// No case is begun after so many seconds: the bug is then not found.
+const TIME: u64 = 240;
+/// A bug which keeps the lab from ending long after that is caught by it.
+const PATIENCE: Duration = Duration::from_secs(2 * TIME);
 const POLL: Duration = Duration::from_millis(50);
 
 /// Plant bugs in a copy of the log and see that the crash lab finds each
@@ -63,7 +67,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         return Ok(());
     }
     let lab = Lab::make(&workspace, arguments.seed)?;
-    let sound = lab.run()?;
+    let sound = lab.run(SOUND_CASES)?;
     if let Some(broken) = sound.broken {
         return Err(Failure::new(format!("the log is broken without any bug: {}", broken.reason)));
     }
@@ -170,7 +174,7 @@ impl Lab {
         }
         let built = self.build()?;
         let said = built.map_err(|()| Failure::new(format!("`{}` does not build", mutant.name)));
-        let said = said.and_then(|()| self.run());
+        let said = said.and_then(|()| self.run(CASES));
         for edit in mutant.edits {
             copy::write(&self.tree.join(edit.file), &read(&self.root.join(edit.file))?)?;
         }
@@ -180,9 +184,10 @@ impl Lab {
     }
 
     /// Runs the lab on one thread, so that the number of crash states needed is always the same.
-    fn run(&self) -> Outcome<Said> {
+    fn run(&self, cases: u64) -> Outcome<Said> {
         let mut child = Command::new(self.target.join("release/wal-lab"))
-            .args(["run", "--json", "--threads", "1", "--cases", &CASES.to_string()])
+            .args(["run", "--json", "--threads", "1", "--cases", &cases.to_string()])
+            .args(["--time", &TIME.to_string()])
             .args(["--seed", &self.seed.to_string(), "--states", "6"])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -11,7 +11,7 @@ use crate::outcome::Outcome;
 use crate::shell::{cargo, run as run_command};
 
 /// Cases of the slice that every change must pass: more than 200,000 distinct crash states.
-const CI_CASES: u64 = 320;
+const CI_CASES: u64 = 416;
 /// Distinct crash states that this slice must reach.
 const CI_DISTINCT: u64 = 200_000;
 /// Judged crash states that every step of the protocol must be cut in.

@@ -6,7 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wal::{Durability, Error, ErrorKind, Fate, Hold, Lsn, RedoOnly, Storage, Transaction, Wal};
+use wal::{
+    Durability, Error, ErrorKind, Fate, Hold, Lsn, RedoOnly, Storage, SyncPolicy, Transaction, Wal,
+};
 use wal_sim::{SimDisk, SimRng};
 
 use crate::action::{Action, protocol_step};
@@ -75,7 +77,9 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn new(disk: &SimDisk, profile: &'a Profile, seed: u64) -> Self {
-        let (rng, story) = (SimRng::new(seed), Story::default());
+        // Workloads which differ in the disk only do not do the same things.
+        let salt = profile.name.bytes().fold(0, |salt, byte| salt * 31 + u64::from(byte));
+        let (rng, story) = (SimRng::new(seed ^ salt << 20), Story::default());
         let disk = disk.clone();
         Self { disk, profile, rng, story, wal: None, txn: None, hold: None, failures: 0 }
     }
@@ -277,6 +281,9 @@ impl<'a> Run<'a> {
             txn.log(&body(number))?;
         }
         self.story.attempt(step);
+        if self.rng.below(2) == 0 {
+            return self.commit_by_policy(wal, txn, step);
+        }
         let ticket = match txn.commit_ticket(0) {
             Ok((committed, ticket)) => {
                 self.story.placed(step, committed.lsn, ticket.end());
@@ -288,6 +295,27 @@ impl<'a> Run<'a> {
             }
         };
         self.wait(&ticket)
+    }
+
+    /// Commits as the policy says: when it returns, the commit has the level that it promises.
+    fn commit_by_policy(&mut self, wal: &Wal, txn: Transaction, step: StepId) -> Result<(), Error> {
+        let committed = match txn.commit() {
+            Ok(committed) => committed,
+            Err(error) => {
+                self.note_failure(step, &error);
+                return Err(error);
+            }
+        };
+        let (lsn, positions) = (committed.lsn, wal.positions());
+        self.story.placed(step, lsn, lsn);
+        let reached = match self.profile.policy {
+            SyncPolicy::EveryCommit | SyncPolicy::Group => positions.durable,
+            _ => positions.written,
+        };
+        if reached <= lsn {
+            self.story.broken = Some(format!("the commit at {lsn} returned at {reached}"));
+        }
+        Ok(())
     }
 
     fn abort(&mut self, wal: &Wal) -> Result<(), Error> {
