@@ -45,6 +45,15 @@ impl ChainLink {
         self.header.end().unwrap_or(Lsn::MAX)
     }
 
+    /// Whether somebody has cut the file: it is shorter than its header says, and nothing caps it.
+    ///
+    /// A segment has its whole length before it has its name, and only a capped one, or an empty
+    /// one beyond the end of the log, is ever cut by the log itself (rule 16).
+    #[must_use]
+    pub fn is_cut_short(&self) -> bool {
+        self.cap == self.end() && self.stored_end() < self.cap
+    }
+
     /// Where reading ends: at the cap, or before it where the file is too short.
     #[must_use]
     pub fn stored_end(&self) -> Lsn {

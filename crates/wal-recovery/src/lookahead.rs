@@ -49,6 +49,10 @@ pub(crate) fn look_ahead(
             && link.range().contains(stop.at)
         {
             class = classify(source, &mut window, stop.at, why)?;
+            // What a cut took away nobody can know: it is no end at which nothing was written.
+            if class == StopClass::Blank && link.is_cut_short() {
+                class = StopClass::Unreadable;
+            }
         }
         search.lowest = search.lowest.max(link.header.epoch);
         let mut at = stop.at.max(link.range().start);

@@ -26,7 +26,8 @@ pub struct Dropped {
 pub enum Verdict {
     /// The log ends where nothing was ever written.
     CleanEnd,
-    /// The log ends in writes that nobody was promised; they are dropped. Normal after a crash.
+    /// The log ends in writes that no evidence shows to have been promised; they are dropped.
+    /// Normal after a crash.
     TornTail {
         /// Where the log ends.
         at: Lsn,
@@ -167,8 +168,8 @@ impl fmt::Display for Verdict {
             Self::CleanEnd => f.write_str("the log ends cleanly; nothing to do"),
             Self::TornTail { at, dropped } => write!(
                 f,
-                "the log ends at {at} in unfinished writes which nobody was promised \
-                 ({} bytes, {} whole records behind the first gap); they are dropped",
+                "the log ends at {at} in unfinished writes which no evidence shows to have been \
+                 promised ({} bytes, {} whole records behind the first gap); they are dropped",
                 dropped.bytes, dropped.records
             ),
             Self::Corrupt { lsn, segment, offset, promised_by } => write!(
@@ -207,7 +208,8 @@ impl fmt::Display for Verdict {
 /// What stands at the first place which is not a record of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StopClass {
-    /// Zeroed space, a whole record of another address, or the end of the last file.
+    /// Zeroed space, a whole record of another address, or the end of the last segment; not the
+    /// end of a file that is shorter than its header says.
     Blank,
     /// Anything else that is not a record.
     Unreadable,

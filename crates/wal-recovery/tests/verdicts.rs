@@ -14,9 +14,9 @@ use wal_format::{
     SegmentHeader,
 };
 use wal_io::backend::MemoryStorage;
-use wal_io::{Access, CONTROL_NAME, Storage};
+use wal_io::{Access, CONTROL_NAME, Storage, StoreOptions};
 use wal_recovery::{
-    Depth, Dropped, Evidence, Examination, RecoveryError, Verdict, VerdictKind, examine,
+    Depth, Dropped, Evidence, Examination, RecoveryError, Verdict, VerdictKind, examine, resume,
 };
 
 fn look(storage: &MemoryStorage, depth: Depth) -> Examination {
@@ -245,6 +245,52 @@ fn the_tail_cut_at_every_byte_of_the_last_three_records_keeps_what_is_before() {
 }
 
 // --- torn tails ------------------------------------------------------------------------------
+
+#[test]
+fn r10_a_file_that_somebody_cut_never_ends_cleanly() {
+    let (log, at) = three();
+    // At the end of a record, at that of the log, and in space that was never written.
+    for end in [at[1].get(), log.end.get(), log.end.get() + 800] {
+        let copy = log.copy();
+        let (name, _) = log.place_of(at[0]);
+        let offset = end - Lsn::FIRST.get() + 4096;
+        copy.open(&name, Access::Write).unwrap().set_len(offset).unwrap();
+        let found = look(&copy, Depth::Full);
+        assert_eq!(found.verdict.kind(), VerdictKind::TornTail, "cut at {end}");
+        assert_eq!(found.end.get(), end.min(log.end.get()));
+        let said = found.verdict.to_string();
+        assert!(said.contains("which no evidence shows to have been promised"), "{said}");
+        // It is opened like any torn tail, and goes on in a file of its own.
+        let storage: Arc<dyn Storage> = Arc::new(copy);
+        let resumed =
+            resume(Arc::clone(&storage), storage.lock().unwrap(), StoreOptions::default(), &found);
+        assert_eq!(resumed.unwrap().end, found.end);
+    }
+    assert_eq!(full(&log).verdict, Verdict::CleanEnd);
+}
+
+#[test]
+fn r10_a_log_closed_cleanly_whose_file_was_cut_at_the_mark_is_not_clean() {
+    let (mut log, _) = three();
+    log.close();
+    assert!(full(&log).clean);
+    let (name, offset) = log.place_of(log.records[0]);
+    let len = offset + log.end.get() - log.records[0].get();
+    log.storage.open(&name, Access::Write).unwrap().set_len(len).unwrap();
+    let found = full(&log);
+    assert_eq!((found.verdict.kind(), found.clean), (VerdictKind::TornTail, false));
+}
+
+#[test]
+fn a_segment_which_the_log_itself_has_cut_at_its_cap_ends_there() {
+    let (mut log, _) = three();
+    let base = log.last().end().unwrap();
+    let capped = log.place_of(log.records[0]).0;
+    let len = log.end.get().next_multiple_of(4096);
+    log.open_again(2, base);
+    log.storage.open(&capped, Access::Write).unwrap().set_len(len).unwrap();
+    assert_eq!(full(&log).verdict, Verdict::CleanEnd);
+}
 
 #[test]
 fn r11_a_torn_tail_counts_the_valid_records_behind_the_hole() {
