@@ -5,7 +5,7 @@
 //! Whether the records are whole, and whether a problem forbids opening, is for others to say.
 
 use wal_format::layout::BLOCK_BYTES;
-use wal_format::{DecodeError, Epoch, LogId, Lsn, LsnRange, SegmentHeader};
+use wal_format::{DecodeError, Epoch, LogId, Lsn, LsnRange, SegmentFlags, SegmentHeader};
 
 use crate::control_file::ControlView;
 use crate::segment_name::SegmentName;
@@ -43,6 +43,19 @@ impl ChainLink {
     #[must_use]
     pub fn end(&self) -> Lsn {
         self.header.end().unwrap_or(Lsn::MAX)
+    }
+
+    /// Whether this segment follows `before` without a hole: it names it, as it ends, and declares
+    /// the addresses that it skips.
+    #[must_use]
+    pub fn follows(&self, before: &Self) -> bool {
+        let names_it = self.header.predecessor.is_some_and(|named| {
+            (named.base, named.epoch) == (before.name.base, before.name.epoch)
+                && named.end == before.cap
+        });
+        let has = |flag| self.header.flags.contains(flag);
+        let declares_jumps = has(SegmentFlags::OPENING) || has(SegmentFlags::AFTER_LOSS);
+        names_it && (before.cap == self.name.base || declares_jumps)
     }
 
     /// Whether somebody has cut the file: it is shorter than its header says, and nothing caps it.

@@ -40,7 +40,7 @@ pub(crate) fn look_ahead(
     let mut class = match stop.why {
         StopReason::UnknownKind(_) => StopClass::UnknownKind,
         StopReason::RangeEnd | StopReason::EndOfChain => StopClass::Blank,
-        StopReason::Unreadable(_) => StopClass::Unreadable,
+        StopReason::Unreadable(_) | StopReason::Hole => StopClass::Unreadable,
     };
     let behind = source.links().iter().filter(|link| link.range().end > stop.at);
     for link in behind {

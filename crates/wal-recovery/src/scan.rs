@@ -59,6 +59,9 @@ pub enum StopReason {
     RangeEnd,
     /// The end of the last segment.
     EndOfChain,
+    /// The next segment does not follow: what stood in between is missing, or its header is
+    /// damaged. Nothing behind a hole is part of what is read (ARIES statement 34).
+    Hole,
     /// No valid record stands there.
     Unreadable(DecodeError),
     /// A valid record stands there, of a kind that this version does not know and may not skip.
@@ -179,6 +182,9 @@ impl Scanner {
             if self.position < range.end {
                 return self.read();
             }
+            if self.is_hole_before(self.index + 1) {
+                return Ok(self.stop(StopReason::Hole));
+            }
             self.leave_segment();
         }
     }
@@ -201,6 +207,9 @@ impl Scanner {
         if self.index == 0 {
             let end = self.links.last().map_or(to, |link| link.range().end);
             return Err(RecoveryError::OutOfRange { lsn: from, head: to, end });
+        }
+        if self.is_hole_before(self.index) {
+            return Ok(self.stop(StopReason::Hole));
         }
         let after_loss = self
             .link_here()
@@ -253,6 +262,15 @@ impl Scanner {
         };
         self.stopped = Some(stop);
         Advance::Stopped(stop)
+    }
+
+    /// Whether the segment at `index` is there, and does not follow the one before it.
+    fn is_hole_before(&self, index: usize) -> bool {
+        let before = index.checked_sub(1).and_then(|before| self.links.get(before));
+        match (before, self.links.get(index)) {
+            (Some(before), Some(link)) => !link.follows(before),
+            _ => false,
+        }
     }
 
     fn link_here(&self) -> Option<&ChainLink> {

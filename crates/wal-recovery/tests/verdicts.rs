@@ -10,13 +10,14 @@ use common::{LOG_ID, LogBuilder, SEGMENT_BYTES, contents, flip, lsn, name_of, re
 use wal_format::body::CheckpointEnd;
 use wal_format::layout::{BLOCK_BYTES, FORMAT_VERSION};
 use wal_format::{
-    CheckpointPointer, Epoch, LogId, Lsn, Predecessor, RecordDraft, RecordKind, SegmentFlags,
-    SegmentHeader,
+    CheckpointPointer, Epoch, LogId, Lsn, LsnRange, Predecessor, RecordDraft, RecordKind,
+    SegmentFlags, SegmentHeader,
 };
 use wal_io::backend::MemoryStorage;
 use wal_io::{Access, CONTROL_NAME, Storage, StoreOptions};
 use wal_recovery::{
-    Depth, Dropped, Evidence, Examination, RecoveryError, Verdict, VerdictKind, examine, resume,
+    Depth, Dropped, Evidence, Examination, RecoveryError, StopReason, Verdict, VerdictKind,
+    examine, resume,
 };
 
 fn look(storage: &MemoryStorage, depth: Depth) -> Examination {
@@ -421,6 +422,35 @@ fn a_missing_segment_in_the_middle_is_named() {
     log.storage.remove(&name_of(&header).to_string()).unwrap();
     let expected = Verdict::MissingSegment { from: header.base, to: header.end().unwrap() };
     assert_eq!(full(&log).verdict, expected);
+}
+
+#[test]
+fn a34_nothing_behind_a_missing_segment_is_read_as_part_of_the_log() {
+    let remove = |storage: &MemoryStorage, name: &str| storage.remove(name).unwrap();
+    let damage_header = |storage: &MemoryStorage, name: &str| flip(storage, name, 9);
+    let plain = four_segments();
+    // The same with a hole before the segment of an opening, which declares a jump of its own.
+    let mut reopened = four_segments();
+    reopened.open_again(2, lsn(1 << 20));
+    reopened.opened(2);
+    for (log, victim, hole) in [(plain, 1, 1), (reopened, 3, 3)] {
+        let name = name_of(&log.segments[victim]).to_string();
+        let steps: [&dyn Fn(&MemoryStorage, &str); 2] = [&remove, &damage_header];
+        for step in steps {
+            let copy = log.copy();
+            step(&copy, &name);
+            let found = look(&copy, Depth::Full);
+            assert!(found.verdict.is_damage(), "{}", found.verdict);
+            assert_eq!(found.end, log.segments[hole].base, "{}", found.verdict);
+            assert_eq!(found.stop.why, StopReason::Hole);
+            let storage: Arc<dyn Storage> = Arc::new(copy);
+            let range = LsnRange::new(Lsn::FIRST, Lsn::MAX);
+            let (seen, jumps, stop) = common::scan(&found.source(&storage).unwrap(), range);
+            assert_eq!((stop.at, jumps.len()), (found.end, 0));
+            assert!(seen.iter().all(|(at, ..)| *at < found.end));
+            assert_eq!(stop.segment, Some(name_of(&log.segments[victim - 1])));
+        }
+    }
 }
 
 #[test]
