@@ -9,7 +9,7 @@ use wal_format::body::CheckpointEnd;
 use wal_format::{
     CheckpointPointer, Epoch, LogId, Lsn, LsnRange, RecordKind, RecordRef, SegmentFlags,
 };
-use wal_io::{ChainProblem, IoError, SegmentName, Storage, Survey};
+use wal_io::{ChainProblem, SegmentName, Storage, Survey};
 
 use crate::error::RecoveryError;
 use crate::evidence::{Claims, Evidence};
@@ -21,6 +21,9 @@ use crate::verdict::{Dropped, Facts, StopClass, Verdict, VerdictKind, decide};
 
 /// A writer that overtakes a reader this often is not a race any more.
 const ATTEMPTS_MAX: usize = 16;
+
+/// How often an end that looks torn is looked at again: a writer may be in the middle of it.
+const LOOKS_MAX: usize = 8;
 
 /// How much of a log is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -95,11 +98,13 @@ impl Examination {
 /// Examines the log in `storage`.
 ///
 /// Takes no lock and changes nothing. A log which is being written meanwhile is seen as it was at
-/// some moment: its end may look torn, but what a writer does is never taken for damage (rule 22).
+/// some moment. What a writer does is never taken for damage (rule 22), and an end that looks torn
+/// is looked at again a few times: it still may look so where a large write is under way.
 ///
 /// # Errors
 ///
 /// - [`RecoveryError::NoLog`]: there is none; create one, or check the path.
+/// - [`RecoveryError::Truncated`]: a writer truncates the log faster than it can be read.
 /// - [`RecoveryError::Io`], [`RecoveryError::OutOfMemory`]: nothing was concluded; try again.
 ///
 /// Damage is no error but a [`Verdict`].
@@ -116,8 +121,9 @@ pub fn examine(
     loop {
         let found = examine_once(storage, depth, progress);
         let overtaken = match &found {
-            Err(RecoveryError::Io(IoError::Gone { .. })) => true,
+            Err(RecoveryError::Truncated { .. }) => true,
             Ok(found) if found.verdict.is_damage() => was_overtaken(storage, found)?,
+            Ok(found) if found.verdict != Verdict::CleanEnd => is_being_written(storage, found)?,
             _ => false,
         };
         if !overtaken || attempt == ATTEMPTS_MAX {
@@ -134,10 +140,32 @@ fn was_overtaken(storage: &Arc<dyn Storage>, found: &Examination) -> Result<bool
     if now.links != found.survey.links || now.control != found.survey.control {
         return Ok(true);
     }
+    holds_a_record_now(storage, found)
+}
+
+/// Whether what looks like a torn tail becomes whole while it is looked at.
+fn is_being_written(
+    storage: &Arc<dyn Storage>,
+    found: &Examination,
+) -> Result<bool, RecoveryError> {
+    for _ in 0..LOOKS_MAX {
+        if holds_a_record_now(storage, found)? {
+            return Ok(true);
+        }
+        std::thread::yield_now();
+    }
+    Ok(false)
+}
+
+/// Whether a record can be read by now where the scan stopped, or its segment was truncated.
+fn holds_a_record_now(
+    storage: &Arc<dyn Storage>,
+    found: &Examination,
+) -> Result<bool, RecoveryError> {
     let Ok(source) = found.source(storage) else { return Ok(false) };
     match source.read_record(found.stop.at, &mut Vec::new()) {
         Ok(record) => Ok(record.kind().is_readable()),
-        Err(RecoveryError::Io(IoError::Gone { .. })) => Ok(true),
+        Err(RecoveryError::Truncated { .. }) => Ok(true),
         Err(RecoveryError::Unreadable { .. } | RecoveryError::OutOfRange { .. }) => Ok(false),
         Err(error) => Err(error),
     }

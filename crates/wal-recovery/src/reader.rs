@@ -355,8 +355,8 @@ impl<S: LinkSource> LogReader<S> {
             found = self.records.find(lsn, heading);
         }
         match found {
-            Err(RecoveryError::Io(IoError::Gone { .. })) => {
-                Err(RecoveryError::Truncated { lsn, head: gone_up_to })
+            Err(RecoveryError::Truncated { head, .. }) => {
+                Err(RecoveryError::Truncated { lsn, head: head.max(gone_up_to) })
             }
             found => found,
         }

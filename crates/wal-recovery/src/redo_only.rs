@@ -82,6 +82,7 @@ impl<E: RedoTarget + ?Sized> RecoveryStrategy<E> for RedoOnly {
     /// - [`RecoveryError::BrokenChain`], [`RecoveryError::BadBody`]: valid records contradict one
     ///   another: a defect in what wrote them. Keep the log and report it.
     /// - [`RecoveryError::Unfit`]: the log was written for another strategy.
+    /// - [`RecoveryError::Truncated`]: a writer has truncated the log meanwhile. Examine it again.
     /// - [`RecoveryError::Changed`]: the log is no longer what it was when it was examined.
     /// - [`RecoveryError::Io`], [`RecoveryError::OutOfMemory`]: try again.
     ///

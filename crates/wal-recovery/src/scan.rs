@@ -143,6 +143,7 @@ impl Scanner {
     /// # Errors
     ///
     /// - [`RecoveryError::Io`]: a segment could not be opened or read.
+    /// - [`RecoveryError::Truncated`]: a segment was removed since the chain was read (rule 22).
     /// - [`RecoveryError::OutOfMemory`]: a record is larger than the memory there is. Neither is
     ///   the end of the log; the same call may be tried again.
     /// - [`RecoveryError::OutOfRange`]: the range starts below the first segment.

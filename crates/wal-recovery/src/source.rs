@@ -9,6 +9,7 @@ use wal_io::{ChainLink, SegmentReader, Storage};
 use crate::epochs::decode_under_any;
 use crate::error::RecoveryError;
 use crate::scan::Scanner;
+use crate::window::open_segment;
 
 /// A readable snapshot of a chain: where the segments were when it was made.
 ///
@@ -96,6 +97,7 @@ impl LogSource {
     ///
     /// - [`RecoveryError::OutOfRange`]: no segment covers `lsn`.
     /// - [`RecoveryError::Unreadable`]: no valid record stands there.
+    /// - [`RecoveryError::Truncated`]: the segment was removed since the chain was read.
     /// - [`RecoveryError::OutOfMemory`], [`RecoveryError::Io`]: nothing is known about it; try
     ///   again.
     ///
@@ -111,7 +113,7 @@ impl LogSource {
             let LsnRange { start: head, end } = self.range();
             return Err(RecoveryError::OutOfRange { lsn, head, end });
         };
-        let reader = SegmentReader::open(&*self.storage, link)?;
+        let reader = open_segment(&*self.storage, link)?;
         let left = link.stored_end().distance_from(lsn).unwrap_or(0);
         read_into(&reader, lsn, left.min(BLOCK_BYTES as u64), buf)?;
         if let Err(DecodeError::Incomplete { needed }) = self.decode_at(lsn, link, buf)

@@ -5,12 +5,25 @@
 
 use wal_format::layout::RECORD_HEADER_BYTES;
 use wal_format::{DecodeError, Lsn};
-use wal_io::{ChainLink, SegmentReader, Storage};
+use wal_io::{ChainLink, IoError, SegmentReader, Storage};
 
 use crate::error::RecoveryError;
 
 /// Bytes read at a time, and held.
 pub(crate) const WINDOW_BYTES: usize = 256 << 10;
+
+/// Opens the segment of `link`; where the writer has removed it meanwhile, that is no failure of
+/// the storage but [`RecoveryError::Truncated`] (rule 22).
+pub(crate) fn open_segment(
+    storage: &dyn Storage,
+    link: &ChainLink,
+) -> Result<SegmentReader, RecoveryError> {
+    SegmentReader::open(storage, link).map_err(|error| match error {
+        // At least this much is gone; whoever can ask for the chain knows better.
+        IoError::Gone { .. } => RecoveryError::Truncated { lsn: link.name.base, head: link.cap },
+        error => error.into(),
+    })
+}
 
 /// A view of the bytes of one segment.
 ///
@@ -26,7 +39,7 @@ pub(crate) struct Window {
 impl Window {
     /// Opens the segment of `link`; nothing is read yet.
     pub(crate) fn open(storage: &dyn Storage, link: &ChainLink) -> Result<Self, RecoveryError> {
-        let reader = SegmentReader::open(storage, link)?;
+        let reader = open_segment(storage, link)?;
         Ok(Self { reader, buffer: Vec::new(), start: link.range().start, held: 0 })
     }
 

@@ -10,9 +10,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use common::session::Session;
 use common::{LogBuilder, flip, name_of};
+use wal_format::LsnRange;
 use wal_io::backend::MemoryStorage;
 use wal_io::{Access, FileEntry, LogFile, Storage, StorageLock};
-use wal_recovery::{Depth, Verdict, VerdictKind, examine};
+use wal_recovery::{
+    Depth, LogReader, LogSnapshot, RecoveryError, RecoveryLog, RecoveryStrategy, RedoOnly,
+    ReplayRecord, Verdict, VerdictKind, examine,
+};
 
 type Event = Box<dyn Fn(&MemoryStorage, u64) + Send + Sync>;
 
@@ -106,6 +110,65 @@ fn r22_a_segment_that_is_truncated_meanwhile_is_not_damage() {
         assert!(!found.verdict.is_damage(), "{} at opening {moment}", found.verdict);
         assert_eq!(found.end, log.end);
     }
+}
+
+#[test]
+fn r22_a_write_under_way_is_not_a_torn_tail_once_it_can_be_read() {
+    // The scan has met half of the record; a later look, of several, meets all of it.
+    for moment in 3..=9 {
+        let mut log = LogBuilder::new();
+        log.data(b"there before");
+        let at = log.data(&[1; 3000]);
+        let (name, offset) = log.place_of(at);
+        let bytes = common::read(&log.storage, &name)[offset as usize..].to_vec();
+        common::cut(&log.storage, &name, offset + 1500);
+        let write = Box::new(move |storage: &MemoryStorage, opens| {
+            if opens == moment {
+                common::write(storage, &name, offset, &bytes);
+            }
+        });
+        let found = examine(&eventful(&log, write), Depth::Full, &mut ()).unwrap();
+        assert_eq!((found.verdict, found.end), (Verdict::CleanEnd, log.end), "at {moment}");
+    }
+}
+
+#[test]
+fn r22_a_tail_that_stays_torn_is_one_after_a_bounded_number_of_looks() {
+    let mut log = LogBuilder::new();
+    log.data(b"there before");
+    let at = log.data(&[1; 3000]);
+    let (name, offset) = log.place_of(at);
+    common::cut(&log.storage, &name, offset + 1500);
+    let opens = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&opens);
+    let event = Box::new(move |_: &MemoryStorage, now| count.store(now, Ordering::Relaxed));
+    let found = examine(&eventful(&log, event), Depth::Full, &mut ()).unwrap();
+    assert_eq!((found.verdict.kind(), found.end), (VerdictKind::TornTail, at));
+    assert!(opens.load(Ordering::Relaxed) < 20, "{opens:?} files were opened");
+}
+
+#[test]
+fn r22_a_view_whose_head_is_truncated_says_so_and_not_that_the_storage_failed() {
+    let mut log = LogBuilder::new();
+    let old = log.data(b"old");
+    log.rotate();
+    log.data(b"new");
+    let storage = log.shared();
+    let source = common::source_of(&storage);
+    let head = log.segments[1].base;
+    storage.remove(&name_of(&log.segments[0]).to_string()).unwrap();
+    let is_truncated = |error: RecoveryError| match error {
+        RecoveryError::Truncated { head: found, .. } => assert_eq!(found, head),
+        other => panic!("{other}"),
+    };
+    is_truncated(source.read_record(old, &mut Vec::new()).map(drop).unwrap_err());
+    let range = LsnRange::new(source.range().start, log.end);
+    is_truncated(source.scan(range).next().map(drop).unwrap_err());
+    let mut engine = |_: &ReplayRecord<'_>| -> Result<(), String> { Ok(()) };
+    let replayed = RedoOnly::new().recover(&RecoveryLog::new(&source, range), &mut engine, &mut ());
+    is_truncated(replayed.map(drop).unwrap_err());
+    let mut reader = LogReader::new(LogSnapshot::new(source, log.end));
+    is_truncated(reader.next().map(drop).unwrap_err());
 }
 
 #[test]

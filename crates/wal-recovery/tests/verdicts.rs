@@ -426,8 +426,12 @@ fn a_missing_segment_in_the_middle_is_named() {
 
 #[test]
 fn a34_nothing_behind_a_missing_segment_is_read_as_part_of_the_log() {
-    let remove = |storage: &MemoryStorage, name: &str| storage.remove(name).unwrap();
-    let damage_header = |storage: &MemoryStorage, name: &str| flip(storage, name, 9);
+    fn remove(storage: &MemoryStorage, name: &str) {
+        storage.remove(name).unwrap();
+    }
+    fn damage_header(storage: &MemoryStorage, name: &str) {
+        flip(storage, name, 9);
+    }
     let plain = four_segments();
     // The same with a hole before the segment of an opening, which declares a jump of its own.
     let mut reopened = four_segments();
@@ -435,8 +439,7 @@ fn a34_nothing_behind_a_missing_segment_is_read_as_part_of_the_log() {
     reopened.opened(2);
     for (log, victim, hole) in [(plain, 1, 1), (reopened, 3, 3)] {
         let name = name_of(&log.segments[victim]).to_string();
-        let steps: [&dyn Fn(&MemoryStorage, &str); 2] = [&remove, &damage_header];
-        for step in steps {
+        for step in [remove, damage_header] {
             let copy = log.copy();
             step(&copy, &name);
             let found = look(&copy, Depth::Full);
