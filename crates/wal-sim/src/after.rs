@@ -39,6 +39,7 @@ impl State {
             dir: self.dir.clone(),
             inodes: self.inodes.clone(),
             lies: self.lies.clone(),
+            syncs: self.syncs,
             ..self.successor()
         };
         fork.forget_unreachable();

@@ -225,11 +225,10 @@ impl<'a, A> Judge<'a, A> {
         Ok(())
     }
 
-    /// Gives a disk to the check, and notes what the check learned of it.
+    /// Gives a disk to the check, and notes what the check learned of it: that and nothing else
+    /// makes a state distinct.
     fn judge(&mut self, disk: &SimDisk, told: &A) -> Option<String> {
         let (violation, learned) = self.try_check(disk, told);
-        let killed = self.case.steps.last().is_some_and(|step| step.left == Left::Killed);
-        let learned = fold(learned, u64::from(killed));
         if self.learned.insert(learned) {
             self.tally.learned.push(learned);
         }

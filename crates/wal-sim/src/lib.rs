@@ -85,7 +85,7 @@
 //! fn what_the_counter_promised_survives_any_power_cut() {
 //!     let explorer = Explorer::new(1).torn().kills().depth(2).live_faults(11).threads(2);
 //!     let coverage = explorer.record(workload, check).unwrap_or_else(|failure| panic!("{failure}"));
-//!     let floors = Floors::new().distinct(50).fault(FaultKind::TornSector, 15);
+//!     let floors = Floors::new().distinct(30).fault(FaultKind::TornSector, 15);
 //!     assert_eq!(coverage.below(&floors), [""; 0]);
 //! }
 //! ```

@@ -106,6 +106,19 @@ fn a_cache_that_lies_forgets_lengths_and_names_as_well() {
 }
 
 #[test]
+fn the_death_of_a_process_does_not_make_a_cache_forget_its_lies() {
+    let (disk, file) = with_file(Model::new().lying_cache(1), 512);
+    for fill in 2..5 {
+        write(&*file, fill, 0, 512);
+        file.sync_data().unwrap();
+    }
+    let left = disk.fork();
+    assert_eq!(outcomes(&left), set(&["3", "4"]));
+    left.sync_dir().unwrap();
+    assert_eq!(outcomes(&left), set(&["4"]));
+}
+
+#[test]
 fn a_write_through_a_lying_cache_lies_too() {
     let (disk, _) = with_file(Model::new().lying_cache(1), 512);
     let through = disk.open("f", Access::WriteThrough).unwrap();
@@ -113,6 +126,20 @@ fn a_write_through_a_lying_cache_lies_too() {
     assert_eq!(outcomes(&disk), set(&["1", "2"]));
     disk.sync_dir().unwrap();
     assert_eq!(outcomes(&disk), set(&["2"]));
+}
+
+#[test]
+fn a_length_that_a_lying_sync_covered_leaves_later_cuts_in_their_order() {
+    let (disk, file) = with_file(Model::new().lying_cache(1), 1024);
+    file.set_len(512).unwrap();
+    file.set_len(1024).unwrap();
+    file.sync_all().unwrap();
+    write(&*file, 5, 512, 512);
+    file.set_len(512).unwrap();
+    file.set_len(1536).unwrap();
+    file.sync_all().unwrap();
+    // Longer again, the file shows zeros where it was cut, never what was written before the cut.
+    assert_eq!(outcomes(&disk), set(&["10", "15", "1", "100"]));
 }
 
 // ---- Space that was used before.
@@ -146,6 +173,22 @@ fn a_synced_file_shows_its_own_zeros_only() {
 }
 
 #[test]
+fn a_synced_file_that_grows_shows_its_own_bytes() {
+    let disk = recycled(Model::new().recycled_space(), true);
+    let file = disk.open("f", Access::Write).unwrap();
+    file.sync_all().unwrap();
+    file.set_len(1536).unwrap();
+    assert_eq!(outcomes(&disk), set(&["02", "020"]));
+}
+
+#[test]
+fn states_of_recycled_space_are_counted_before_they_are_enumerated() {
+    let disk = recycled(Model::new().recycled_space(), false);
+    assert!(disk.crash_states(6, 0).is_exhaustive());
+    assert!(!disk.crash_states(4, 0).is_exhaustive());
+}
+
+#[test]
 fn space_is_recycled_only_when_asked_for() {
     assert_eq!(outcomes(&recycled(Model::new(), false)), set(&["", "00", "02"]));
 }
@@ -163,6 +206,11 @@ fn an_unreadable_sector_fails_every_read_until_it_is_written_whole() {
     assert!(file.read_at(&mut bytes, 0).is_ok() && file.read_at(&mut bytes, 1024).is_ok());
     let left = disk.crash(CrashMode::LoseAll).open("f", Access::Read).unwrap();
     assert!(left.read_at(&mut bytes, 512).is_err(), "a power cut mends nothing");
+    write(&*file, 3, 0, 512);
+    for mode in [CrashMode::LoseAll, CrashMode::KeepAll] {
+        let left = disk.crash(mode).open("f", Access::Read).unwrap();
+        assert!(left.read_at(&mut bytes, 512).is_err(), "nor beside what was pending");
+    }
     assert!(file.write_at(&[IoSlice::new(&[2; 100])], 512).is_err(), "half a sector");
     write(&*file, 2, 512, 512);
     assert_eq!(file.read_at(&mut bytes, 512).unwrap(), 512);
@@ -216,6 +264,9 @@ fn every_kind_of_decay_can_be_drawn_and_is_remembered() {
     }
     assert_eq!(disk.decay(FaultKind::PowerCut, 3), None);
     assert_eq!(disk.damages(), []);
+    disk.put_file("f", &[5; 4096]);
+    assert_eq!(disk.decay(FaultKind::StaleSector, 3), None, "the other file holds the same");
+    assert_eq!(disk.damages(), []);
     assert_eq!(SimDisk::new().decay(FaultKind::BitFlip, 3), None, "nothing is there to decay");
 }
 
@@ -265,10 +316,13 @@ fn faults_are_counted_by_what_they_were() {
     assert_eq!(file.write_at(&[IoSlice::new(&[2; 200])], 0).unwrap(), 100);
     assert!(file.read_at(&mut [0], 0).is_err() && disk.rename("f", "g").is_err());
     assert_eq!(disk.create("h", 4096).unwrap_err().kind(), ErrorKind::StorageFull);
+    disk.set_faults(Faults::new().short_reads(1));
+    assert_eq!(file.read_at(&mut [0; 9], 0).unwrap(), 1);
     let kinds = [
         FaultKind::SyncFailed,
         FaultKind::DirectorySyncFailed,
         FaultKind::ShortWrite,
+        FaultKind::ShortRead,
         FaultKind::Interrupted,
         FaultKind::NoSpace,
         FaultKind::CallFailed,

@@ -183,6 +183,75 @@ fn states_that_differ_where_nobody_reads_are_one() {
 }
 
 #[test]
+fn lengths_and_names_are_read_as_well_as_bytes() {
+    let workload = |disk: &SimDisk, _: &Notes<()>| {
+        let grow = || disk.open("f", Access::Write)?.set_len(2048);
+        let _ = grow();
+    };
+    let disk = SimDisk::new();
+    disk.put_file("f", &[1; 512]);
+    let explorer = Explorer::new(0).start_from(&disk);
+    let blind = |disk: SimDisk, (): &()| drop(disk.open("f", Access::Read));
+    let look = |disk: SimDisk, (): &()| drop(disk.open("f", Access::Read).unwrap().len());
+    let list = |disk: SimDisk, (): &()| drop(disk.list());
+    assert_eq!(explorer.record(workload, blind).unwrap().distinct, 1);
+    for distinct in [explorer.record(workload, look), explorer.record(workload, list)] {
+        assert_eq!(distinct.unwrap().distinct, 2);
+    }
+}
+
+#[test]
+fn only_a_later_write_without_an_earlier_one_is_out_of_order() {
+    let workload = |disk: &SimDisk, _: &Notes<()>| {
+        let steps = || -> io::Result<()> {
+            let file = make(disk, 8)?;
+            file.write_at(&[IoSlice::new(&[1; 1024])], 512).map(drop)
+        };
+        let _ = steps();
+    };
+    let read = |disk: SimDisk, (): &()| drop(disk.contents("log.dat"));
+    let coverage = Explorer::new(0).record(workload, read).unwrap();
+    assert_eq!(coverage.by_fault[&FaultKind::Reordered], 1, "{}", coverage.to_json());
+}
+
+/// Promises that `f` is there once it sees it, and makes the promise durable, not the name.
+fn trusting(disk: SimDisk, (): &()) -> Result<(), &'static str> {
+    let there = disk.contents("f").is_some();
+    if disk.contents("promise").is_some_and(|promise| promise == [1]) && !there {
+        return Err("f was promised and is gone");
+    }
+    let promise = || -> io::Result<()> {
+        let file = disk.open("promise", Access::Write)?;
+        file.write_at(&[IoSlice::new(&[1])], 0)?;
+        file.sync_data()
+    };
+    if there {
+        let _ = promise();
+    }
+    Ok(())
+}
+
+#[test]
+fn a_kill_is_judged_again_when_other_bytes_may_still_be_lost() {
+    let start = SimDisk::new();
+    start.put_file("f", b"");
+    start.put_file("promise", b"0");
+    // Back under its name; but that is not durable, while at the start it was.
+    let workload = |disk: &SimDisk, _: &Notes<()>| {
+        let steps = || -> io::Result<()> {
+            disk.sync_dir()?;
+            disk.rename("f", "g")?;
+            disk.rename("g", "f")
+        };
+        let _ = steps();
+    };
+    let explorer = Explorer::new(0).start_from(&start).kills();
+    assert!(explorer.record(workload, trusting).is_ok());
+    let failure = explorer.depth(2).record(workload, trusting).unwrap_err();
+    assert!(failure.case.contains(".k/"), "{failure}");
+}
+
+#[test]
 fn what_was_judged_is_judged_again_only_for_other_promises() {
     let judged = AtomicU64::new(0);
     let count = |disk: SimDisk, promised: &u64| {
@@ -396,6 +465,12 @@ fn depth_three_cuts_three_times_in_a_row() {
     assert_eq!(coverage.by_depth.keys().copied().collect::<Vec<_>>(), [1, 2, 3]);
     let deeper: u64 = coverage.by_depth.values().sum();
     assert_eq!(deeper, coverage.states);
+    let explorer = Explorer::new(0).depth(2).recovery_cuts_max(1);
+    let coverage = explorer.record(sound, recovering).unwrap();
+    assert_eq!(coverage.cuts_in_recovery, coverage.by_depth[&1], "one for each state");
+    let explorer = explorer.recovery_states_per_cut(1);
+    let coverage = explorer.record(sound, recovering).unwrap();
+    assert!(coverage.by_depth[&2] <= coverage.cuts_in_recovery, "one of each cut at most");
 }
 
 // ---- Threads.
