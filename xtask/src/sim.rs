@@ -9,6 +9,7 @@ use clap::Args;
 
 use crate::outcome::Outcome;
 use crate::shell::{cargo, run as run_command};
+use crate::workspace::Workspace;
 
 /// Cases of the slice that every change must pass: more than 200,000 distinct crash states.
 const CI_CASES: u64 = 416;
@@ -16,6 +17,11 @@ const CI_CASES: u64 = 416;
 const CI_DISTINCT: u64 = 200_000;
 /// Judged crash states that every step of the protocol must be cut in.
 const CI_FLOOR: u64 = 200;
+
+/// Cases of the workload with threads, in the slice.
+const CI_THREADS_CASES: u64 = 48;
+/// The workload that needs the scheduler.
+const THREADS: &str = "threads";
 
 /// Crash the log on the simulated disk, in its recovery too, and judge what is left
 #[derive(Args, Clone, Debug)]
@@ -55,7 +61,19 @@ pub(crate) struct Arguments {
 ///
 /// When it does not build, when a promise is broken, or when a floor is missed.
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
-    run_command(&mut command(arguments))
+    let mut command = command(arguments);
+    let replayed = arguments.replay.iter().any(|name| name.starts_with(THREADS));
+    if replayed || arguments.workload.iter().any(|name| name == THREADS) {
+        schedule(&mut command)?;
+    }
+    run_command(&mut command)
+}
+
+/// Builds the lab for the scheduler: the commit path then runs on its locks, so it is built apart.
+fn schedule(command: &mut Command) -> Outcome {
+    let target = Workspace::load()?.target_dir.join("shuttle");
+    command.env("RUSTFLAGS", "--cfg shuttle").env("CARGO_TARGET_DIR", target);
+    Ok(())
 }
 
 /// The slice of the pipeline: its size is a number of cases, so that its hash is always the same.
@@ -67,7 +85,11 @@ pub(crate) fn slice() -> Outcome {
     let mut command = lab();
     command.args(["run", "--cases", &CI_CASES.to_string()]);
     command.args(["--distinct", &CI_DISTINCT.to_string(), "--floor", &CI_FLOOR.to_string()]);
-    run_command(&mut command)
+    run_command(&mut command)?;
+    let mut threads = lab();
+    threads.args(["run", "--workload", THREADS, "--cases", &CI_THREADS_CASES.to_string()]);
+    schedule(&mut threads)?;
+    run_command(&mut threads)
 }
 
 fn lab() -> Command {

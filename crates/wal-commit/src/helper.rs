@@ -5,7 +5,6 @@
 //! tells them to stop and waits for nothing; whichever returns last lets the log go (rule 15).
 
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle, current};
 use std::time::{Duration, Instant};
 
 use wal_format::Lsn;
@@ -14,6 +13,7 @@ use crate::config::{Durability, SyncPolicy};
 use crate::error::CommitError;
 use crate::idle::{IdleClock, Tick};
 use crate::shared::{Guard, Shared, Wish};
+use crate::sync::{Builder, JoinHandle, current};
 use crate::waiting::Limit;
 
 /// The running threads, to be joined by `close`.

@@ -1,33 +1,43 @@
 //! The locks, condition variables and atomics of this crate: real ones, or those of a model checker.
 //!
 //! Under `--cfg loom` the same code runs on loom's primitives, so that `tests/model.rs` explores
-//! every interleaving. The two differ in their condition variables; the difference ends here.
-//! Nothing else in the crate names `parking_lot`, `loom` or `std::sync::atomic`.
+//! every interleaving; under `--cfg shuttle` on shuttle's, so that the crash lab chooses which
+//! thread goes on. They differ in their condition variables; the difference ends here. Nothing
+//! else in the crate names `parking_lot`, `loom`, `shuttle` or `std::sync::atomic`.
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub(crate) use parking_lot::{Mutex, MutexGuard};
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub(crate) use std::thread::yield_now;
+#[cfg(not(shuttle))]
+pub(crate) use std::thread::{Builder, JoinHandle, current};
 
-#[cfg(loom)]
-pub(crate) use loom::sync::MutexGuard;
-#[cfg(loom)]
-pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-#[cfg(loom)]
-pub(crate) use loom::thread::yield_now;
+#[cfg(all(loom, not(shuttle)))]
+use loom as model;
+#[cfg(shuttle)]
+use shuttle as model;
+
+#[cfg(any(loom, shuttle))]
+pub(crate) use model::sync::MutexGuard;
+#[cfg(any(loom, shuttle))]
+pub(crate) use model::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+#[cfg(any(loom, shuttle))]
+pub(crate) use model::thread::yield_now;
+#[cfg(shuttle)]
+pub(crate) use model::thread::{Builder, JoinHandle, current};
 
 use std::time::Instant;
 
 /// A condition variable which takes and returns the guard.
 ///
 /// Waits are always in a loop over a named predicate: a wake-up may be spurious.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 #[derive(Debug, Default)]
 pub(crate) struct Condvar(parking_lot::Condvar);
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 impl Condvar {
     pub(crate) fn wait<'a, T>(&self, mut guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
         self.0.wait(&mut guard);
@@ -50,14 +60,14 @@ impl Condvar {
 }
 
 /// A lock which does not know poison: this crate has a poison of its own.
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 #[derive(Debug)]
-pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+pub(crate) struct Mutex<T>(model::sync::Mutex<T>);
 
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 impl<T> Mutex<T> {
     pub(crate) fn new(value: T) -> Self {
-        Self(loom::sync::Mutex::new(value))
+        Self(model::sync::Mutex::new(value))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
@@ -69,11 +79,11 @@ impl<T> Mutex<T> {
 }
 
 /// A condition variable which takes and returns the guard.
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 #[derive(Debug, Default)]
-pub(crate) struct Condvar(loom::sync::Condvar);
+pub(crate) struct Condvar(model::sync::Condvar);
 
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 impl Condvar {
     pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
         match self.0.wait(guard) {

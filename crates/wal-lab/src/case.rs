@@ -8,12 +8,11 @@ use std::fmt;
 use parking_lot::Mutex;
 use wal_sim::{Coverage, Explorer, Failure, SimDisk};
 
-use crate::check::check;
 use crate::decay;
 use crate::figures::Figures;
 use crate::profile::{Kind, Profile};
-use crate::run::run;
 use crate::story::Story;
+use crate::threads;
 
 /// How much of each case is looked at.
 #[derive(Clone, Copy, Debug)]
@@ -137,7 +136,8 @@ impl Case {
             }
             let explorer = self.explorer(way, effort);
             let story = |disk: &SimDisk| self.workload(disk, figures);
-            let judge = |disk: SimDisk, story: &Story| check(&disk, story, self.profile, figures);
+            let judge =
+                |disk: SimDisk, story: &Story| threads::judge(&disk, story, self.profile, figures);
             let coverage = explorer
                 .run(story, judge)
                 .map_err(|failure| (format!("{way}:{}", failure.case), told(&failure)))?;
@@ -147,7 +147,7 @@ impl Case {
     }
 
     fn workload(&self, disk: &SimDisk, figures: &Mutex<Figures>) -> Story {
-        let story = run(disk, self.profile, self.seed, self.steps);
+        let story = threads::workload(disk, self.profile, self.seed, self.steps);
         let mut figures = figures.lock();
         figures.poisonings += story.poisonings;
         figures.refusals += story.refusals;
@@ -185,7 +185,8 @@ impl Case {
             return Err(format!("`{state}` is not the name of a state"));
         };
         let story = |disk: &SimDisk| self.workload(disk, &figures);
-        let judge = |disk: SimDisk, story: &Story| check(&disk, story, self.profile, &figures);
+        let judge =
+            |disk: SimDisk, story: &Story| threads::judge(&disk, story, self.profile, &figures);
         self.explorer(way, effort).replay(case, story, judge).map_err(|failure| told(&failure))
     }
 
@@ -194,7 +195,7 @@ impl Case {
     pub fn rehearse(&self) -> (SimDisk, Story) {
         let disk = SimDisk::with_block_bytes(self.profile.block_bytes);
         disk.set_faults(self.profile.faults(self.seed));
-        let story = run(&disk, self.profile, self.seed, self.steps);
+        let story = threads::workload(&disk, self.profile, self.seed, self.steps);
         (disk, story)
     }
 }

@@ -21,6 +21,7 @@ pub mod run;
 pub mod figures;
 pub mod check;
 pub mod decay;
+pub mod threads;
 pub mod case;
 pub mod campaign;
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use wal_lab::profile::Kind;
+use wal_lab::threads::SCHEDULED;
 use wal_lab::{Campaign, Case, Effort, Figures, Outcome, PROFILES, Profile};
 
 /// Crash the log, a million times, and see that nothing promised is lost
@@ -144,7 +145,8 @@ fn campaign(run: &Run) -> ExitCode {
 /// The workloads asked for; without threads unless this program was built for them.
 fn profiles(names: &[String]) -> Result<Vec<&'static Profile>, String> {
     if names.is_empty() {
-        return Ok(PROFILES.iter().filter(|profile| profile.kind != Kind::Threads).collect());
+        let asked = |profile: &&Profile| (profile.kind == Kind::Threads) == SCHEDULED;
+        return Ok(PROFILES.iter().filter(asked).collect());
     }
     names.iter().map(|name| Profile::named(name).ok_or_else(|| name.clone())).collect()
 }

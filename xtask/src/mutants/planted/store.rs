@@ -25,7 +25,7 @@ pub(super) static BUGS: &[Mutant] = &[
         edits: &[Edit {
             file: DIRECTORY,
             find: "let synced = file.sync_all();\n    drop(file);",
-            replace: "let synced: io::Result<()> = Ok(());\n    drop(file);",
+            replace: "let synced: std::io::Result<()> = Ok(());\n    drop(file);",
         }],
     },
     Mutant {
