@@ -3,7 +3,9 @@
 use std::io;
 use std::sync::Arc;
 
-use wal::{ErrorKind, LogView, Options, ReplayRecord, Storage, Threads, Verdict, Wal};
+use wal::{
+    ErrorKind, LogView, Options, RedoOnly, RedoTarget, ReplayRecord, Storage, Threads, Verdict, Wal,
+};
 
 use super::files::{Files, Place};
 
@@ -29,13 +31,27 @@ pub(super) fn look_once(files: &Files) -> Result<(Verdict, Replayed), ErrorKind>
     Ok((view.verdict().clone(), replayed))
 }
 
+/// An engine which writes down what replays, and whose checkpoints hold nothing.
+#[derive(Default)]
+struct Collector {
+    replayed: Replayed,
+}
+
+impl RedoTarget for Collector {
+    type Error = io::Error;
+
+    fn redo(&mut self, record: &ReplayRecord<'_>) -> io::Result<()> {
+        self.replayed.push((record.lsn.get(), record.body.to_vec()));
+        Ok(())
+    }
+}
+
 /// Opens a log for writing.
 pub(super) fn opened(storage: &Arc<dyn Storage>) -> Result<(Wal, Replayed), ErrorKind> {
-    let mut replayed = Replayed::new();
-    let wal = Wal::open_in(Arc::clone(storage), options(), |record: &ReplayRecord<'_>| {
-        replayed.push((record.lsn.get(), record.body.to_vec()));
-        Ok::<(), io::Error>(())
-    })
-    .map_err(|error| error.kind())?;
-    Ok((wal, replayed))
+    let mut engine = Collector::default();
+    let wal = options()
+        .recover_with(RedoOnly::default())
+        .open_in(Arc::clone(storage), &mut engine)
+        .map_err(|error| error.kind())?;
+    Ok((wal, engine.replayed))
 }
