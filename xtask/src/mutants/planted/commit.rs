@@ -1,6 +1,6 @@
 //! Bugs in the commit path and the facade: order, durability levels, batches, obligations.
 
-use super::{Edit, Mutant};
+use super::bug::{Edit, Mutant};
 
 const DRIVER: &str = "crates/wal-commit/src/driver.rs";
 

@@ -1,6 +1,6 @@
 //! Bugs in reading, judging, resuming and replaying.
 
-use super::{Edit, Mutant};
+use super::bug::{Edit, Mutant};
 
 const RESUME: &str = "crates/wal-recovery/src/resume.rs";
 const EXAMINE: &str = "crates/wal-recovery/src/examine.rs";

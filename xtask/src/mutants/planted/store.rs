@@ -1,6 +1,6 @@
 //! Bugs in the files: segments, names, the control file, truncation.
 
-use super::{Edit, Mutant};
+use super::bug::{Edit, Mutant};
 
 const APPENDER: &str = "crates/wal-io/src/store/appender.rs";
 const DIRECTORY: &str = "crates/wal-io/src/store/directory.rs";
