@@ -178,6 +178,7 @@ impl From<RecoveryError> for Error {
             | RecoveryError::Encode { lsn, .. }
             | RecoveryError::Corrupt { lsn, .. } => (ErrorKind::Damaged, Some(*lsn)),
             RecoveryError::Unfit { lsn, .. }
+            | RecoveryError::NoRestore { lsn, .. }
             | RecoveryError::Handler { lsn, .. }
             | RecoveryError::HandlerPanicked { lsn, .. } => (ErrorKind::Replay, Some(*lsn)),
             RecoveryError::NotARecordStart { lsn, .. } => (ErrorKind::NotARecordStart, Some(*lsn)),

@@ -535,3 +535,15 @@ fn a_log_that_was_dropped_can_be_opened_again_at_once() {
         wal.unwrap().append(&[9; 40_000]).unwrap().wait_durable().unwrap();
     }
 }
+
+#[test]
+fn a_closure_is_refused_where_a_checkpoint_would_be_lost() {
+    let storage = memory();
+    let (wal, _) = reopen(&storage);
+    wal.checkpoint_begin().unwrap().complete(b"the whole state").unwrap();
+    wal.close().unwrap();
+    let error = open(&storage, small()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Replay, "{error}");
+    assert!(error.lsn().is_some() && error.to_string().contains("restore"), "{error}");
+    assert_eq!(recover(&storage).1.restored, b"the whole state");
+}
