@@ -160,5 +160,11 @@ impl Drop for Preparation<'_> {
         }
         self.shared.lock().preparing = false;
         self.shared.poison(PoisonCause::panicked("the preparation of a segment"));
+        // A log that was poisoned before tells nobody again: a close may be waiting since then.
+        let mut wakes = Wakes::default();
+        let mut state = self.shared.lock();
+        push_all(&mut wakes, state.group.waiting_for(Want::Segment), &Signal::Met);
+        drop(state);
+        self.shared.deliver(wakes);
     }
 }

@@ -20,6 +20,9 @@ use crate::witness::{NOTE, Witness};
 /// In how many states a crash loop is looked at: one in so many.
 const LOOP_EVERY: u64 = 16;
 
+/// How often an opening is tried again which failed for a reason that passes.
+const OPENINGS_MAX: u32 = 3;
+
 /// Recovers the log on `disk` and judges it by `story`.
 ///
 /// # Errors
@@ -40,13 +43,18 @@ pub fn check(
         disk.set_faults(Faults::new().space_bytes(bytes));
     }
     let spare = profile.trouble == Trouble::Full && has_spare_for(disk, story);
-    let opened = match open(Arc::new(witness.clone()), profile) {
-        Err(error) if error.kind() == ErrorKind::NoSpace && !spare => {
-            disk.set_faults(Faults::new());
-            open(Arc::new(witness.clone()), profile)
+    let mut opened = open(Arc::new(witness.clone()), profile);
+    for _ in 0..OPENINGS_MAX {
+        match &opened {
+            Err(error) if error.kind() == ErrorKind::NoSpace && !spare => {
+                disk.set_faults(Faults::new());
+            }
+            // A write-back that failed before is told to whoever syncs first, once.
+            Err(error) if error.kind() == ErrorKind::Io && !disk.is_off() => {}
+            _ => break,
         }
-        opened => opened,
-    };
+        opened = open(Arc::new(witness.clone()), profile);
+    }
     disk.set_faults(Faults::new());
     let (wal, engine) = match opened {
         Ok(opened) => opened,

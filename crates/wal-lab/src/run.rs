@@ -149,7 +149,9 @@ impl<'a> Run<'a> {
         self.failures += 1;
         if let Some(wal) = self.wal.take() {
             self.story.poisonings += u64::from(error.kind() == ErrorKind::Poisoned);
-            if error.kind() == ErrorKind::Poisoned {
+            // A control file that failed stops what needs it; commits do not, and stay true.
+            let of_control = matches!(self.story.during, Action::Truncate | Action::Checkpoint);
+            if error.kind() == ErrorKind::Poisoned && !of_control {
                 self.prod(&wal);
             }
         }

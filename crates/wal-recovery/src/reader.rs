@@ -220,7 +220,14 @@ impl<S: LinkSource> LogReader<S> {
             if self.position >= self.end {
                 self.refresh_end();
             }
-            let Some(lsn) = self.next_start()? else { return Ok(None) };
+            let Some(lsn) = self.next_start()? else {
+                // The end as it was last asked for may lie at the far side of a jump.
+                if self.has_grown() {
+                    continue;
+                }
+                self.step_over_jump();
+                return Ok(None);
+            };
             let located = self.must_find(lsn, Heading::Forwards)?;
             if located.end() > self.end {
                 return Ok(None);
@@ -276,6 +283,24 @@ impl<S: LinkSource> LogReader<S> {
             return Err(RecoveryError::Truncated { lsn: self.position, head });
         }
         Ok(self.start_behind(self.position))
+    }
+
+    /// Whether more may be read than when the end was last asked for.
+    fn has_grown(&mut self) -> bool {
+        let before = self.end;
+        self.refresh_end();
+        before < self.end
+    }
+
+    /// Stands at the far side of a jump that begins at the position, if that much may be read:
+    /// nothing lies in between, and what comes next comes there.
+    fn step_over_jump(&mut self) {
+        let (position, links) = (self.position, self.records.source().links());
+        let next = links.partition_point(|link| link.range().end <= position);
+        let start = links.get(next).map(|link| link.range().start);
+        if let Some(start) = start.filter(|start| position < *start && *start <= self.end) {
+            self.position = start;
+        }
     }
 
     /// Where a record starts at or behind `boundary`, which is one, or lies in a jump.

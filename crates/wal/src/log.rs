@@ -334,6 +334,8 @@ impl Wal {
             shared.store.note_durable(end);
             marked = shared.store.mark_clean(end);
         }
+        // A truncation under way removes files by name: others may not come in before it is done.
+        let _no_truncation_is_under_way = shared.truncation.lock();
         shared.store.release();
         Ok(marked?)
     }

@@ -215,6 +215,7 @@ impl Tail {
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             match self.reader.wal().wait_beyond(self.position(), left) {
+                Ok(_) if left.is_some_and(|left| left.is_zero()) => return self.has_next(),
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::TimedOut => return Ok(false),
                 // What became durable with the close itself is still to be read.

@@ -537,6 +537,45 @@ fn a_log_that_was_dropped_can_be_opened_again_at_once() {
 }
 
 #[test]
+fn readers_which_stand_at_the_end_of_a_crashed_log_see_what_the_next_opening_appends() {
+    let storage = memory();
+    let (wal, _) = reopen(&storage);
+    let first = wal.append(b"before").unwrap();
+    first.wait_durable().unwrap();
+    let lsn = first.lsn();
+    drop((first, wal));
+    let (wal, _) = reopen(&storage);
+    let mut reader = wal.read_from(lsn).unwrap();
+    let mut tail = wal.tail(lsn).unwrap();
+    assert_eq!(reader.next().unwrap().unwrap().body, b"before");
+    assert_eq!(tail.next_timeout(Duration::ZERO).unwrap().unwrap().body, b"before");
+    assert!(reader.next().unwrap().is_none());
+    assert!(tail.next_timeout(Duration::from_millis(1)).unwrap().is_none());
+    wal.append(b"after").unwrap().wait_durable().unwrap();
+    assert_eq!(reader.next().unwrap().unwrap().body, b"after");
+    assert_eq!(tail.next().unwrap().unwrap().body, b"after");
+    assert_eq!(reader.prev().unwrap().unwrap().body, b"after");
+    assert_eq!(reader.prev().unwrap().unwrap().body, b"before");
+    wal.close().unwrap();
+    assert!(tail.next().unwrap().is_none(), "a closed log ends the tail");
+}
+
+#[test]
+fn r18_a_clean_reopening_with_larger_segments_takes_larger_records_at_once() {
+    let storage = memory();
+    let (wal, _) = reopen(&storage);
+    wal.append(b"small").unwrap().wait_durable().unwrap();
+    wal.close().unwrap();
+    drop(wal);
+    let larger = small().segment_bytes(4 << 20).buffer_bytes(1 << 20);
+    let (wal, _) = open(&storage, larger.clone()).unwrap();
+    wal.append(&[5; 100 << 10]).unwrap().wait_durable().unwrap();
+    wal.append_batch(&vec![[6; 1000]; 100]).unwrap().wait_durable().unwrap();
+    drop(wal);
+    assert_eq!(open(&storage, larger).unwrap().1.len(), 102);
+}
+
+#[test]
 fn a_closure_is_refused_where_a_checkpoint_would_be_lost() {
     let storage = memory();
     let (wal, _) = reopen(&storage);

@@ -171,3 +171,20 @@ fn a_log_can_be_restored_to_an_earlier_point_in_a_new_place() {
     assert_eq!(found, (0..3).map(body).collect::<Vec<_>>());
     assert_ne!(Some(wal.log_id()), LogView::open_in(whole).unwrap().log_id());
 }
+
+#[test]
+fn r10_each_rotation_leaves_evidence_of_what_was_durable() {
+    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+    let (wal, _) = reopen(&storage);
+    while wal.stats().segments < 8 {
+        wal.append(&[7; 3000]).unwrap().wait_durable().unwrap();
+    }
+    drop(wal);
+    // A device that lost everything behind the first segment, but for the headers.
+    for name in segments(storage.as_ref()).iter().skip(1) {
+        let len = common::read(storage.as_ref(), name).len();
+        common::overwrite(storage.as_ref(), name, 4096, &vec![0; len - 4096]);
+    }
+    let error = open(&storage, small()).unwrap_err();
+    assert!(matches!(error.verdict(), Some(Verdict::Corrupt { .. })), "{error}");
+}

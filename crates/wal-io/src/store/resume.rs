@@ -126,11 +126,13 @@ impl SegmentStore {
         active: &ChainLink,
         mut after: Vec<ChainLink>,
     ) -> Result<Option<ChainLink>, IoError> {
-        let whole = |link: &ChainLink| {
+        // A smaller one than the options ask for would refuse records that they allow (rule 18).
+        let serves = |link: &ChainLink| {
             Some(link.file_bytes) == file_bytes(link.header.capacity_bytes)
                 && link.name.base == active.cap
+                && link.header.capacity_bytes >= self.options.segment_bytes
         };
-        if !after.first().is_some_and(whole) {
+        if !after.first().is_some_and(serves) {
             work.bury(after, DeadReason::OffChain);
             return self.make_successor(work, active, self.head());
         }
