@@ -133,8 +133,7 @@ pub(super) static BUGS: &[Mutant] = &[
         edits: &[Edit {
             file: CREATE,
             find: "control.update_both(|slot| (slot.epoch, slot.clean) = (epoch, None))?;",
-            replace: "control.update_both(|slot| {\n                    slot.epoch = epoch;\n                    \
-                      slot.clean = slot.clean.map(|(end, _)| (end, epoch));\n                })?;",
+            replace: "control.update_both(|slot| slot.epoch = epoch)?;",
         }],
     },
     Mutant {
