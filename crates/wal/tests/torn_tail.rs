@@ -68,12 +68,11 @@ fn cut_everywhere(
     image: &[(String, Vec<u8>)],
     bounds: &[u64],
     options: &Options,
-    step: usize,
     rebuild: impl Fn(&[(String, Vec<u8>)]) -> (Arc<dyn Storage>, Arc<dyn Storage>),
 ) {
     let mut cuts = 0;
     for loss in [Loss::Shorter, Loss::Zeroed, Loss::Garbage] {
-        for at in (bounds[0]..bounds[UNPROMISED]).step_by(step) {
+        for at in bounds[0]..bounds[UNPROMISED] {
             let (plain, log) = rebuild(image);
             cut(plain.as_ref(), at, loss);
             let survivors = bounds[1..].iter().filter(|end| **end <= at).count();
@@ -105,17 +104,13 @@ fn a_tail_cut_at_every_byte_keeps_all_that_was_acknowledged_in_memory() {
     let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
     let bounds = crashed_log(Arc::clone(&storage), small());
     let image = contents(storage.as_ref());
-    cut_everywhere(&image, &bounds, &small(), 1, |image| {
+    cut_everywhere(&image, &bounds, &small(), |image| {
         let storage = memory_of(image);
         (Arc::clone(&storage), storage)
     });
 }
 
-fn on_files(
-    options: &Options,
-    step: usize,
-    make: impl Fn(&std::path::Path) -> Option<Arc<dyn Storage>>,
-) {
+fn on_files(options: &Options, make: impl Fn(&std::path::Path) -> Option<Arc<dyn Storage>>) {
     let dir = tempfile::tempdir().unwrap();
     let Some(storage) = make(dir.path()) else {
         eprintln!("SKIPPED: this file system refuses O_DIRECT");
@@ -125,7 +120,7 @@ fn on_files(
     let image = contents(storage.as_ref());
     drop(storage);
     let dirs = std::cell::RefCell::new(Vec::new());
-    cut_everywhere(&image, &bounds, options, step, |image| {
+    cut_everywhere(&image, &bounds, options, |image| {
         let dir = tempfile::tempdir().unwrap();
         for (name, bytes) in image {
             std::fs::write(dir.path().join(name), bytes).unwrap();
@@ -140,14 +135,26 @@ fn on_files(
 
 #[test]
 fn a_tail_cut_at_every_byte_keeps_all_that_was_acknowledged_in_files() {
-    on_files(&small(), 3, |dir| Some(Arc::new(wal::FileStorage::open(dir).unwrap())));
+    on_files(&small(), |dir| Some(Arc::new(wal::FileStorage::open(dir).unwrap())));
 }
 
 #[test]
 fn a_tail_cut_at_every_byte_keeps_all_that_was_acknowledged_with_direct_io() {
     // A flush in whole blocks needs room for them.
-    on_files(&small().buffer_bytes(64 << 10), 3, |dir| {
+    on_files(&small().buffer_bytes(64 << 10), |dir| {
         let storage = wal::DirectStorage::open(dir).ok()?;
         Some(Arc::new(storage))
+    });
+}
+
+#[test]
+fn a_tail_cut_at_every_byte_keeps_all_that_was_acknowledged_on_a_simulated_disk() {
+    let storage: Arc<dyn Storage> = Arc::new(wal_sim::SimDisk::new());
+    let bounds = crashed_log(Arc::clone(&storage), small());
+    let image = contents(storage.as_ref());
+    cut_everywhere(&image, &bounds, &small(), |image| {
+        let disk = wal_sim::SimDisk::new();
+        image.iter().for_each(|(name, bytes)| disk.put_file(name, bytes));
+        (Arc::new(disk.clone()), Arc::new(disk))
     });
 }
