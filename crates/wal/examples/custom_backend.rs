@@ -1,5 +1,5 @@
-//! A storage backend of one's own, in about a hundred lines: a log kept in one byte vector per
-//! file behind a lock, which counts its syncs.
+//! A storage backend of one's own, in some 150 lines: a log kept in one byte vector per file behind
+//! a lock, which counts its syncs.
 //!
 //! ```sh
 //! cargo run -p wal --example custom_backend

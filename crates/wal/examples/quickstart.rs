@@ -19,7 +19,7 @@ fn main() -> Result<(), wal::Error> {
         orders.push(String::from_utf8_lossy(record.body).into_owned());
         Ok::<(), IoError>(())
     })?;
-    println!("{} orders were there already; {}", orders.len(), log.recovery());
+    println!("{} orders were there already, in {} segments", orders.len(), log.stats().segments);
 
     // An append is ordered at once, and durable when a wait says so.
     let ticket = log.append(format!("order {}: 3 x tea", orders.len() + 1).as_bytes())?;
