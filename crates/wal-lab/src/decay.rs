@@ -199,7 +199,10 @@ fn proven(
 ) -> Result<Lsn, String> {
     let proofs = proofs(baseline, story)?;
     // Rule 14: a segment that held anything is named by its successor, or as the newest.
-    if damage.what == MISSING && proofs.iter().any(|proof| proof.file == damage.file) {
+    if damage.what == MISSING
+        && proofs.iter().any(|proof| proof.file == damage.file)
+        && is_named(baseline, &damage.file)
+    {
         return Ok(story.promised());
     }
     let mut proven = Lsn::NONE;
@@ -218,6 +221,17 @@ fn proven(
         proven = ends.chain(clean).chain([slot.durable]).fold(proven, Lsn::max);
     }
     Ok(proven)
+}
+
+/// Whether something else names this segment of the chain. Only a run that an opening wrote again,
+/// and that lost power before it had a successor, is named by nothing yet.
+fn is_named(disk: &SimDisk, file: &str) -> bool {
+    let Ok(view) = LogView::open_in(Arc::new(Witness::new(disk))) else { return false };
+    let survey = view.survey();
+    let newest = survey.control.current().map(|slot| (slot.newest_epoch, slot.newest_base));
+    let is_tip = survey.links.last().is_some_and(|link| link.name.to_string() == file);
+    let tip = survey.links.last().map(|link| (link.name.epoch, link.name.base));
+    !is_tip || newest == tip
 }
 
 /// Every record of the log, where it lies, and what it says, or must say, to be durable.

@@ -272,12 +272,12 @@ impl<'a> Run<'a> {
     }
 
     fn commit(&mut self, wal: &Wal) -> Result<(), Error> {
-        let (txn, step) = match self.txn.take() {
-            Some(open) => open,
-            None => (wal.begin(), self.begun()),
+        // A transaction that was left open may commit with nothing more in it.
+        let (mut txn, step, least) = match self.txn.take() {
+            Some((txn, step)) => (txn, step, 0),
+            None => (wal.begin(), self.begun(), 1),
         };
-        let mut txn = txn;
-        for _ in 0..1 + self.rng.below(3) {
+        for _ in 0..least + self.rng.below(3) {
             let number = self.story.numbers(1, Size::Small)[0];
             self.story.add(step, number);
             txn.log(&body(number))?;

@@ -44,11 +44,6 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
-        name: "dead-files-kept",
-        about: "what is off the chain is never removed",
-        edits: &[Edit { file: RESUME, find: "store.discard_dead()?;", replace: "" }],
-    },
-    Mutant {
         name: "look-ahead-skipped",
         about: "evidence behind the first unreadable place is not believed",
         edits: &[Edit {
@@ -64,15 +59,6 @@ pub(super) static BUGS: &[Mutant] = &[
             file: EXAMINE,
             find: "claims.add(Evidence::ControlDurable { durable: slot.durable });",
             replace: "let _ = slot.durable;",
-        }],
-    },
-    Mutant {
-        name: "clean-mark-believed-blindly",
-        about: "a mark is believed wherever the log ends",
-        edits: &[Edit {
-            file: EXAMINE,
-            find: "agree && mark == Some((stop.at, stop.epoch))",
-            replace: "agree && mark.is_some()",
         }],
     },
     Mutant {

@@ -217,4 +217,29 @@ pub(super) static BUGS: &[Mutant] = &[
             replace: "",
         }],
     },
+    Mutant {
+        name: "temporary-files-kept",
+        about: "an opening leaves unfinished files where they are",
+        edits: &[Edit {
+            file: RETIRE,
+            find: "while let Some(name) = work.temporary.last() {",
+            replace: "while let Some(name) = work.temporary.last().filter(|_| false) {",
+        }],
+    },
+    Mutant {
+        name: "dead-files-kept",
+        about: "what is off the chain is never removed",
+        edits: &[
+            Edit {
+                file: RETIRE,
+                find: "while let Some(dead) = work.dead.last().copied() {",
+                replace: "while let Some(dead) = work.dead.last().copied().filter(|_| false) {",
+            },
+            Edit {
+                file: RETIRE,
+                find: "for dead in std::mem::take(&mut work.dead) {",
+                replace: "for dead in std::mem::take(&mut work.dead).into_iter().take(0) {",
+            },
+        ],
+    },
 ];
