@@ -22,6 +22,9 @@ use crate::witness::Witness;
 /// Failures in a row after which a workload gives up.
 const REOPENINGS_MAX: u32 = 4;
 
+/// Bytes that a commit record takes: its header, its transaction, its timestamp.
+const COMMIT_BYTES: u64 = 48;
+
 /// Runs `steps` actions of `profile` on `disk`, all drawn from `seed`.
 #[must_use]
 pub fn run(disk: &SimDisk, profile: &Profile, seed: u64, steps: u32) -> Story {
@@ -309,12 +312,13 @@ impl<'a> Run<'a> {
             }
         };
         let (lsn, positions) = (committed.lsn, wal.positions());
-        self.story.placed(step, lsn, lsn);
+        let end = lsn.checked_add(COMMIT_BYTES).unwrap_or(Lsn::MAX);
+        self.story.placed(step, lsn, end);
         let reached = match self.profile.policy {
             SyncPolicy::EveryCommit | SyncPolicy::Group => positions.durable,
             _ => positions.written,
         };
-        if reached <= lsn {
+        if reached < end {
             self.story.broken = Some(format!("the commit at {lsn} returned at {reached}"));
         }
         Ok(())
