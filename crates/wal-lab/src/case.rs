@@ -3,7 +3,9 @@
 //! A case goes by its name, such as `mixed:17`; a state in it by a name such as
 //! `mixed:17:wide:204.3`, and with fewer actions than the workload has as `mixed/12:17:wide:204.3`.
 
+use std::any::Any;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use parking_lot::Mutex;
 use wal_sim::{Coverage, Explorer, Failure, SimDisk};
@@ -103,10 +105,13 @@ impl Case {
 
     fn explore_once(&self, effort: Effort) -> Result<Figures, Box<Broken>> {
         let figures = Mutex::new(Figures { cases: 1, ..Figures::default() });
-        let explored = match self.profile.kind {
+        let explore = || match self.profile.kind {
             Kind::Decay => self.decay(effort, &figures),
             Kind::Crashes | Kind::Threads => self.crash(effort, &figures),
         };
+        // The explorer catches panics of the log in crash states; this is for all others.
+        let explored = catch_unwind(AssertUnwindSafe(explore))
+            .unwrap_or_else(|panic| Err((String::new(), format!("panicked: {}", said(&*panic)))));
         let mut figures = figures.into_inner();
         let name = self.profile.name.to_owned();
         figures.workloads.insert(name, figures.distinct.len() as u64);
@@ -198,6 +203,13 @@ impl Case {
         let story = threads::workload(&disk, self.profile, self.seed, self.steps);
         (disk, story)
     }
+}
+
+/// What a panic says.
+fn said(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    let owned = panic.downcast_ref::<String>().map(String::as_str);
+    text.or(owned).unwrap_or("no message")
 }
 
 /// A failure of the explorer, without its own way to replay.
