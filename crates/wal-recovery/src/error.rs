@@ -202,6 +202,10 @@ pub enum RecoveryError {
         /// The identity.
         log_id: LogId,
     },
+    /// The log which takes the records of a rollback or a checkpoint refused one. What it says
+    /// about itself is the source; restart can be repeated.
+    #[error("the log took no more records: {0}")]
+    Log(Box<dyn std::error::Error + Send + Sync>),
     /// The log cannot be restored to that point. Nothing was written.
     #[error("cannot restore to {until}: {why}")]
     NoSuchPoint {

@@ -31,6 +31,8 @@ mod redo_only;
 mod reader;
 mod copy;
 
+pub mod aries;
+
 pub use copy::{CopyReport, LossReason, LossReport, LostRange, Until, restore_to, salvage};
 pub use error::RecoveryError;
 pub use evidence::{Claims, Evidence};

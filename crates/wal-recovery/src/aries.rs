@@ -1,0 +1,23 @@
+//! ARIES: recovery of engines that steal and do not force.
+//!
+//! Uncommitted changes may reach the pages on disk, and committed ones need not: restart repeats
+//! history from the oldest change that may be missing, then takes back what never committed.
+//!
+//! Left to others: which log is proven (`examine`), making its tail safe (`resume`), where records
+//! are appended ([`TxnLog`]), and the pages ([`PageStore`]).
+//!
+//! Source: Mohan, Haderle, Lindsay, Pirahesh, Schwarz, ARIES, ACM TODS 17(1), 1992.
+
+mod pages;
+mod txn_log;
+mod txn_table;
+mod dirty_pages;
+mod tables;
+
+pub use dirty_pages::DirtyPageTable;
+pub use pages::{
+    Decision, EngineError, InDoubt, LogicalRedo, LogicalUndo, PageState, PageStore, UndoScope,
+};
+pub use tables::{Effect, TableFault, Tables};
+pub use txn_log::{Placed, TxnLog};
+pub use txn_table::TxnTable;

@@ -1,0 +1,210 @@
+//! What an engine must offer for its pages to be recovered.
+//!
+//! Physical changes need two things: the LSN of a page, and a way to put bytes into it. Logical
+//! operations need their redo and their undo as well. Nothing here keeps state.
+
+use std::error::Error;
+
+use wal_format::{Lsn, PageId, TxnId};
+
+use crate::error::RecoveryError;
+
+/// Whatever goes wrong in an engine.
+pub type EngineError = Box<dyn Error + Send + Sync>;
+
+/// What an engine knows of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PageState {
+    /// Readable; the LSN of the last change applied to it. [`Lsn::NONE`] for a page to which
+    /// nothing was ever applied, one beyond the end of the file among them.
+    At(Lsn),
+    /// Not whole: its checksum does not fit. Only a page image can bring it back.
+    Torn,
+    /// Cannot be reached now, and may be later: its recovery is put off.
+    Offline,
+}
+
+/// A logical change to be done again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogicalRedo<'a> {
+    /// The page that it touches.
+    pub page: PageId,
+    /// The engine's number for the operation.
+    pub operation: u32,
+    /// What the engine logged to do it again.
+    pub redo: &'a [u8],
+}
+
+/// A logical change to be taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogicalUndo<'a> {
+    /// The transaction that is rolled back.
+    pub txn: TxnId,
+    /// Address of the record to compensate.
+    pub lsn: Lsn,
+    /// The page that the change touched; what it did may have moved since.
+    pub page: PageId,
+    /// The engine's number for the operation.
+    pub operation: u32,
+    /// What the engine logged to take it back.
+    pub undo: &'a [u8],
+}
+
+/// What an engine logs while it takes back one logical change.
+///
+/// [`compensate`](Self::compensate) is to be called exactly once, last, and under the latch of the
+/// page. What must happen before, such as the split of a full page, is logged as a nested top
+/// action: it stays, whatever becomes of the rollback.
+pub trait UndoScope {
+    /// Logs bytes of a page, before and after, as part of a nested top action; the engine then
+    /// puts them in place with the LSN returned.
+    ///
+    /// # Errors
+    ///
+    /// [`RecoveryError`]: give up and return it.
+    fn log_update(
+        &mut self,
+        page: PageId,
+        offset: u32,
+        before: &[u8],
+        after: &[u8],
+    ) -> Result<Lsn, RecoveryError>;
+
+    /// Ends the nested top action: everything logged in this scope so far is kept from now on.
+    ///
+    /// # Errors
+    ///
+    /// As [`log_update`](Self::log_update).
+    fn end_nested(&mut self) -> Result<(), RecoveryError>;
+
+    /// Logs the compensation record, which names the page that is really touched; the engine then
+    /// applies `redo` to it with the LSN returned. [`PageId::NONE`] when nothing is left to change.
+    ///
+    /// # Errors
+    ///
+    /// As [`log_update`](Self::log_update).
+    fn compensate(
+        &mut self,
+        page: PageId,
+        operation: u32,
+        redo: &[u8],
+    ) -> Result<Lsn, RecoveryError>;
+}
+
+/// A transaction which only its coordinator may end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InDoubt<'a> {
+    /// The transaction.
+    pub txn: TxnId,
+    /// The coordinator's name for it.
+    pub global_id: &'a [u8],
+    /// What the engine logged to re-acquire its locks.
+    pub locks: &'a [u8],
+}
+
+/// What the coordinator says of a transaction in doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Decision {
+    /// It committed.
+    Commit,
+    /// It is to be rolled back.
+    Abort,
+    /// Nobody knows yet: it stays in doubt, and keeps its locks.
+    Wait,
+}
+
+/// The pages of an engine, as recovery sees them.
+///
+/// The calls come from one thread at a time, and only for pages that the log names. An engine
+/// whose pages are shared implements this for a handle, or for a reference.
+///
+/// What the engine guarantees: a page's LSN changes together with its bytes; no page reaches
+/// storage before the log is durable up to its LSN; and a page is changed under an exclusive
+/// latch which is held from before its record is logged until the change is applied.
+pub trait PageStore {
+    /// What is known of `page`.
+    ///
+    /// # Errors
+    ///
+    /// The page cannot be read. Recovery stops and can be repeated.
+    fn page_state(&mut self, page: PageId) -> Result<PageState, EngineError>;
+
+    /// Puts `bytes` into `page` at `offset`, and sets its LSN to `lsn`. With no bytes, only the
+    /// LSN. Makes the page if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`page_state`](Self::page_state).
+    fn write(
+        &mut self,
+        page: PageId,
+        offset: u32,
+        bytes: &[u8],
+        lsn: Lsn,
+    ) -> Result<(), EngineError>;
+
+    /// Makes `image` the whole page, whatever was there, and sets its LSN to `lsn`.
+    ///
+    /// # Errors
+    ///
+    /// As [`page_state`](Self::page_state).
+    fn write_image(&mut self, page: PageId, image: &[u8], lsn: Lsn) -> Result<(), EngineError> {
+        self.write(page, 0, image, lsn)
+    }
+
+    /// Takes note that storage may lack what the page holds now, although nothing was changed: it
+    /// is to be written and synced again before it counts as written.
+    ///
+    /// A page that restart finds newer than the log requires may be in the cache of the operating
+    /// system only, and after a failed sync not even a later sync would write it (rule 1).
+    ///
+    /// # Errors
+    ///
+    /// As [`page_state`](Self::page_state).
+    fn mark_dirty(&mut self, page: PageId) -> Result<(), EngineError>;
+
+    /// Does a logical change again, and sets the LSN of its page to `lsn`.
+    ///
+    /// # Errors
+    ///
+    /// As [`page_state`](Self::page_state); an engine that logs none refuses, as this does.
+    fn redo_logical(&mut self, redo: &LogicalRedo<'_>, lsn: Lsn) -> Result<(), EngineError> {
+        let _ = lsn;
+        Err(format!("this engine knows no logical operation {}", redo.operation).into())
+    }
+
+    /// Takes a logical change back, wherever it is now: finds the page, logs what it does through
+    /// `scope`, and applies it.
+    ///
+    /// # Errors
+    ///
+    /// As [`redo_logical`](Self::redo_logical).
+    fn undo_logical(
+        &mut self,
+        undo: &LogicalUndo<'_>,
+        scope: &mut dyn UndoScope,
+    ) -> Result<(), EngineError> {
+        let _ = scope;
+        Err(format!("this engine knows no logical operation {}", undo.operation).into())
+    }
+
+    /// Is told at restart of a transaction in doubt: gives it its locks back, and says what its
+    /// coordinator decided, if it did.
+    ///
+    /// # Errors
+    ///
+    /// The locks cannot be had. Recovery stops and can be repeated.
+    fn in_doubt(&mut self, txn: &InDoubt<'_>) -> Result<Decision, EngineError> {
+        let _ = txn;
+        Ok(Decision::Wait)
+    }
+
+    /// Handles on the same pages for `workers` threads, each of which is given other pages; `None`
+    /// when redo must stay on one thread.
+    fn split(&mut self, workers: usize) -> Option<Vec<Box<dyn PageStore + Send + '_>>> {
+        let _ = workers;
+        None
+    }
+}

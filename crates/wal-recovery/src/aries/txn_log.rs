@@ -1,0 +1,81 @@
+//! Where transactions and undo append and read: the log as it runs.
+//!
+//! This crate does not know the commit path. The facade implements this for its log; a test, for
+//! records in memory.
+
+use std::fmt;
+
+use wal_format::{CheckpointPointer, Lsn, RecordDraft, RecordRef};
+
+use crate::error::RecoveryError;
+
+/// Where a record went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// Its address.
+    pub lsn: Lsn,
+    /// The address behind it.
+    pub end: Lsn,
+}
+
+/// A log that takes records.
+///
+/// Errors of the log itself travel as [`RecoveryError::Log`].
+pub trait TxnLog: Send + Sync + fmt::Debug {
+    /// Appends one record. `reserved` is called with its address under the lock under which
+    /// addresses are given: tables changed in it change in the order of the log.
+    ///
+    /// # Errors
+    ///
+    /// No room, or poisoned; nothing changed.
+    fn append(
+        &self,
+        draft: &RecordDraft<'_>,
+        reserved: &mut dyn FnMut(Lsn),
+    ) -> Result<Placed, RecoveryError>;
+
+    /// Reads the record at `lsn`, durable or not, into `buf`.
+    ///
+    /// # Errors
+    ///
+    /// As [`LogSource::read_record`](crate::LogSource::read_record).
+    fn read<'b>(&self, lsn: Lsn, buf: &'b mut Vec<u8>) -> Result<RecordRef<'b>, RecoveryError>;
+
+    /// Waits until everything before `end` is durable.
+    ///
+    /// # Errors
+    ///
+    /// The log is poisoned, or never syncs.
+    fn wait_durable(&self, end: Lsn) -> Result<(), RecoveryError>;
+
+    /// The end of the log: everything before it has an address.
+    fn end(&self) -> Lsn;
+
+    /// The end of what is durable.
+    fn durable(&self) -> Lsn;
+
+    /// The most bytes that a body may have whose rollback can be promised.
+    fn body_bytes_max(&self) -> usize;
+
+    /// Promises that records of `bytes` in all, headers included, can be appended later, whatever
+    /// becomes of the disk.
+    ///
+    /// # Errors
+    ///
+    /// There is no room for that; nothing changed.
+    fn reserve(&self, bytes: u64) -> Result<(), RecoveryError>;
+
+    /// Gives back what was reserved and was used, or is not needed any more.
+    fn release(&self, bytes: u64);
+
+    /// Makes `pointer` the checkpoint that the next restart begins with. Its end record is
+    /// durable already.
+    ///
+    /// # Errors
+    ///
+    /// The control file cannot be written; the previous checkpoint stays in force.
+    fn record_checkpoint(&self, pointer: CheckpointPointer) -> Result<(), RecoveryError>;
+
+    /// Time of day, in microseconds; 0 where there is none.
+    fn unix_us(&self) -> u64;
+}
