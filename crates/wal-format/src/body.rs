@@ -11,11 +11,13 @@ mod txn;
 mod change;
 mod checkpoint;
 mod checkpoint_part;
+mod aries_end;
 mod page;
 mod restore_point;
 mod any;
 
 pub use any::Body;
+pub use aries_end::AriesEnd;
 pub use change::{Clr, Compensation, Logical, Update};
 pub use checkpoint::{CheckpointBegin, CheckpointEnd};
 pub use checkpoint_part::{CheckpointPart, DirtyPage, DirtyPages, TxnEntries, TxnEntry, TxnState};

@@ -261,6 +261,12 @@ tables! {
         CHECKPOINT_END_BEGIN = 0, 8, "begin";
         CHECKPOINT_END_REDO_FROM = 8, 8, "redo_from";
     }
+    /// Size of the fixed head of the payload of an ARIES checkpoint-end; the engine's bytes follow.
+    "ARIES checkpoint-end payload", ARIES_END_HEAD_BYTES = 16 {
+        ARIES_END_PARTS = 0, 4, "parts";
+        ARIES_END_RESERVED = 4, 4, "reserved";
+        ARIES_END_NEXT_TXN_ID = 8, 8, "next_txn_id";
+    }
     /// Size of the fixed head of a page-image body; the image follows.
     "page-image", PAGE_IMAGE_HEAD_BYTES = 8 {
         PAGE_IMAGE_PAGE = 0, 8, "page";

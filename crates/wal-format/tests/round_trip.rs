@@ -7,9 +7,9 @@ mod common;
 use common::{encode_body, lsn, part_body};
 use proptest::prelude::*;
 use wal_format::body::{
-    Begin, Body, CheckpointBegin, CheckpointEnd, CheckpointPart, Clr, Commit, Compensation,
-    DirtyPage, End, Logical, Opened, Outcome, PageFree, PageImage, Prepare, RestorePoint, TxnEntry,
-    TxnState, Update,
+    AriesEnd, Begin, Body, CheckpointBegin, CheckpointEnd, CheckpointPart, Clr, Commit,
+    Compensation, DirtyPage, End, Logical, Opened, Outcome, PageFree, PageImage, Prepare,
+    RestorePoint, TxnEntry, TxnState, Update,
 };
 use wal_format::{
     CheckpointPointer, ControlSlot, Epoch, LogId, Lsn, PageId, Predecessor, RecordDraft,
@@ -134,6 +134,18 @@ proptest! {
         assert_comes_back(RecordKind::PREPARE, Body::Prepare(prepare));
         assert_comes_back(RecordKind::PAGE_IMAGE, Body::PageImage(PageImage { page, image: &first }));
         let end = CheckpointEnd { begin, redo_from, payload: &second };
+        assert_comes_back(RecordKind::CHECKPOINT_END, Body::CheckpointEnd(end));
+    }
+
+    #[test]
+    fn the_payload_of_an_aries_checkpoint_comes_back_as_it_was(
+        parts in any::<u32>(), next_txn_id in 1..=u64::MAX, engine in bytes(),
+        [redo_from, begin] in ascending::<2>(),
+    ) {
+        let payload = AriesEnd { parts, next_txn_id, engine: &engine };
+        let payload_bytes = payload.parts(&payload.encode_head()).concat();
+        prop_assert_eq!(AriesEnd::decode(&payload_bytes), Ok(payload));
+        let end = CheckpointEnd { begin, redo_from, payload: &payload_bytes };
         assert_comes_back(RecordKind::CHECKPOINT_END, Body::CheckpointEnd(end));
     }
 

@@ -9,7 +9,6 @@
 //! Source: Mohan, Haderle, Lindsay, Pirahesh, Schwarz, ARIES, ACM TODS 17(1), 1992.
 
 mod pages;
-mod txn_log;
 mod txn_table;
 mod dirty_pages;
 mod tables;
@@ -18,6 +17,8 @@ pub use dirty_pages::DirtyPageTable;
 pub use pages::{
     Decision, EngineError, InDoubt, LogicalRedo, LogicalUndo, PageState, PageStore, UndoScope,
 };
-pub use tables::{Effect, TableFault, Tables};
-pub use txn_log::{Placed, TxnLog};
+pub use tables::{Effect, Tables};
 pub use txn_table::TxnTable;
+
+pub use crate::fault::TableFault;
+pub use crate::txn_log::{Placed, TxnLog};

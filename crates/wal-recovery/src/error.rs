@@ -4,10 +4,10 @@
 //! what, where, and what to do next.
 
 use thiserror::Error;
-use wal_format::{DecodeError, EncodeError, LogId, Lsn, RecordKind, TxnId};
+use wal_format::{DecodeError, EncodeError, LogId, Lsn, PageId, RecordKind, TxnId};
 use wal_io::{IoError, SegmentName};
 
-use crate::fault::{ChainFault, Nearest, PointFault};
+use crate::fault::{ChainFault, CheckpointFault, Nearest, PointFault, TableFault};
 use crate::verdict::Verdict;
 
 /// Why a log could not be examined, resumed, read or replayed.
@@ -206,6 +206,57 @@ pub enum RecoveryError {
     /// about itself is the source; restart can be repeated.
     #[error("the log took no more records: {0}")]
     Log(Box<dyn std::error::Error + Send + Sync>),
+    /// A page names a change that the log does not hold: the page is of another log, is damaged, or
+    /// reached storage before its log did. Waiting would not help (ARIES statement 2).
+    #[error(
+        "page {page} has LSN {page_lsn}, but the log ends at {end}; it is of another log, or was \
+         written before its log was durable: restore it from a copy"
+    )]
+    PageLsnBeyondEnd {
+        /// The page.
+        page: PageId,
+        /// The LSN it bears.
+        page_lsn: Lsn,
+        /// The end of the log.
+        end: Lsn,
+    },
+    /// A page cannot be reached now. What it is owed stays in the log; bring it online and recover
+    /// it then.
+    #[error("page {page} is offline; the log keeps what it is owed, recover it when it is back")]
+    PageOffline {
+        /// The page.
+        page: PageId,
+    },
+    /// A page is torn, and the retained log holds neither an image of it nor its first record.
+    #[error(
+        "page {page} is torn, and the log holds no image to rebuild it from before {lsn}; restore it \
+         from a copy"
+    )]
+    TornPage {
+        /// The page.
+        page: PageId,
+        /// The oldest change to it that is known to be owed.
+        lsn: Lsn,
+    },
+    /// A record cannot follow those before it: a defect in what wrote the log, since the record
+    /// itself is valid.
+    #[error("the record at {lsn} cannot stand there: {fault}; keep the log and report this")]
+    Table {
+        /// The record.
+        lsn: Lsn,
+        /// Why.
+        fault: TableFault,
+    },
+    /// No checkpoint can be used, and without one the log does not reach back far enough.
+    #[error(
+        "the checkpoint at {lsn} cannot be used: {fault}; no other is left, restore from a copy"
+    )]
+    UnusableCheckpoint {
+        /// Its end record; the start of the log when there is no checkpoint.
+        lsn: Lsn,
+        /// Why not.
+        fault: CheckpointFault,
+    },
     /// The log cannot be restored to that point. Nothing was written.
     #[error("cannot restore to {until}: {why}")]
     NoSuchPoint {

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use wal_format::{Lsn, TxnId};
+use wal_format::body::TxnState;
+use wal_format::{DecodeError, Lsn, TxnId};
 
 /// What is wrong with the chain of a transaction's records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +115,99 @@ impl fmt::Display for PointFault {
                 "several restore points have that name, the first ends at {first}, the newest at \
                  {newest}; name one by its address"
             ),
+        }
+    }
+}
+
+/// A record that cannot follow those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TableFault {
+    /// The transaction has not begun, or has ended.
+    NotBegun,
+    /// It has begun already.
+    BegunTwice,
+    /// It can log no such record in its state.
+    State(TxnState),
+    /// The kind of record belongs into a transaction, and it is in none.
+    NoTransaction,
+}
+
+impl fmt::Display for TableFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotBegun => f.write_str("its transaction has not begun, or has ended"),
+            Self::BegunTwice => f.write_str("its transaction has begun already"),
+            Self::State(state) => write!(f, "its transaction is {state:?}"),
+            Self::NoTransaction => f.write_str("it belongs to no transaction"),
+        }
+    }
+}
+
+/// Why a checkpoint cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CheckpointFault {
+    /// Its end record cannot be read.
+    NoEnd,
+    /// The record at its address ends another checkpoint, or none.
+    OtherEnd,
+    /// Its end record does not carry what ARIES needs.
+    BadPayload(DecodeError),
+    /// A part cannot be decoded.
+    BadPart {
+        /// Where it stands.
+        lsn: Lsn,
+        /// Why.
+        source: DecodeError,
+    },
+    /// A part has no number that its checkpoint can have, or one that another part has.
+    PartOutOfPlace {
+        /// Where it stands.
+        lsn: Lsn,
+        /// Its number.
+        index: u32,
+    },
+    /// Parts are missing.
+    MissingParts {
+        /// How many its end record names.
+        expected: u32,
+        /// How many were found.
+        found: u32,
+    },
+    /// A table names an address at which it cannot know a record.
+    BadAddress {
+        /// The address.
+        lsn: Lsn,
+    },
+    /// It does not lie in the log, or needs what was truncated.
+    NotRetained,
+    /// There is none, and the log does not begin with its first record any more.
+    NoneLeft,
+}
+
+impl fmt::Display for CheckpointFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoEnd => f.write_str("its end record cannot be read"),
+            Self::OtherEnd => f.write_str("the record there does not end it"),
+            Self::BadPayload(source) => write!(f, "its end record is not one of ARIES: {source}"),
+            Self::BadPart { lsn, source } => {
+                write!(f, "its part at {lsn} cannot be decoded: {source}")
+            }
+            Self::PartOutOfPlace { lsn, index } => {
+                write!(f, "its part at {lsn} has the number {index}, which is not its place")
+            }
+            Self::MissingParts { expected, found } => {
+                write!(f, "it has {expected} parts, of which {found} were found")
+            }
+            Self::BadAddress { lsn } => {
+                write!(f, "its tables name {lsn}, where they can know no record")
+            }
+            Self::NotRetained => f.write_str("the log does not hold what it needs any more"),
+            Self::NoneLeft => {
+                f.write_str("there is none, and the first records of the log are truncated")
+            }
         }
     }
 }

@@ -24,6 +24,7 @@ mod examine;
 mod resume;
 
 mod report;
+mod txn_log;
 mod strategy;
 
 mod record_cache;
@@ -37,7 +38,7 @@ pub use copy::{CopyReport, LossReason, LossReport, LostRange, Until, restore_to,
 pub use error::RecoveryError;
 pub use evidence::{Claims, Evidence};
 pub use examine::{Depth, Examination, ScanCounts, examine};
-pub use fault::{ChainFault, Nearest, PointFault};
+pub use fault::{ChainFault, CheckpointFault, Nearest, PointFault};
 pub use progress::{Phase, Progress};
 pub use reader::{CommitFate, LinkSource, LogReader, LogSnapshot, OwnedRecord};
 pub use redo_only::{CheckpointView, CommitMark, RedoOnly, RedoTarget, ReplayRecord};

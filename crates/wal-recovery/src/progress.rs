@@ -19,6 +19,8 @@ pub enum Phase {
     Analysis,
     /// Applying records to the engine.
     Replay,
+    /// Rolling back what never committed; from the newest change to the oldest.
+    Undo,
     /// Copying records to another log.
     Copy,
 }
@@ -30,6 +32,7 @@ impl fmt::Display for Phase {
             Self::LookAhead => "look ahead",
             Self::Analysis => "analysis",
             Self::Replay => "replay",
+            Self::Undo => "undo",
             Self::Copy => "copy",
         })
     }

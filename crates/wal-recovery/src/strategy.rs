@@ -11,10 +11,11 @@
 //!
 //! Undo as in ARIES appends compensation records, and they can be appended only when the commit
 //! path runs again. Such a strategy keeps what it found in `recover` (analysis and redo) in
-//! itself, `&mut self`, and undoes in a second step which the opening calls with a way to append.
-//! That step will be a provided method of this trait, so that a strategy which only reads, as
-//! [`RedoOnly`](crate::RedoOnly) does, stays as it is; it is not here before there is a strategy
-//! that needs it.
+//! itself, `&mut self`, and undoes in [`finish`](RecoveryStrategy::finish), which the opening calls
+//! with a way to append. One that only reads, as [`RedoOnly`](crate::RedoOnly) does, leaves that
+//! method as it is.
+
+use std::sync::Arc;
 
 use wal_format::{CheckpointPointer, LsnRange};
 
@@ -22,6 +23,7 @@ use crate::error::RecoveryError;
 use crate::progress::Progress;
 use crate::report::RecoveryReport;
 use crate::source::LogSource;
+use crate::txn_log::TxnLog;
 use crate::verdict::Verdict;
 
 /// What a strategy is given: a log that is proven from one end of its range to the other.
@@ -34,6 +36,9 @@ pub struct RecoveryLog<'a> {
     pub range: LsnRange,
     /// The newest complete checkpoint, if there is one.
     pub checkpoint: Option<CheckpointPointer>,
+    /// All retained checkpoints, oldest first; empty when only the newest is known. A strategy
+    /// falls back to an older one when what the newest consists of is damaged.
+    pub checkpoints: &'a [CheckpointPointer],
     /// The verdict on the log, if it was judged.
     pub verdict: Option<&'a Verdict>,
 }
@@ -42,13 +47,19 @@ impl<'a> RecoveryLog<'a> {
     /// A log without a checkpoint, which nobody has judged.
     #[must_use]
     pub const fn new(source: &'a LogSource, range: LsnRange) -> Self {
-        Self { source, range, checkpoint: None, verdict: None }
+        Self { source, range, checkpoint: None, checkpoints: &[], verdict: None }
     }
 
     /// The same log, with its newest complete checkpoint.
     #[must_use]
     pub const fn with_checkpoint(self, checkpoint: Option<CheckpointPointer>) -> Self {
         Self { checkpoint, ..self }
+    }
+
+    /// The same log, with all its retained checkpoints, oldest first.
+    #[must_use]
+    pub const fn with_checkpoints(self, checkpoints: &'a [CheckpointPointer]) -> Self {
+        Self { checkpoints, ..self }
     }
 
     /// The same log, with the verdict on it.
@@ -79,4 +90,30 @@ pub trait RecoveryStrategy<E: ?Sized> {
         engine: &mut E,
         progress: &mut dyn Progress,
     ) -> Result<RecoveryReport, RecoveryError>;
+
+    /// Does what is left to do once the log takes records again: nothing, unless the strategy
+    /// undoes.
+    ///
+    /// Called once per opening, after [`recover`](Self::recover) succeeded and before anyone else
+    /// appends. What it changed in the counts is in `report`, which is the one that `recover`
+    /// returned.
+    ///
+    /// # Durability
+    ///
+    /// Whatever it appends is durable no later than the first commit after it; it may be
+    /// interrupted at any point, and the next opening goes on from there.
+    ///
+    /// # Errors
+    ///
+    /// [`RecoveryError`]: the opening fails, and can be repeated; nothing is lost.
+    fn finish(
+        &mut self,
+        log: &Arc<dyn TxnLog>,
+        engine: &mut E,
+        report: &mut RecoveryReport,
+        progress: &mut dyn Progress,
+    ) -> Result<(), RecoveryError> {
+        let (_, _, _, _) = (log, engine, report, progress);
+        Ok(())
+    }
 }

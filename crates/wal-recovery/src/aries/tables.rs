@@ -5,13 +5,12 @@
 //!
 //! Source: ARIES, sections 3 and 4; statements 4, 6, 13, 14, 17, 18.
 
-use std::fmt;
-
 use wal_format::body::{Body, TxnEntry, TxnState};
 use wal_format::{Lsn, PageId, TxnId};
 
 use super::dirty_pages::DirtyPageTable;
 use super::txn_table::TxnTable;
+use crate::fault::TableFault;
 
 /// What a record does to the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,31 +59,6 @@ impl Effect {
             Body::PageImage(image) => Self::Image(image.page),
             Body::PageFree(free) => Self::Free(free.page),
             _ => Self::None,
-        }
-    }
-}
-
-/// A record that cannot follow those before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum TableFault {
-    /// The transaction has not begun, or has ended.
-    NotBegun,
-    /// It has begun already.
-    BegunTwice,
-    /// It can log no such record in its state.
-    State(TxnState),
-    /// The kind of record belongs into a transaction, and it is in none.
-    NoTransaction,
-}
-
-impl fmt::Display for TableFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotBegun => f.write_str("its transaction has not begun, or has ended"),
-            Self::BegunTwice => f.write_str("its transaction has begun already"),
-            Self::State(state) => write!(f, "its transaction is {state:?}"),
-            Self::NoTransaction => f.write_str("it belongs to no transaction"),
         }
     }
 }
