@@ -16,6 +16,7 @@ mod tables;
 pub use dirty_pages::DirtyPageTable;
 pub use pages::{
     Decision, EngineError, InDoubt, LogicalRedo, LogicalUndo, PageState, PageStore, UndoScope,
+    WriteAhead,
 };
 pub use tables::{Effect, Tables};
 pub use txn_table::TxnTable;

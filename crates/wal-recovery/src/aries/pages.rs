@@ -4,6 +4,8 @@
 //! operations need their redo and their undo as well. Nothing here keeps state.
 
 use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
 
 use wal_format::{Lsn, PageId, TxnId};
 
@@ -115,6 +117,29 @@ pub enum Decision {
     Wait,
 }
 
+/// What a buffer pool asks of the log, whichever way it came by it: in normal running, and at
+/// restart from [`PageStore::log_runs`] on.
+pub trait WriteAhead: Send + Sync + fmt::Debug {
+    /// The write-ahead rule: returns when the log is durable up to the record at `page_lsn`, so
+    /// that `page` may be written as of it.
+    ///
+    /// # Errors
+    ///
+    /// [`RecoveryError`]: the page must not be written.
+    fn before_page_write(&self, page: PageId, page_lsn: Lsn) -> Result<(), RecoveryError>;
+
+    /// The page was written as of `page_lsn`, and its file was synced since.
+    fn page_written(&self, page: PageId, page_lsn: Lsn);
+
+    /// Logs the whole of `page`, so that a write of it that tears can be mended; the image's
+    /// address is the page's LSN from then on.
+    ///
+    /// # Errors
+    ///
+    /// [`RecoveryError`]: nothing was logged.
+    fn log_image(&self, page: PageId, image: &[u8]) -> Result<Lsn, RecoveryError>;
+}
+
 /// The pages of an engine, as recovery sees them.
 ///
 /// The calls come from one thread at a time, and only for pages that the log names. An engine
@@ -199,6 +224,18 @@ pub trait PageStore {
     fn in_doubt(&mut self, txn: &InDoubt<'_>) -> Result<Decision, EngineError> {
         let _ = txn;
         Ok(Decision::Wait)
+    }
+
+    /// Is told once at restart, after redo and before undo, that the log takes records again. What
+    /// undo changes must not reach storage before `log` says so: an engine that writes pages while
+    /// losers are rolled back keeps it, and asks.
+    ///
+    /// # Errors
+    ///
+    /// As [`page_state`](Self::page_state).
+    fn log_runs(&mut self, log: &Arc<dyn WriteAhead>) -> Result<(), EngineError> {
+        let _ = log;
+        Ok(())
     }
 
     /// Handles on the same pages for `workers` threads, each of which is given other pages; `None`
