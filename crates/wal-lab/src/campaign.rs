@@ -133,4 +133,29 @@ mod tests {
         assert_eq!(one.figures.to_json(), two.figures.to_json());
         assert_eq!(one.figures.cases, 4);
     }
+
+    #[test]
+    fn three_runs_of_a_seed_end_in_the_same_hash_and_another_seed_in_another() {
+        let of = |seed| {
+            let effort = Effort { states: 1, depth: 2 };
+            let campaign = Campaign { seed, effort, cases: 2, ..campaign(2) };
+            let outcome = campaign.run(&|_| {});
+            assert!(outcome.broken.is_none());
+            outcome.figures
+        };
+        let runs = [of(1), of(1), of(1)];
+        assert!(runs.iter().all(|figures| figures.hash == runs[0].hash && figures.hash != 0));
+        assert!(runs.iter().all(|figures| figures.distinct == runs[0].distinct));
+        assert_ne!(of(2).hash, runs[0].hash);
+    }
+
+    #[test]
+    fn a_workload_meets_the_faults_that_it_is_there_for() {
+        let profiles = vec![Profile::named("bad-sectors").unwrap()];
+        let effort = Effort { states: 1, depth: 1 };
+        let campaign = Campaign { profiles, effort, cases: 1, ..campaign(1) };
+        let outcome = campaign.run(&|_| {});
+        assert!(outcome.broken.is_none(), "{}", outcome.broken.unwrap());
+        assert_eq!(outcome.figures.faults_below_floor(&campaign.profiles, 5), []);
+    }
 }

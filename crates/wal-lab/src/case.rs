@@ -17,7 +17,7 @@ use crate::story::Story;
 use crate::threads;
 
 /// How much of each case is looked at.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Effort {
     /// Crash states for each power cut, in the wide exploration.
     pub states: usize,
@@ -47,8 +47,10 @@ pub struct Case {
 pub struct Broken {
     /// The case.
     pub case: Case,
-    /// The state in it, for a replay.
+    /// The state in it, for a replay; empty if it was no state that was broken.
     pub state: String,
+    /// How much of the case was looked at: the names of states depend on it.
+    pub effort: Effort,
     /// What was broken, and where.
     pub reason: String,
     /// What the case had covered until then.
@@ -118,7 +120,8 @@ impl Case {
         match explored {
             Ok(()) => Ok(figures),
             Err((state, reason)) => {
-                Err(Box::new(Broken { case: *self, state, reason, figures: Box::new(figures) }))
+                let figures = Box::new(figures);
+                Err(Box::new(Broken { case: *self, state, effort, reason, figures }))
             }
         }
     }
@@ -160,7 +163,7 @@ impl Case {
     }
 
     fn explorer(&self, way: &str, effort: Effort) -> Explorer {
-        let disk = SimDisk::with_block_bytes(self.profile.block_bytes);
+        let disk = self.profile.disk();
         let explorer = Explorer::new(self.seed)
             .start_from(&disk)
             .faults(self.profile.faults(self.seed))
@@ -198,7 +201,7 @@ impl Case {
     /// The workload without any power cut: what it did.
     #[must_use]
     pub fn rehearse(&self) -> (SimDisk, Story) {
-        let disk = SimDisk::with_block_bytes(self.profile.block_bytes);
+        let disk = self.profile.disk();
         disk.set_faults(self.profile.faults(self.seed));
         let story = threads::workload(&disk, self.profile, self.seed, self.steps);
         (disk, story)
@@ -221,8 +224,9 @@ fn told(failure: &Failure) -> String {
             op.op, op.call, op.name
         ));
     }
-    for (name, len) in &failure.files {
-        text.push_str(&format!("\n  left behind {name} ({len} bytes)"));
+    if !failure.picture.is_empty() {
+        text.push_str("\n  left behind, a letter a sector\n");
+        text.push_str(&failure.picture);
     }
     text
 }
@@ -237,14 +241,34 @@ impl fmt::Display for Case {
     }
 }
 
+impl Broken {
+    /// The command that shows it again.
+    #[must_use]
+    pub fn replay(&self) -> String {
+        let Self { case, state, effort, .. } = self;
+        let mut command = format!("cargo xtask sim --replay {case}");
+        if !state.is_empty() {
+            command.push_str(&format!(":{state}"));
+        }
+        let default = Effort::default();
+        if effort.states != default.states {
+            command.push_str(&format!(" --states {}", effort.states));
+        }
+        if effort.depth != default.depth {
+            command.push_str(&format!(" --depth {}", effort.depth));
+        }
+        command
+    }
+}
+
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { case, state, reason, figures } = self;
         write!(
             f,
-            "{reason}\n  found after {} states of this case\n  replay with\n    cargo xtask sim \
-             --replay {case}:{state}",
-            figures.states
+            "{}\n  found after {} states of this case\n  replay with\n    {}",
+            self.reason,
+            self.figures.states,
+            self.replay()
         )
     }
 }
@@ -261,5 +285,25 @@ mod tests {
         assert_eq!((case.steps, case.to_string().as_str(), state), (3, "levels/3:5", None));
         assert!(Case::parse("nothing:5").is_none());
         assert!(Case::parse("mixed").is_none());
+    }
+
+    #[test]
+    fn a_replay_is_one_command_with_all_that_the_name_depends_on() {
+        let case = Case::new(Profile::named("mixed").unwrap(), 7);
+        let broken = |state: &str, effort| Broken {
+            case,
+            state: state.to_owned(),
+            effort,
+            reason: String::new(),
+            figures: Box::default(),
+        };
+        let command = broken("wide:26.0", Effort::default()).replay();
+        assert_eq!(command, "cargo xtask sim --replay mixed:7:wide:26.0");
+        let command = broken("round-41", Effort { states: 6, depth: 2 }).replay();
+        assert_eq!(command, "cargo xtask sim --replay mixed:7:round-41 --states 6 --depth 2");
+        // A panic of the lab has no state: its whole case is explored again.
+        let command = broken("", Effort::default()).replay();
+        let name = command.rsplit_once(' ').unwrap().1.to_owned();
+        assert_eq!(Case::parse(&name).unwrap().1, None);
     }
 }

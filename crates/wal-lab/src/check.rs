@@ -6,13 +6,13 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use wal::{ErrorKind, LogView, Verdict, Wal};
-use wal_sim::{CrashMode, Faults, SimDisk};
+use wal::{ErrorKind, LogView, Lsn, Verdict, Wal};
+use wal_sim::{CrashMode, Faults, SimDisk, SimRng};
 
 use crate::body::{body, is_marker, marker};
 use crate::engine::{Engine, numbers, snapshot};
 use crate::figures::Figures;
-use crate::profile::{Profile, SEGMENT_BYTES, Trouble};
+use crate::profile::{Device, Profile, SEGMENT_BYTES, Trouble, bad_reads};
 use crate::run::open;
 use crate::story::Story;
 use crate::witness::{NOTE, Witness};
@@ -37,10 +37,17 @@ pub fn check(
     if let Some(broken) = &story.broken {
         return Err(broken.clone());
     }
+    if profile.device == Device::Lying {
+        return check_lied_to(disk, story.clone(), profile, figures);
+    }
     let witness = Witness::new(disk);
-    if profile.trouble == Trouble::Full {
-        let bytes = disk.files().iter().map(|(_, len)| len).sum();
-        disk.set_faults(Faults::new().space_bytes(bytes));
+    match profile.trouble {
+        Trouble::Full => {
+            let bytes = disk.files().iter().map(|(_, len)| len).sum();
+            disk.set_faults(Faults::new().space_bytes(bytes));
+        }
+        Trouble::Reads => disk.set_faults(bad_reads(&mut SimRng::new(disk.fingerprint()))),
+        _ => {}
     }
     let spare = profile.trouble == Trouble::Full && has_spare_for(disk, story);
     let mut opened = open(Arc::new(witness.clone()), profile);
@@ -51,6 +58,9 @@ pub fn check(
             }
             // A write-back that failed before is told to whoever syncs first, once.
             Err(error) if error.kind() == ErrorKind::Io && !disk.is_off() => {}
+            // What could not be read once may be called damage: nothing was changed.
+            Err(error)
+                if error.kind() == ErrorKind::Damaged && profile.trouble == Trouble::Reads => {}
             _ => break,
         }
         opened = open(Arc::new(witness.clone()), profile);
@@ -67,6 +77,55 @@ pub fn check(
         Err(reason) => Err(format!("{reason}\n{}", story.picture(&engine.found, 24))),
         Ok(()) => Ok(()),
     }
+}
+
+/// A device that lied: no log keeps its promises there. What the control file still proves to have
+/// been durable must be found all the same, or the opening must refuse; and nothing is invented.
+fn check_lied_to(
+    disk: &SimDisk,
+    mut story: Story,
+    profile: &Profile,
+    figures: &Mutex<Figures>,
+) -> Result<(), String> {
+    story.limit_promise(proven_by_control(disk));
+    let (witness, before) = (Witness::new(disk), disk.fork());
+    let verdict = match open(Arc::new(witness.clone()), profile) {
+        Ok((_, engine)) => {
+            let judged = story
+                .judge(&engine.found)
+                .map_err(|reason| format!("{reason}\n{}", story.picture(&engine.found, 24)))?;
+            figures.lock().add_judged(judged);
+            "lied to, opened"
+        }
+        Err(_) if disk.is_off() => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::Damaged => "lied to, refused: damaged",
+        // No slot of the control file was ever written: files of no log, and not to be touched.
+        Err(error) if error.kind() == ErrorKind::Refused && is_kept(&before, disk) => {
+            "lied to, refused: no control file"
+        }
+        Err(error) => return Err(format!("neither opened nor called damaged: {error}")),
+    };
+    figures.lock().count(&story, witness.seen(), verdict);
+    Ok(())
+}
+
+/// Whether all finished files are still there as they were; others may have come.
+fn is_kept(before: &SimDisk, after: &SimDisk) -> bool {
+    let names = before.names();
+    let mut finished = names.iter().filter(|name| !name.ends_with(".tmp"));
+    finished.all(|name| before.contents(name) == after.contents(name))
+}
+
+/// The end of what the slots of the control file, as far as they are whole, say to be durable.
+#[must_use]
+pub fn proven_by_control(disk: &SimDisk) -> Lsn {
+    let view = LogView::open_in(Arc::new(Witness::new(disk)));
+    let slots = view.iter().flat_map(|view| view.survey().control.slots.clone());
+    slots.filter_map(|slot| slot.whole().cloned()).fold(Lsn::NONE, |proven, slot| {
+        let ends = slot.checkpoints.iter().map(|kept| kept.end);
+        let clean = slot.clean.map(|(end, _)| end);
+        ends.chain(clean).chain([slot.durable]).fold(proven, Lsn::max)
+    })
 }
 
 /// Whether the spare covers what an opening on the full disk needs (rule 16): it is there, and no

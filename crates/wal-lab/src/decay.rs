@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use wal::{ErrorKind, LogView, Lsn};
-use wal_sim::{CrashMode, SimDisk, SimRng};
+use wal_sim::{CrashMode, FaultKind, SimDisk, SimRng};
 
+use crate::check::proven_by_control;
 use crate::engine::Engine;
 use crate::figures::Figures;
-use crate::profile::Profile;
+use crate::profile::{Profile, Trouble};
 use crate::run::{open, run};
 use crate::story::Story;
 use crate::witness::Witness;
@@ -57,9 +58,9 @@ pub fn explore(
         let (disk, older, story) = make(profile, seed, steps, &mut rng);
         let baseline = disk.fork();
         for _ in 0..16.min(rounds - round) {
-            let case = format!("round {round}");
+            let case = format!("round-{round}");
             let mut decayed = baseline.fork();
-            if let Some(damage) = harm(&mut decayed, &older, &mut rng) {
+            if let Some(damage) = harm(profile, &mut decayed, &older, &mut rng) {
                 judge(profile, &baseline, &decayed, &damage, story.clone(), figures)
                     .map_err(|reason| (case, format!("{damage:?}: {reason}")))?;
             }
@@ -72,7 +73,7 @@ pub fn explore(
 /// A disk after a power cut, the same disk at an earlier moment, and the story.
 fn make(profile: &Profile, seed: u64, steps: u32, rng: &mut SimRng) -> (SimDisk, SimDisk, Story) {
     let cut_at = |op| {
-        let disk = SimDisk::with_block_bytes(profile.block_bytes);
+        let disk = profile.disk();
         disk.power_cut_at(op);
         let story = run(&disk, profile, seed, steps);
         (disk, story)
@@ -90,7 +91,12 @@ fn make(profile: &Profile, seed: u64, steps: u32, rng: &mut SimRng) -> (SimDisk,
 }
 
 /// Does something to the disk; `None` if there was nothing to do it to.
-fn harm(disk: &mut SimDisk, older: &SimDisk, rng: &mut SimRng) -> Option<Damage> {
+fn harm(
+    profile: &Profile,
+    disk: &mut SimDisk,
+    older: &SimDisk,
+    rng: &mut SimRng,
+) -> Option<Damage> {
     let files: Vec<(String, u64)> =
         disk.files().into_iter().filter(|(name, len)| *len > 0 && name != "spare").collect();
     let (file, len) = files.get(rng.below(files.len() as u64) as usize)?.clone();
@@ -99,25 +105,36 @@ fn harm(disk: &mut SimDisk, older: &SimDisk, rng: &mut SimRng) -> Option<Damage>
     let sector = rng.below(reach / SECTOR);
     let at = sector * SECTOR;
     let damage = |what, from, to| Some(Damage { what, file: file.clone(), from, to });
+    if profile.trouble == Trouble::Sectors {
+        let kind = if rng.below(2) == 0 {
+            disk.spoil_sector(&file, sector).ok()?;
+            FaultKind::UnreadableSector
+        } else {
+            let (other, _) = files.get(rng.below(files.len() as u64) as usize)?;
+            disk.stale_sector(&file, sector, other).ok()?;
+            FaultKind::StaleSector
+        };
+        return damage(kind.name(), at, at + SECTOR);
+    }
     match rng.below(8) {
         0 | 1 => {
             let bit = rng.below(reach * 8);
             disk.flip_bit(&file, bit).ok()?;
-            damage("flipped bit", bit / 8, bit / 8 + 1)
+            damage(FaultKind::BitFlip.name(), bit / 8, bit / 8 + 1)
         }
         2 => {
             disk.zero_sector(&file, sector).ok()?;
-            damage("zeroed sector", at, at + SECTOR)
+            damage(FaultKind::ZeroedSector.name(), at, at + SECTOR)
         }
         3 => {
             let old = older.contents(&file)?;
             let from = usize::try_from(at).ok()?;
             disk.overwrite(&file, at, old.get(from..from + SECTOR as usize)?).ok()?;
-            damage("stale sector", at, at + SECTOR)
+            damage(FaultKind::LostWrite.name(), at, at + SECTOR)
         }
         4 => {
             disk.copy_sector(&file, rng.below(reach / SECTOR), sector).ok()?;
-            damage("misdirected write", at, at + SECTOR)
+            damage(FaultKind::MisdirectedWrite.name(), at, at + SECTOR)
         }
         5 => {
             let noise: Vec<u8> = (0..SECTOR).map(|_| rng.next_u64() as u8).collect();
@@ -149,7 +166,7 @@ fn judge(
     let promised = story.promised();
     let proven = proven(baseline, decayed, damage, &story)?;
     story.limit_promise(proven);
-    let before = decayed.fingerprint();
+    let before = decayed.fork();
     let witness = Witness::new(decayed);
     let verdict = match open(Arc::new(witness.clone()), profile) {
         Ok((wal, engine)) => {
@@ -164,8 +181,20 @@ fn judge(
             drop(wal);
             "decayed, opened"
         }
-        Err(error) if decayed.fingerprint() != before => {
-            return Err(format!("refused, and changed something: {error}"));
+        // A sector that cannot be read now may be read later: until then nothing may be lost.
+        Err(error)
+            if error.kind() == ErrorKind::Io
+                && damage.what == FaultKind::UnreadableSector.name() =>
+        {
+            let mut whole = story.clone();
+            whole.promise(promised);
+            read_again(profile, decayed, damage, &whole)?;
+            let untouched = decayed.fingerprint() == before.fingerprint();
+            if untouched { "decayed, refused: unreadable" } else { "decayed, stopped: unreadable" }
+        }
+        Err(error) if decayed.fingerprint() != before.fingerprint() => {
+            let changed = changed(&before, decayed).join(", ");
+            return Err(format!("refused, and changed {changed}: {error}"));
         }
         Err(error) => match error.kind() {
             ErrorKind::Damaged => "decayed, refused: damaged",
@@ -178,6 +207,33 @@ fn judge(
     figures.count(&story, witness.seen(), verdict);
     *figures.faults.entry(damage.what.to_owned()).or_default() += 1;
     Ok(())
+}
+
+/// Once the sector can be read again, the log opens and holds all that was promised.
+fn read_again(
+    profile: &Profile,
+    decayed: &SimDisk,
+    damage: &Damage,
+    story: &Story,
+) -> Result<(), String> {
+    let healed = decayed.fork();
+    if let Some(bytes) = healed.contents(&damage.file) {
+        healed.put_file(&damage.file, &bytes);
+    }
+    let (_, engine) = open(Arc::new(Witness::new(&healed)), profile)
+        .map_err(|error| format!("read again after a refusal, it does not open: {error}"))?;
+    story.judge(&engine.found).map(drop).map_err(|reason| {
+        format!("read again after a refusal: {reason}\n{}", picture(story, &engine))
+    })
+}
+
+/// The files that are not what they were.
+fn changed(before: &SimDisk, after: &SimDisk) -> Vec<String> {
+    let mut names = [before.names(), after.names()].concat();
+    names.sort();
+    names.dedup();
+    names.retain(|name| before.contents(name) != after.contents(name));
+    names
 }
 
 fn picture(story: &Story, engine: &Engine) -> String {
@@ -213,14 +269,7 @@ fn proven(
         }
     }
     // What is left of the control file proves itself.
-    let view = LogView::open_in(Arc::new(Witness::new(decayed)));
-    let slots = view.iter().flat_map(|view| view.survey().control.slots.clone());
-    for slot in slots.filter_map(|slot| slot.whole().cloned()) {
-        let ends = slot.checkpoints.iter().map(|kept| kept.end);
-        let clean = slot.clean.map(|(end, _)| end);
-        proven = ends.chain(clean).chain([slot.durable]).fold(proven, Lsn::max);
-    }
-    Ok(proven)
+    Ok(proven.max(proven_by_control(decayed)))
 }
 
 /// Whether something else names this segment of the chain. Only a run that an opening wrote again,

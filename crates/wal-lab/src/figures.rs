@@ -1,12 +1,13 @@
 //! What was covered, in numbers: of one case, or of a whole campaign.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
-use wal_sim::Coverage;
+use wal_sim::{Coverage, FaultKind};
 
 use crate::action::STEPS;
+use crate::profile::Profile;
 use crate::story::{Judged, Story};
 
 /// Figures of one case, or of many.
@@ -28,8 +29,10 @@ pub struct Figures {
     pub steps: BTreeMap<String, u64>,
     /// Judged states, by what the workload was doing.
     pub actions: BTreeMap<String, u64>,
-    /// Faults that hit, by kind.
+    /// Judged states, by the kinds of faults that had befallen them; one may count for several.
     pub faults: BTreeMap<String, u64>,
+    /// Live faults that hit runs of workloads, by call.
+    pub failed_calls: BTreeMap<String, u64>,
     /// Verdicts that openings reached.
     pub verdicts: BTreeMap<String, u64>,
     /// Distinct states by workload.
@@ -71,7 +74,10 @@ impl Figures {
         self.kills += coverage.kills;
         self.hash = fold(self.hash, coverage.hash);
         for (call, count) in &coverage.faults_by_call {
-            *self.faults.entry(format!("failed {call}")).or_default() += count;
+            *self.failed_calls.entry(call.to_string()).or_default() += count;
+        }
+        for (kind, count) in &coverage.by_fault {
+            *self.faults.entry(kind.to_string()).or_default() += count;
         }
     }
 
@@ -87,6 +93,7 @@ impl Figures {
             (&mut self.steps, &other.steps),
             (&mut self.actions, &other.actions),
             (&mut self.faults, &other.faults),
+            (&mut self.failed_calls, &other.failed_calls),
             (&mut self.verdicts, &other.verdicts),
             (&mut self.workloads, &other.workloads),
         ] {
@@ -108,6 +115,16 @@ impl Figures {
         STEPS.iter().copied().filter(|step| count(step) < floor).collect()
     }
 
+    /// Kinds of faults that fewer than `floor` judged states had met, of those that `profiles` are
+    /// there for.
+    #[must_use]
+    pub fn faults_below_floor(&self, profiles: &[&Profile], floor: u64) -> Vec<FaultKind> {
+        let kinds: BTreeSet<FaultKind> =
+            profiles.iter().flat_map(|profile| profile.fires()).collect();
+        let count = |kind: &FaultKind| self.faults.get(kind.name()).copied().unwrap_or(0);
+        kinds.into_iter().filter(|kind| count(kind) < floor).collect()
+    }
+
     /// All figures as one value; distinct states are counted, not listed.
     #[must_use]
     pub fn to_json(&self) -> Value {
@@ -121,6 +138,7 @@ impl Figures {
             "steps": self.steps,
             "actions": self.actions,
             "faults": self.faults,
+            "failed_calls": self.failed_calls,
             "verdicts": self.verdicts,
             "workloads": self.workloads,
             "promised_found": self.judged.promised,
@@ -140,7 +158,8 @@ impl Figures {
         for (head, counts) in [
             ("power cut in", &self.steps),
             ("while the workload did", &self.actions),
-            ("faults that hit", &self.faults),
+            ("after faults of this kind", &self.faults),
+            ("calls that a fault hit", &self.failed_calls),
             ("verdicts", &self.verdicts),
             ("distinct states by workload", &self.workloads),
         ] {
@@ -148,7 +167,7 @@ impl Figures {
                 continue;
             }
             let mut table = Table::new();
-            table.load_preset(presets::NOTHING).set_header([head, "states"]);
+            table.load_preset(presets::NOTHING).set_header([head, "count"]);
             for (name, count) in counts {
                 table.add_row([name.clone(), count.to_string()]);
             }
@@ -211,5 +230,19 @@ mod tests {
     #[test]
     fn a_step_that_was_never_cut_is_below_every_floor() {
         assert_eq!(Figures::default().below_floor(1), STEPS);
+    }
+
+    #[test]
+    fn a_kind_of_fault_that_was_never_met_is_below_its_floor() {
+        let profile = Profile::named("decay").unwrap();
+        let mut figures = Figures::default();
+        let mut kinds = profile.fires();
+        kinds.sort();
+        assert_eq!(figures.faults_below_floor(&[profile], 1), kinds);
+        for kind in &kinds {
+            figures.faults.insert(kind.to_string(), 4);
+        }
+        assert_eq!(figures.faults_below_floor(&[profile], 4), []);
+        assert_eq!(figures.faults_below_floor(&[profile], 5), kinds);
     }
 }

@@ -2,8 +2,10 @@
 //!
 //! Exit codes: 0 nothing broken, 1 a promise was broken or a floor was missed, 2 a mistaken call.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -43,9 +45,9 @@ struct Run {
     /// The seed that all others follow from
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How many cases: workloads with a seed, in turn
-    #[arg(long, default_value_t = 100)]
-    cases: u64,
+    /// How many cases: workloads with a seed, in turn; 100, or with --time as many as fit
+    #[arg(long)]
+    cases: Option<u64>,
     /// Crash states for each power cut
     #[arg(long, default_value_t = Effort::default().states)]
     states: usize,
@@ -64,6 +66,12 @@ struct Run {
     /// Fail unless every step of the protocol was cut in so many judged states
     #[arg(long, default_value_t = 0)]
     floor: u64,
+    /// Fail unless every kind of fault that these workloads are for befell so many judged states
+    #[arg(long, default_value_t = 0)]
+    fault_floor: u64,
+    /// Run it so often, and fail unless each run ends in the same hash
+    #[arg(long, default_value_t = 1)]
+    repeat: u64,
     /// Fail unless so many states are distinct
     #[arg(long, default_value_t = 0)]
     distinct: u64,
@@ -73,6 +81,12 @@ struct Run {
     /// No progress bar
     #[arg(long)]
     quiet: bool,
+}
+
+impl Run {
+    fn cases(&self) -> u64 {
+        self.cases.unwrap_or(if self.time.is_some() { u64::MAX } else { 100 })
+    }
 }
 
 fn main() -> ExitCode {
@@ -128,70 +142,140 @@ fn campaign(run: &Run) -> ExitCode {
     let campaign = Campaign {
         profiles,
         seed: run.seed,
-        cases: run.cases,
+        cases: run.cases(),
         time: run.time.map(Duration::from_secs),
         effort: Effort { states: run.states, depth: run.depth },
         threads: run.threads,
     };
-    let bar = bar(run);
-    let outcome = campaign.run(&|figures| {
-        bar.set_position(figures.cases);
-        bar.set_message(format!("{} distinct states", figures.distinct.len()));
-    });
-    bar.finish_and_clear();
-    report(run, &outcome)
+    let mut outcome = explored(run, &campaign);
+    let mut hashes = vec![outcome.figures.hash];
+    for _ in 1..run.repeat {
+        if outcome.broken.is_some() {
+            break;
+        }
+        outcome = explored(run, &campaign);
+        hashes.push(outcome.figures.hash);
+    }
+    report(run, &campaign, &outcome, &hashes)
 }
 
-/// The workloads asked for; without threads unless this program was built for them.
+fn explored(run: &Run, campaign: &Campaign) -> Outcome {
+    let progress = Progress::new(run);
+    let outcome = campaign.run(&|figures| progress.tell(figures));
+    progress.bar.finish_and_clear();
+    outcome
+}
+
+/// The workloads asked for, or those that run by default: with threads if this program was built
+/// for them, else all that run without.
 fn profiles(names: &[String]) -> Result<Vec<&'static Profile>, String> {
     if names.is_empty() {
-        let asked = |profile: &&Profile| (profile.kind == Kind::Threads) == SCHEDULED;
+        let asked = |profile: &&Profile| match SCHEDULED {
+            true => profile.kind == Kind::Threads,
+            false => profile.by_default,
+        };
         return Ok(PROFILES.iter().filter(asked).collect());
     }
-    names.iter().map(|name| Profile::named(name).ok_or_else(|| name.clone())).collect()
-}
-
-fn bar(run: &Run) -> ProgressBar {
-    if run.quiet || run.json {
-        return ProgressBar::hidden();
+    let profiles: Result<Vec<&'static Profile>, String> =
+        names.iter().map(|name| Profile::named(name).ok_or_else(|| name.clone())).collect();
+    let profiles = profiles?;
+    if !SCHEDULED && profiles.iter().any(|profile| profile.kind == Kind::Threads) {
+        eprintln!(
+            "SKIPPED: the scheduler is not built in, so `threads` runs on one thread; `cargo xtask \
+             sim --workload threads` builds it in"
+        );
     }
-    let style = ProgressStyle::with_template("{elapsed_precise} {bar:30} {pos}/{len} cases, {msg}");
-    let bar = ProgressBar::new(run.cases);
-    style.map_or(bar.clone(), |style| bar.with_style(style))
+    Ok(profiles)
 }
 
-fn report(run: &Run, outcome: &Outcome) -> ExitCode {
+/// How far it is: a bar on a terminal, elsewhere a line now and then; on standard error.
+struct Progress {
+    bar: ProgressBar,
+    began: Instant,
+    /// Lines told; none where there is a bar, or where nothing is to be told.
+    lines: Option<AtomicU64>,
+}
+
+impl Progress {
+    /// Time between two lines.
+    const EVERY: Duration = Duration::from_secs(30);
+
+    fn new(run: &Run) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let lines = (!run.quiet && !terminal).then(AtomicU64::default);
+        let bar = if run.quiet || !terminal {
+            ProgressBar::hidden()
+        } else if run.cases() == u64::MAX {
+            ProgressBar::no_length()
+        } else {
+            ProgressBar::new(run.cases())
+        };
+        let style =
+            ProgressStyle::with_template("{elapsed_precise} {bar:30} {pos}/{len} cases, {msg}");
+        let bar = style.map_or(bar.clone(), |style| bar.with_style(style));
+        Self { bar, began: Instant::now(), lines }
+    }
+
+    fn tell(&self, figures: &Figures) {
+        self.bar.set_position(figures.cases);
+        self.bar.set_message(format!("{} distinct states", figures.distinct.len()));
+        let Some(lines) = &self.lines else { return };
+        let elapsed = self.began.elapsed();
+        let due = elapsed.as_secs() / Self::EVERY.as_secs();
+        if lines.fetch_max(due, Ordering::Relaxed) < due {
+            let (cases, distinct) = (figures.cases, figures.distinct.len());
+            eprintln!("{} s: {cases} cases, {distinct} distinct states", elapsed.as_secs());
+        }
+    }
+}
+
+fn report(run: &Run, campaign: &Campaign, outcome: &Outcome, hashes: &[u64]) -> ExitCode {
     let Outcome { figures, broken } = outcome;
-    let missed = missed(run, figures);
+    // A campaign that was ended by a failure covers less.
+    let mut missed = if broken.is_some() { Vec::new() } else { missed(run, campaign, figures) };
+    let shown: Vec<String> = hashes.iter().map(|hash| format!("{hash:016x}")).collect();
+    if hashes.iter().any(|hash| *hash != figures.hash) {
+        missed.push(format!("the hashes of {} equal runs differ: {shown:?}", hashes.len()));
+    }
     if run.json {
         let mut value = figures.to_json();
+        value["hashes"] = serde_json::json!(shown);
+        value["missed"] = serde_json::json!(missed);
         value["broken"] = broken.as_ref().map_or(serde_json::Value::Null, |broken| {
             serde_json::json!({
                 "case": broken.case.to_string(),
                 "state": broken.state,
                 "states_needed": figures.states,
                 "reason": broken.reason,
+                "replay": broken.replay(),
             })
         });
         println!("{value}");
     } else {
         print!("{}", figures.tables());
         println!("{}", figures.summary());
+        if hashes.len() > 1 {
+            println!("hashes of {} runs: {}", hashes.len(), shown.join(" "));
+        }
     }
     if let Some(broken) = broken {
         eprintln!("\nBROKEN: {broken}");
     }
-    missed.iter().for_each(|missed| eprintln!("below its floor: {missed}"));
+    missed.iter().for_each(|missed| eprintln!("missed: {missed}"));
     if broken.is_none() && missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// What was to be covered and was not.
-fn missed(run: &Run, figures: &Figures) -> Vec<String> {
+fn missed(run: &Run, campaign: &Campaign, figures: &Figures) -> Vec<String> {
     let steps = figures.below_floor(run.floor).into_iter();
-    let mut missed: Vec<String> = steps.map(|step| format!("`{step}`, {}", run.floor)).collect();
+    let mut missed: Vec<String> =
+        steps.map(|step| format!("fewer than {} states cut in `{step}`", run.floor)).collect();
+    for kind in figures.faults_below_floor(&campaign.profiles, run.fault_floor) {
+        missed.push(format!("fewer than {} states after `{kind}`", run.fault_floor));
+    }
     let distinct = figures.distinct.len() as u64;
     if distinct < run.distinct {
-        missed.push(format!("{distinct} distinct states, {}", run.distinct));
+        missed.push(format!("{distinct} distinct states, fewer than {}", run.distinct));
     }
     missed
 }

@@ -1,9 +1,10 @@
 //! The catalogue of workloads: what each does, how often, on what disk, under what faults.
 
+use std::io::IoSlice;
 use std::time::Duration;
 
-use wal::{Options, SyncMethod, SyncPolicy, Threads};
-use wal_sim::{Call, Faults, SimRng};
+use wal::{Options, Storage, SyncMethod, SyncPolicy, Threads};
+use wal_sim::{Call, FaultKind, Faults, Model, SimDisk, SimRng};
 
 use crate::action::Action;
 
@@ -31,6 +32,22 @@ pub struct Profile {
     pub trouble: Trouble,
     /// What is done to the disk after the workload.
     pub kind: Kind,
+    /// What kind of device it is.
+    pub device: Device,
+    /// Whether a campaign that names no workload runs it. The others were added since: the figures
+    /// of a seed stay what they were.
+    pub by_default: bool,
+}
+
+/// What kind of device the disk is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Device {
+    /// Sectors of 512 bytes; new space holds zeros.
+    Plain,
+    /// Sectors of 4 KiB; new space may show what a removed file held.
+    Recycling,
+    /// A cache that says it has synced, and does so some syncs later.
+    Lying,
 }
 
 /// What goes wrong while the power is on.
@@ -44,6 +61,10 @@ pub enum Trouble {
     Writes,
     /// The device fills up, and stays full for the recovery.
     Full,
+    /// Reads fail, come short or are interrupted, in recovery too; calls take long.
+    Reads,
+    /// The disk itself is as it should be, but sectors cannot be read later, or are another file's.
+    Sectors,
 }
 
 /// What is done to the disk after the workload.
@@ -134,6 +155,8 @@ const BASE: Profile = Profile {
     steps: 40,
     trouble: Trouble::None,
     kind: Kind::Crashes,
+    device: Device::Plain,
+    by_default: true,
 };
 
 /// Every workload.
@@ -243,11 +266,43 @@ pub static PROFILES: &[Profile] = &[
         ..BASE
     },
     Profile {
+        name: "recycled",
+        about: "as mixed, on sectors of 4 KiB whose space held other files before",
+        device: Device::Recycling,
+        by_default: false,
+        ..BASE
+    },
+    Profile {
+        name: "bad-reads",
+        about: "reads that fail, come short or are interrupted, in recovery too; slow calls",
+        weights: READING,
+        steps: 24,
+        trouble: Trouble::Reads,
+        by_default: false,
+        ..BASE
+    },
+    Profile {
+        name: "lying-cache",
+        about: "syncs that lie for a while: what still proves a loss must be believed",
+        device: Device::Lying,
+        by_default: false,
+        ..BASE
+    },
+    Profile {
+        name: "bad-sectors",
+        about: "sectors that cannot be read any more, or show another file's bytes",
+        trouble: Trouble::Sectors,
+        kind: Kind::Decay,
+        by_default: false,
+        ..BASE
+    },
+    Profile {
         name: "threads",
         about: "committers, checkpointer and truncator under a deterministic scheduler",
         kind: Kind::Threads,
         policy: SyncPolicy::Group,
         steps: 6,
+        by_default: false,
         ..BASE
     },
 ];
@@ -257,6 +312,53 @@ impl Profile {
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Self> {
         PROFILES.iter().find(|profile| profile.name == name)
+    }
+
+    /// An empty disk.
+    #[must_use]
+    pub fn disk(&self) -> SimDisk {
+        let model = Model::new().block_bytes(self.block_bytes);
+        match self.device {
+            Device::Plain => model.disk(),
+            Device::Lying => model.lying_cache(3).disk(),
+            Device::Recycling => used_before(&model.sector_bytes(4096).recycled_space().disk()),
+        }
+    }
+
+    /// The kinds of faults that it is there to meet: a campaign with it that does not is blind.
+    #[must_use]
+    pub fn fires(&self) -> Vec<FaultKind> {
+        let mut kinds = match self.kind {
+            Kind::Decay if self.trouble == Trouble::Sectors => {
+                return vec![FaultKind::UnreadableSector, FaultKind::StaleSector];
+            }
+            Kind::Decay => {
+                let whole = [FaultKind::BitFlip, FaultKind::ZeroedSector];
+                return [&whole[..], &[FaultKind::LostWrite, FaultKind::MisdirectedWrite]].concat();
+            }
+            Kind::Crashes | Kind::Threads => FaultKind::CRASH.to_vec(),
+        };
+        kinds.retain(|kind| *kind != FaultKind::RecycledSpace || self.device == Device::Recycling);
+        kinds.extend(match self.trouble {
+            Trouble::None | Trouble::Sectors => &[][..],
+            Trouble::Syncs => &[FaultKind::SyncFailed, FaultKind::DirectorySyncFailed],
+            Trouble::Writes => &[
+                FaultKind::WriteFailed,
+                FaultKind::WritebackLost,
+                FaultKind::ShortWrite,
+                FaultKind::Interrupted,
+                FaultKind::CallFailed,
+            ],
+            Trouble::Full => &[FaultKind::NoSpace],
+            Trouble::Reads => &[
+                FaultKind::ReadFailed,
+                FaultKind::ShortRead,
+                FaultKind::Interrupted,
+                FaultKind::SlowCall,
+            ],
+        });
+        kinds.extend((self.device == Device::Lying).then_some(FaultKind::LyingSync));
+        kinds
     }
 
     /// How its log is kept.
@@ -315,8 +417,36 @@ impl Profile {
             }
             // Creation takes some 290,000 bytes.
             Trouble::Full => faults.space_bytes(300_000 + rng.below(500_000)),
+            Trouble::Reads => bad_reads(&mut rng),
+            Trouble::Sectors => faults,
         }
     }
+}
+
+/// Reads that fail once, come short, or are interrupted; or calls that take long.
+pub(crate) fn bad_reads(rng: &mut SimRng) -> Faults {
+    let faults = Faults::new();
+    match rng.below(4) {
+        0 => faults.fail(Call::Read, 1 + rng.below(24)),
+        1 => faults.short_reads(1 + rng.below(2000) as usize),
+        2 => faults.interrupt_every(Call::Read, 2),
+        _ => faults.slow(Call::Sync, 2, 5_000_000).slow(Call::Write, 3, 2_000_000),
+    }
+}
+
+/// The disk after a file was removed from it which held no zeros.
+fn used_before(disk: &SimDisk) -> SimDisk {
+    let fill = || -> std::io::Result<()> {
+        let old = disk.create("old", 0)?;
+        let noise = vec![0xa5; 3 * SEGMENT_BYTES as usize];
+        old.write_at(&[IoSlice::new(&noise)], 0)?;
+        old.sync_all()?;
+        disk.remove("old")?;
+        disk.sync_dir()
+    };
+    // On a disk without faults nothing of it fails; and the floors would show it.
+    let _ = fill();
+    disk.crash(wal_sim::CrashMode::LoseAll)
 }
 
 #[cfg(test)]
@@ -327,6 +457,15 @@ mod tests {
     fn every_workload_has_a_name_of_its_own() {
         for profile in PROFILES {
             assert!(std::ptr::eq(Profile::named(profile.name).unwrap(), profile));
+        }
+    }
+
+    #[test]
+    fn every_kind_of_fault_is_met_by_some_workload() {
+        let fired: Vec<FaultKind> = PROFILES.iter().flat_map(Profile::fires).collect();
+        let kinds = FaultKind::CRASH.iter().chain(&FaultKind::LIVE).chain(&FaultKind::LATENT);
+        for kind in kinds.chain(&[FaultKind::LyingSync]) {
+            assert!(fired.contains(kind), "{kind}");
         }
     }
 

@@ -14,7 +14,7 @@ use wal_sim::{SimDisk, SimRng};
 use crate::action::{Action, protocol_step};
 use crate::body::{Size, body};
 use crate::engine::{Engine, snapshot};
-use crate::profile::Profile;
+use crate::profile::{Profile, Trouble};
 use crate::reading;
 use crate::story::{StepId, Story};
 use crate::witness::Witness;
@@ -145,7 +145,8 @@ impl<'a> Run<'a> {
             self.story.refusals += 1;
             return;
         }
-        if error.kind() == ErrorKind::Damaged {
+        // What could not be read may be called damage, as long as it is read at the next opening.
+        if error.kind() == ErrorKind::Damaged && self.profile.trouble != Trouble::Reads {
             self.story.broken = Some(format!("taken for damage: {error}"));
             return;
         }
