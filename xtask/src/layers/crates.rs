@@ -30,6 +30,7 @@ const LAYERS: &[Layer] = &[
         may_use: &["wal-format", "wal-io", "wal-commit", "wal-recovery"],
         tests_may_use: &["wal-sim"],
     },
+    Layer { name: "wal-lsm", may_use: &["wal-io", "wal"], tests_may_use: &["wal-sim", "wal-recovery"] },
     // Nothing may depend on it: it only crashes the others.
     Layer {
         name: "wal-lab",
