@@ -31,7 +31,7 @@ fn open(disk: &SimDisk) -> Result<Lsm, LsmError> {
 /// Writes `number` under every key, with a deletion every third time.
 fn write(lsm: &mut Lsm, number: u32) -> Result<(), LsmError> {
     let (value, keys) = (number.to_le_bytes(), (0..KEYS).map(|key| [key]).collect::<Vec<_>>());
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         let changes: Vec<(&[u8], Option<&[u8]>)> =
             keys.iter().map(|key| (key.as_slice(), Some(value.as_slice()))).collect();
         return lsm.apply(&changes);

@@ -52,7 +52,7 @@ fn change(lsm: &mut Lsm, map: &mut Map, round: u32) {
                 (0..5).for_each(|step| drop(map.insert(key(round * 7 + step), value.clone())));
             }
         }
-        4 if round % 3 == 0 => drop(lsm.checkpoint().unwrap()),
+        4 if round.is_multiple_of(3) => drop(lsm.checkpoint().unwrap()),
         _ => {
             lsm.put(&key(round * 13), &value).unwrap();
             map.insert(key(round * 13), value);
