@@ -30,10 +30,12 @@ mod strategy;
 mod record_cache;
 mod redo_only;
 mod reader;
+mod addressed;
 mod copy;
 
 pub mod aries;
 
+pub use addressed::AddressedReader;
 pub use copy::{CopyReport, LossReason, LossReport, LostRange, Until, restore_to, salvage};
 pub use error::RecoveryError;
 pub use evidence::{Claims, Evidence};
@@ -42,7 +44,10 @@ pub use fault::{ChainFault, CheckpointFault, Nearest, PointFault};
 pub use progress::{Phase, Progress};
 pub use reader::{CommitFate, LinkSource, LogReader, LogSnapshot, OwnedRecord};
 pub use redo_only::{CheckpointView, CommitMark, RedoOnly, RedoTarget, ReplayRecord};
-pub use report::{BatchCounts, RecoveryReport, TransactionCounts};
+pub use report::{
+    AnalysisReport, AriesReport, BatchCounts, RecoveryReport, RedoReport, TransactionCounts,
+    UndoReport,
+};
 pub use resume::{Resumed, resume};
 pub use scan::{Scanner, Step, Stop, StopReason};
 pub use source::LogSource;

@@ -114,13 +114,38 @@ impl LogSource {
             return Err(RecoveryError::OutOfRange { lsn, head, end });
         };
         let reader = open_segment(&*self.storage, link)?;
+        self.read_through(&reader, lsn, link, buf)?;
+        self.decode_held(lsn, link, buf)
+    }
+
+    /// Brings what stands at `lsn` into `buf`, through a reader of the segment of `link`; an error
+    /// unless it is a whole and valid record.
+    pub(crate) fn read_through(
+        &self,
+        reader: &SegmentReader,
+        lsn: Lsn,
+        link: &ChainLink,
+        buf: &mut Vec<u8>,
+    ) -> Result<(), RecoveryError> {
         let left = link.stored_end().distance_from(lsn).unwrap_or(0);
-        read_into(&reader, lsn, left.min(BLOCK_BYTES as u64), buf)?;
-        if let Err(DecodeError::Incomplete { needed }) = self.decode_at(lsn, link, buf)
-            && needed <= left
-        {
-            read_into(&reader, lsn, needed, buf)?;
+        read_into(reader, lsn, left.min(BLOCK_BYTES as u64), buf)?;
+        match self.decode_at(lsn, link, buf) {
+            Ok(_) => return Ok(()),
+            Err(DecodeError::Incomplete { needed }) if needed <= left => {
+                read_into(reader, lsn, needed, buf)?;
+            }
+            Err(_) => {}
         }
+        self.decode_held(lsn, link, buf).map(drop)
+    }
+
+    /// The record at `lsn`, of the segment of `link`, whose bytes `buf` holds.
+    pub(crate) fn decode_held<'b>(
+        &self,
+        lsn: Lsn,
+        link: &ChainLink,
+        buf: &'b [u8],
+    ) -> Result<RecordRef<'b>, RecoveryError> {
         self.decode_at(lsn, link, buf).map_err(|source| RecoveryError::Unreadable {
             lsn,
             segment: link.name,

@@ -91,12 +91,18 @@ pub trait RecoveryStrategy<E: ?Sized> {
         progress: &mut dyn Progress,
     ) -> Result<RecoveryReport, RecoveryError>;
 
+    /// Whether the strategy undoes. The log is then written by its transactions only: records of
+    /// any other kind, or from anybody else, would be none that its restart can make sense of.
+    fn undoes(&self) -> bool {
+        false
+    }
+
     /// Does what is left to do once the log takes records again: nothing, unless the strategy
     /// undoes.
     ///
     /// Called once per opening, after [`recover`](Self::recover) succeeded and before anyone else
-    /// appends. What it changed in the counts is in `report`, which is the one that `recover`
-    /// returned.
+    /// appends; for a log that was just made, which has nothing to recover, it is the only call.
+    /// What it changed in the counts is in `report`, which is the one that `recover` returned.
     ///
     /// # Durability
     ///

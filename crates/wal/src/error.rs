@@ -43,6 +43,9 @@ pub enum ErrorKind {
     BeyondEnd,
     /// The engine's replay handler failed or panicked; nothing was lost. Mend it and reopen.
     Replay,
+    /// A page is not as the log needs it: offline, torn without an image, or of another log. The
+    /// message names it and says what to do; the log is usable.
+    Page,
     /// The storage failed an operation that promises nothing; the log is usable.
     Io,
 }
@@ -83,6 +86,13 @@ pub(crate) enum Refusal {
     Outdated { begin: Lsn, newer: Lsn },
     #[error("address {lsn} is before the first record that is still there, {head}")]
     Truncated { lsn: Lsn, head: Lsn },
+    #[error(
+        "this log is recovered by undo, so only transactions on pages write into it; open it with \
+         `open_pages`"
+    )]
+    PagesOnly,
+    #[error("a body of {bytes} bytes is longer than the {max} of a log with reserved space")]
+    BodyTooLong { bytes: u64, max: u64 },
 }
 
 impl Error {
@@ -165,6 +175,14 @@ impl From<IoError> for Error {
 
 impl From<RecoveryError> for Error {
     fn from(error: RecoveryError) -> Self {
+        // What the log itself said comes out as it went in: kind, fate and address.
+        let error = match error {
+            RecoveryError::Log(ours) => match ours.downcast::<Self>() {
+                Ok(ours) => return *ours,
+                Err(other) => RecoveryError::Log(other),
+            },
+            error => error,
+        };
         let (kind, lsn) = match &error {
             RecoveryError::Io(error) => (io_kind(error), None),
             RecoveryError::NoLog { .. } => (ErrorKind::NotALog, None),
@@ -176,7 +194,12 @@ impl From<RecoveryError> for Error {
             | RecoveryError::BrokenChain { lsn, .. }
             | RecoveryError::BadBody { lsn, .. }
             | RecoveryError::Encode { lsn, .. }
+            | RecoveryError::Table { lsn, .. }
+            | RecoveryError::UnusableCheckpoint { lsn, .. }
             | RecoveryError::Corrupt { lsn, .. } => (ErrorKind::Damaged, Some(*lsn)),
+            RecoveryError::PageLsnBeyondEnd { page_lsn: lsn, .. }
+            | RecoveryError::TornPage { lsn, .. } => (ErrorKind::Page, Some(*lsn)),
+            RecoveryError::PageOffline { .. } => (ErrorKind::Page, None),
             RecoveryError::Unfit { lsn, .. }
             | RecoveryError::NoRestore { lsn, .. }
             | RecoveryError::Handler { lsn, .. }
@@ -236,5 +259,36 @@ impl From<CommitError> for Error {
             _ => ErrorKind::Refused,
         };
         Self { kind, lsn: None, cause: Cause::Commit(error) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_log_said_comes_back_whole_through_recovery() {
+        let lsn = Lsn::FIRST;
+        let ours = Error::from(CommitError::Closed).at(lsn);
+        let (kind, fate) = (ours.kind(), ours.fate());
+        let back = Error::from(RecoveryError::Log(Box::new(ours)));
+        assert_eq!((back.kind(), back.fate(), back.lsn()), (kind, fate, Some(lsn)));
+        assert_eq!(kind, ErrorKind::Closed);
+    }
+
+    #[test]
+    fn what_another_log_said_stays_an_error_of_recovery() {
+        let theirs = RecoveryError::Log("no more paper".into());
+        let error = Error::from(theirs);
+        assert_eq!((error.kind(), error.fate()), (ErrorKind::Refused, Fate::Unknown));
+        assert!(error.to_string().contains("no more paper"));
+    }
+
+    #[test]
+    fn a_page_that_recovery_cannot_use_is_told_from_a_damaged_log() {
+        let page = wal_format::PageId::new(7);
+        let error = Error::from(RecoveryError::TornPage { page, lsn: Lsn::FIRST });
+        assert_eq!((error.kind(), error.lsn()), (ErrorKind::Page, Some(Lsn::FIRST)));
+        assert_eq!(Error::from(RecoveryError::PageOffline { page }).kind(), ErrorKind::Page);
     }
 }

@@ -17,6 +17,7 @@ mod log;
 mod transaction;
 mod checkpoint;
 mod reader;
+mod txn_log;
 mod open;
 mod view;
 mod copy;

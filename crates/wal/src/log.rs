@@ -3,7 +3,7 @@
 //! Wiring only: positions and groups are `wal-commit`'s, segments are `wal-io`'s, what a crash
 //! left is `wal-recovery`'s.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -41,9 +41,12 @@ pub(crate) struct Shared {
     pub(crate) completion: Mutex<()>,
     /// Where this opening began to append.
     pub(crate) opened_at: Lsn,
+    /// Only transactions on pages write into this log: it was recovered by a strategy that undoes.
+    pub(crate) pages_only: bool,
     pub(crate) holds: Arc<Holds>,
     pub(crate) options: Options,
-    pub(crate) recovery: RecoveryReport,
+    /// Set before anybody but the opening has the log.
+    pub(crate) recovery: OnceLock<RecoveryReport>,
 }
 
 /// What a truncation did, and what kept it from doing more.
@@ -145,6 +148,7 @@ impl Wal {
     /// As [`append`](Self::append); [`WouldBlock`](crate::ErrorKind::WouldBlock) when it would
     /// have to wait.
     pub fn try_append(&self, body: &[u8]) -> Result<Ticket, Error> {
+        self.check_redo_only()?;
         self.shared.holds.admit(self.positions().reserved)?;
         let parts = [body];
         let draft = RecordDraft::new(RecordKind::DATA, &parts);
@@ -162,6 +166,7 @@ impl Wal {
     /// As [`append`](Self::append). [`Refused`](crate::ErrorKind::Refused) also for an empty batch,
     /// and for one larger than [`batch_bytes_max`](Self::batch_bytes_max) (rule 18).
     pub fn append_batch<B: AsRef<[u8]>>(&self, bodies: &[B]) -> Result<Ticket, Error> {
+        self.check_redo_only()?;
         self.shared.holds.admit(self.positions().reserved)?;
         let parts: Vec<[&[u8]; 1]> = bodies.iter().map(|body| [body.as_ref()]).collect();
         let drafts: Vec<RecordDraft<'_>> =
@@ -224,7 +229,8 @@ impl Wal {
         // Which records the transactions of earlier openings need is known only from a checkpoint.
         let earlier = retained.is_none()
             && asked < shared.opened_at
-            && shared.recovery.transactions.committed > 0;
+            && self.recovery().transactions.committed > 0
+            || shared.pages_only && retained.is_none();
         let obligations = [
             (Obligation::Checkpoint, retained),
             (Obligation::Checkpoint, begun),
@@ -299,7 +305,7 @@ impl Wal {
     /// What the opening found and replayed.
     #[must_use]
     pub fn recovery(&self) -> &RecoveryReport {
-        &self.shared.recovery
+        self.shared.recovery.get_or_init(RecoveryReport::default)
     }
 
     /// Figures of the log as it runs.
@@ -348,7 +354,22 @@ impl Wal {
         }
     }
 
+    /// Refuses what would put records among those of transactions on pages.
+    pub(crate) fn check_redo_only(&self) -> Result<(), Error> {
+        if self.shared.pages_only { Err(Refusal::PagesOnly.into()) } else { Ok(()) }
+    }
+
+    /// Appends for whoever uses the log without pages.
     pub(crate) fn append_draft(
+        &self,
+        draft: &RecordDraft<'_>,
+        reserved: &mut dyn FnMut(Lsn),
+    ) -> Result<Ticket, Error> {
+        self.check_redo_only()?;
+        self.append_any(draft, reserved)
+    }
+
+    pub(crate) fn append_any(
         &self,
         draft: &RecordDraft<'_>,
         reserved: &mut dyn FnMut(Lsn),

@@ -3,7 +3,7 @@
 //! The order of the steps is `docs/design/0001-seams-between-crates.md`, section "Opening".
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -11,6 +11,7 @@ use wal_commit::{GroupCommit, Start};
 use wal_format::body::Opened;
 use wal_format::{Lsn, LsnRange, RecordDraft, RecordKind};
 use wal_io::{IoError, IoOp, Placement, SegmentStore, Storage, StorageLock, Survey};
+use wal_recovery::aries::TxnLog;
 use wal_recovery::{
     Depth, Progress, RecoveryLog, RecoveryReport, RecoveryStrategy, RedoOnly, ReplayRecord,
 };
@@ -20,6 +21,7 @@ use crate::error::{Error, Refusal};
 use crate::log::{Shared, Wal};
 use crate::options::Options;
 use crate::place;
+use crate::txn_log::RunningLog;
 
 impl Wal {
     /// Opens the log in the directory `path`, creating it if there is none, and hands every
@@ -135,15 +137,37 @@ impl<S> Opener<S> {
     where
         S: RecoveryStrategy<E>,
     {
-        self.options.check()?;
-        let lock = lock(storage.as_ref(), self.options.lock_wait)?;
+        self.run(storage, engine).map(|(wal, _)| wal)
+    }
+
+    /// All steps of an opening; gives the log, and how its transactions see it.
+    fn run<E: ?Sized>(
+        &mut self,
+        storage: Arc<dyn Storage>,
+        engine: &mut E,
+    ) -> Result<(Wal, Arc<dyn TxnLog>), Error>
+    where
+        S: RecoveryStrategy<E>,
+    {
+        let Self { options, strategy, progress } = self;
+        options.check()?;
+        if strategy.undoes() && !options.sync_method.can_promise() {
+            // Pages must not be written before their log is durable, which would be never.
+            return Err(Refusal::NotPromised.into());
+        }
+        let lock = lock(storage.as_ref(), options.lock_wait)?;
         let survey = Survey::read(storage.as_ref())?;
         let opened = if survey.is_empty() {
-            create(storage, lock, &self.options)?
+            create(storage, lock, options)?
         } else {
-            reopen(storage, lock, &self.options, &mut self.strategy, engine, &mut *self.progress)?
+            reopen(storage, lock, options, strategy, engine, &mut **progress)?
         };
-        start(opened, self.options)
+        let OpenedStore { store, placement, mut recovery } = opened;
+        let wal = start(store, placement, options.clone(), strategy.undoes())?;
+        let log: Arc<dyn TxnLog> = Arc::new(RunningLog::new(wal.clone()));
+        strategy.finish(&log, engine, &mut recovery, &mut **progress)?;
+        wal.shared().recovery.get_or_init(|| recovery);
+        Ok((wal, log))
     }
 }
 
@@ -203,15 +227,22 @@ where
     tracing::info!(place = %storage.place(), verdict = %examined.verdict, end = %examined.end, "log examined");
     let resumed = wal_recovery::resume(storage, lock, options.for_store(), &examined)?;
     let range = LsnRange::new(resumed.source.range().start, resumed.end);
+    // Oldest first. With both slots lost only the one that was found by scanning is known.
+    let checkpoints = resumed.store.checkpoints();
     let log = RecoveryLog::new(&resumed.source, range)
         .with_checkpoint(examined.checkpoint)
+        .with_checkpoints(&checkpoints)
         .with_verdict(&examined.verdict);
     let recovery = strategy.recover(&log, engine, progress)?;
     Ok(OpenedStore { store: resumed.store, placement: resumed.placement, recovery })
 }
 
-fn start(opened: OpenedStore, options: Options) -> Result<Wal, Error> {
-    let OpenedStore { store, placement, recovery } = opened;
+fn start(
+    store: Arc<SegmentStore>,
+    placement: Placement,
+    options: Options,
+    pages_only: bool,
+) -> Result<Wal, Error> {
     let start = Start {
         end: placement.end,
         durable: placement.end,
@@ -229,9 +260,10 @@ fn start(opened: OpenedStore, options: Options) -> Result<Wal, Error> {
         truncation: Mutex::default(),
         completion: Mutex::default(),
         opened_at: placement.end,
+        pages_only,
         holds: Default::default(),
         options,
-        recovery,
+        recovery: OnceLock::new(),
     });
     append_opened(&wal, placement.end, opened_unix_us)?;
     Ok(wal)
@@ -241,5 +273,5 @@ fn start(opened: OpenedStore, options: Options) -> Result<Wal, Error> {
 fn append_opened(wal: &Wal, previous_end: Lsn, opened_unix_us: u64) -> Result<(), Error> {
     let body = Opened { epoch: wal.epoch(), previous_end, opened_unix_us }.encode();
     let parts = [body.as_slice()];
-    wal.append_draft(&RecordDraft::new(RecordKind::OPENED, &parts), &mut |_| {}).map(drop)
+    wal.append_any(&RecordDraft::new(RecordKind::OPENED, &parts), &mut |_| {}).map(drop)
 }

@@ -1,0 +1,152 @@
+//! The log as transactions on pages see it: the commit path to append, the segments to read.
+//!
+//! Wiring only. What is appended, and when, is decided by `wal-recovery`; how it becomes durable
+//! by `wal-commit`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use wal_commit::Durability;
+use wal_format::layout::{RECORD_HEADER_BYTES, TXN_LINK_BYTES};
+use wal_format::{CheckpointPointer, Epoch, LogId, Lsn, RecordDraft, RecordRef};
+use wal_io::{ChainLink, Storage};
+use wal_recovery::aries::{Placed, TxnLog};
+use wal_recovery::{AddressedReader, LinkSource, RecoveryError};
+
+use crate::error::{Error, Refusal};
+use crate::log::Wal;
+
+/// Readers kept for the next rollback; more of them run at a time than this only in need.
+const READERS_MAX: usize = 4;
+
+/// The log of one opening, for its transactions.
+pub(crate) struct RunningLog {
+    wal: Wal,
+    /// Taken out while in use, so that rollbacks do not wait for one another.
+    readers: Mutex<Vec<AddressedReader<WrittenLog>>>,
+}
+
+impl RunningLog {
+    pub(crate) fn new(wal: Wal) -> Self {
+        Self { wal, readers: Mutex::default() }
+    }
+
+    /// Sees to it that the record at `lsn` is where a reader finds it.
+    fn make_readable(&self, lsn: Lsn) -> Result<(), Error> {
+        let positions = self.wal.positions();
+        if lsn < positions.written || lsn >= positions.reserved {
+            return Ok(());
+        }
+        self.wal.shared().commit.flush()?;
+        Ok(())
+    }
+}
+
+/// Errors of the log travel whole: [`Error`] takes them out again.
+fn passed_on(error: impl Into<Error>) -> RecoveryError {
+    RecoveryError::Log(Box::new(error.into()))
+}
+
+impl TxnLog for RunningLog {
+    fn append(
+        &self,
+        draft: &RecordDraft<'_>,
+        reserved: &mut dyn FnMut(Lsn),
+    ) -> Result<Placed, RecoveryError> {
+        let max = self.body_bytes_max();
+        if draft.body_bytes() > max {
+            let bytes = draft.body_bytes() as u64;
+            return Err(passed_on(Refusal::BodyTooLong { bytes, max: max as u64 }));
+        }
+        let ticket = self.wal.append_any(draft, reserved).map_err(passed_on)?;
+        Ok(Placed { lsn: ticket.lsn(), end: ticket.end() })
+    }
+
+    fn read<'b>(&self, lsn: Lsn, buf: &'b mut Vec<u8>) -> Result<RecordRef<'b>, RecoveryError> {
+        self.make_readable(lsn).map_err(passed_on)?;
+        let idle = self.readers.lock().pop();
+        let mut reader = idle.unwrap_or_else(|| AddressedReader::new(WrittenLog(self.wal.clone())));
+        let record = reader.read(lsn, buf);
+        let mut readers = self.readers.lock();
+        if readers.len() < READERS_MAX {
+            readers.push(reader);
+        }
+        record
+    }
+
+    fn wait_durable(&self, end: Lsn) -> Result<(), RecoveryError> {
+        self.wal.shared().commit.wait(end, Durability::Durable, None).map_err(passed_on)
+    }
+
+    fn end(&self) -> Lsn {
+        self.wal.positions().reserved
+    }
+
+    fn durable(&self) -> Lsn {
+        self.wal.positions().durable
+    }
+
+    fn body_bytes_max(&self) -> usize {
+        let record = self.wal.batch_bytes_max().min(self.wal.shared().options.segment_bytes / 4);
+        let head = RECORD_HEADER_BYTES + TXN_LINK_BYTES;
+        usize::try_from(record).unwrap_or(usize::MAX).saturating_sub(head)
+    }
+
+    fn reserve(&self, _bytes: u64) -> Result<(), RecoveryError> {
+        Ok(())
+    }
+
+    fn release(&self, _bytes: u64) {}
+
+    fn record_checkpoint(&self, pointer: CheckpointPointer) -> Result<(), RecoveryError> {
+        let shared = self.wal.shared();
+        let _one_at_a_time = shared.completion.lock();
+        shared.store.note_durable(pointer.end);
+        shared.store.record_checkpoint(pointer).map_err(passed_on)
+    }
+
+    fn unix_us(&self) -> u64 {
+        self.wal.shared().store.storage().unix_us()
+    }
+}
+
+impl fmt::Debug for RunningLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunningLog")
+            .field("positions", &self.wal.positions())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The chain as it is now, up to what is written: a rollback reads what it may take back, durable
+/// or not.
+struct WrittenLog(Wal);
+
+impl LinkSource for WrittenLog {
+    fn storage(&self) -> &Arc<dyn Storage> {
+        self.0.shared().store.storage()
+    }
+
+    fn log_id(&self) -> LogId {
+        self.0.log_id()
+    }
+
+    fn highest_epoch(&self) -> Epoch {
+        self.0.epoch()
+    }
+
+    fn links(&self) -> Vec<ChainLink> {
+        self.0.shared().store.links()
+    }
+
+    fn readable_end(&self) -> Lsn {
+        self.0.positions().written
+    }
+}
+
+impl fmt::Debug for WrittenLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WrittenLog").field(&self.0.positions().written).finish()
+    }
+}
