@@ -13,12 +13,30 @@ mod txn_table;
 mod dirty_pages;
 mod tables;
 
+mod reservation;
+mod engine_call;
+mod manager;
+mod undo_scope;
+mod undo;
+mod losers;
+mod doubt;
+mod checkpoint;
+
+mod marks;
+mod ordered_commit;
+mod transaction;
+
 pub use dirty_pages::DirtyPageTable;
+pub use doubt::{InDoubtCounts, OwnedInDoubt};
+pub use losers::UndoReport;
+pub use manager::TxnManager;
+pub use ordered_commit::{Committed, OrderedCommit};
 pub use pages::{
     Decision, EngineError, InDoubt, LogicalRedo, LogicalUndo, PageState, PageStore, UndoScope,
     WriteAhead,
 };
 pub use tables::{Effect, Tables};
+pub use transaction::{Nested, Savepoint, Txn};
 pub use txn_table::TxnTable;
 
 pub use crate::fault::TableFault;

@@ -206,6 +206,67 @@ pub enum RecoveryError {
     /// about itself is the source; restart can be repeated.
     #[error("the log took no more records: {0}")]
     Log(Box<dyn std::error::Error + Send + Sync>),
+    /// The records of a transaction that is rolled back do not link as they must: a defect in what
+    /// wrote the log, since every record of it is valid. The rollback can be repeated.
+    #[error(
+        "the rollback of transaction {txn} stops at {lsn}: {why}; keep the log and report this"
+    )]
+    BrokenUndo {
+        /// The transaction.
+        txn: TxnId,
+        /// The record where the chain breaks.
+        lsn: Lsn,
+        /// How.
+        why: ChainFault,
+    },
+    /// A transaction was asked for something that it cannot do as it stands. Nothing changed.
+    #[error("transaction {txn} was left as it is: {what}")]
+    Misuse {
+        /// The transaction; [`TxnId::NONE`] where there is none.
+        txn: TxnId,
+        /// Why it cannot be done.
+        what: &'static str,
+    },
+    /// The commit record is in the log, but it could not be made durable: a restart may find it or
+    /// not. Promise nothing, keep what the transaction locked, and open the log again.
+    #[error(
+        "whether transaction {txn} committed at {lsn} is unknown until the log is opened again: \
+         {source}"
+    )]
+    CommitUnknown {
+        /// The transaction.
+        txn: TxnId,
+        /// Its commit record; for one that only read, the record it depends on ends there.
+        lsn: Lsn,
+        /// Why it could not be made durable.
+        source: Box<RecoveryError>,
+    },
+    /// Records were lost before this log was salvaged. ARIES repeats history, and cannot do so
+    /// across a gap: what stands behind it was done to pages that nobody can rebuild.
+    #[error(
+        "the records from {from} to {to} were lost; restore the pages and the log up to {from} \
+         from copies"
+    )]
+    LostRecords {
+        /// Where the log breaks off.
+        from: Lsn,
+        /// Where it goes on.
+        to: Lsn,
+    },
+    /// A page does not say that it holds the change which was just applied to it, or says less
+    /// than it said before: a defect in the engine. Nothing in the log is lost.
+    #[error(
+        "page {page} has LSN {found} after the change at {lsn} was applied to it: the engine must \
+         set the LSN together with the bytes; nothing in the log is lost, repair it and open again"
+    )]
+    PageLsnNotSet {
+        /// The page.
+        page: PageId,
+        /// The change.
+        lsn: Lsn,
+        /// What the page says.
+        found: Lsn,
+    },
     /// A page names a change that the log does not hold: the page is of another log, is damaged, or
     /// reached storage before its log did. Waiting would not help (ARIES statement 2).
     #[error(

@@ -33,6 +33,8 @@ pub enum ChainFault {
     },
     /// The chain goes on behind the record which ended its transaction.
     PassesAnEnd,
+    /// The chain ends before it has come to the begin record of its transaction.
+    NoBegin,
 }
 
 impl fmt::Display for ChainFault {
@@ -49,6 +51,7 @@ impl fmt::Display for ChainFault {
             }
             Self::OtherTransaction { found } => write!(f, "the record belongs to {found}"),
             Self::PassesAnEnd => f.write_str("the transaction had already ended there"),
+            Self::NoBegin => f.write_str("the chain ends there without a begin record"),
         }
     }
 }
@@ -131,6 +134,18 @@ pub enum TableFault {
     State(TxnState),
     /// The kind of record belongs into a transaction, and it is in none.
     NoTransaction,
+    /// It does not name the last record of its transaction before it.
+    Unlinked {
+        /// What it names.
+        prev: Lsn,
+        /// That record.
+        last: Lsn,
+    },
+    /// A compensation does not lead back into its transaction.
+    UndoNext {
+        /// Where it leads.
+        to: Lsn,
+    },
 }
 
 impl fmt::Display for TableFault {
@@ -140,6 +155,12 @@ impl fmt::Display for TableFault {
             Self::BegunTwice => f.write_str("its transaction has begun already"),
             Self::State(state) => write!(f, "its transaction is {state:?}"),
             Self::NoTransaction => f.write_str("it belongs to no transaction"),
+            Self::Unlinked { prev, last } => {
+                write!(f, "it follows {prev}, but the last record of its transaction is at {last}")
+            }
+            Self::UndoNext { to } => {
+                write!(f, "its undo goes on at {to}, which is no earlier record of its transaction")
+            }
         }
     }
 }

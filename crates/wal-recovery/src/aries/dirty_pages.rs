@@ -86,6 +86,12 @@ impl DirtyPageTable {
         self.pages.get(&page).map(|dirt| dirt.rec_lsn)
     }
 
+    /// The last record that changed the page, as far as is known, while it is dirty.
+    #[must_use]
+    pub fn last_lsn(&self, page: PageId) -> Option<Lsn> {
+        self.pages.get(&page).map(|dirt| dirt.last_lsn)
+    }
+
     /// The lowest recLSN: redo starts there.
     #[must_use]
     pub fn oldest(&self) -> Option<Lsn> {

@@ -170,6 +170,26 @@ pub trait PageStore {
         lsn: Lsn,
     ) -> Result<(), EngineError>;
 
+    /// Changes `page` as [`write`](Self::write) does, with the LSN that `log` returns.
+    ///
+    /// `log` is to be called exactly once, under the exclusive latch of the page under which the
+    /// bytes are put in place too. The default is for engines whose pages nobody else changes
+    /// meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write), and that of `log`.
+    fn write_logged(
+        &mut self,
+        page: PageId,
+        offset: u32,
+        bytes: &[u8],
+        log: &mut dyn FnMut() -> Result<Lsn, RecoveryError>,
+    ) -> Result<(), EngineError> {
+        let lsn = log()?;
+        self.write(page, offset, bytes, lsn)
+    }
+
     /// Makes `image` the whole page, whatever was there, and sets its LSN to `lsn`.
     ///
     /// # Errors

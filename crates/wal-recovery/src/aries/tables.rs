@@ -95,6 +95,20 @@ impl Tables {
         Ok(())
     }
 
+    /// Whether a record with `effect` can follow now in the chain of `txn`.
+    ///
+    /// # Errors
+    ///
+    /// As [`record`](Self::record).
+    pub fn check(&self, txn: TxnId, effect: Effect) -> Result<(), TableFault> {
+        match (self.txns.get(txn), effect) {
+            (None, Effect::Begin) => Ok(()),
+            (Some(_), Effect::Begin) => Err(TableFault::BegunTwice),
+            (None, _) => Err(TableFault::NotBegun),
+            (Some(entry), effect) => next_state(entry.state, effect).map(|_| ()),
+        }
+    }
+
     /// What the record at `lsn` does to the dirty-page table alone.
     pub fn record_page(&mut self, lsn: Lsn, effect: Effect) {
         match effect {

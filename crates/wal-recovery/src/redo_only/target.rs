@@ -130,7 +130,7 @@ where
 ///
 /// The engine may be half-changed by a panic. It is handed back to its owner together with the
 /// error and never called again by this recovery, so unwind safety is its owner's to judge.
-pub(super) fn guarded<Er>(
+pub(crate) fn guarded<Er>(
     lsn: Lsn,
     handler: impl FnOnce() -> Result<(), Er>,
 ) -> Result<(), RecoveryError>

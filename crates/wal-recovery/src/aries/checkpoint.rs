@@ -1,0 +1,147 @@
+//! Fuzzy checkpoints: nobody is stopped.
+//!
+//! ```text
+//!   begin │ part 0 │ .. records of others .. │ part 1 │ .. │ end │      then the master record
+//!           txns 1..1000                       pages ..      redo_from, parts, next id
+//! ```
+//!
+//! The tables are copied in steps, under the lock for one step at a time. What changes behind a
+//! step lies behind the begin record, where analysis reads it.
+//!
+//! Invariants: the master record changes only after the end record is durable (statement 11); a
+//! begin without an end counts for nothing (statement 12); `redo_from` is at most every recLSN and
+//! every first record in the parts.
+//!
+//! Source: ARIES, section 5.4; statements 9 to 15.
+
+use wal_format::body::{
+    AriesEnd, CheckpointBegin, CheckpointEnd, CheckpointPart, DirtyPage, TxnEntry,
+};
+use wal_format::{CheckpointPointer, Lsn, RecordKind, TxnId};
+
+use super::manager::TxnManager;
+use super::reservation::PART_ENTRIES;
+use super::tables::Effect;
+use crate::error::RecoveryError;
+use crate::txn_log::Placed;
+
+/// What a checkpoint has put into its parts so far.
+#[derive(Debug)]
+struct Copied {
+    begin: Lsn,
+    parts: u32,
+    /// The lowest address that its entries need.
+    redo_from: Lsn,
+    body: Vec<u8>,
+}
+
+impl TxnManager {
+    /// Takes a fuzzy checkpoint, with `engine_payload` in it for the engine's own use.
+    ///
+    /// # Durability
+    ///
+    /// When it returns, the next restart begins with it, and the log before the pointer's
+    /// `redo_from` is not needed by what is in it.
+    ///
+    /// # Errors
+    ///
+    /// Those of the log. The checkpoint before it stays in force. There is always room for one,
+    /// with up to 1 KiB of the engine's own.
+    ///
+    /// # Cost
+    ///
+    /// One record a thousand entries; one wait. Nobody waits for it, except other checkpoints.
+    pub fn checkpoint(&self, engine_payload: &[u8]) -> Result<CheckpointPointer, RecoveryError> {
+        let _one_at_a_time = self.checkpoints.lock();
+        // A committed transaction that lacks its end would hold the log for ever.
+        self.end_committed()?;
+        let outcome = self.write_checkpoint(engine_payload);
+        self.refill_checkpoint_space();
+        let pointer = outcome?;
+        // Statement 11: first durable, then the master record.
+        self.log.wait_durable(pointer.end)?;
+        self.log.record_checkpoint(pointer)?;
+        Ok(pointer)
+    }
+
+    fn write_checkpoint(&self, engine_payload: &[u8]) -> Result<CheckpointPointer, RecoveryError> {
+        let begun = CheckpointBegin { begun_unix_us: self.log.unix_us() }.encode();
+        let begin = self.append_checkpoint(RecordKind::CHECKPOINT_BEGIN, &[&begun])?.lsn;
+        let mut copied = Copied { begin, parts: 0, redo_from: begin, body: Vec::new() };
+        self.copy_txns(&mut copied)?;
+        self.copy_pages(&mut copied)?;
+        let next_txn_id = self.state().tables.txns.last_id().saturating_add(1);
+        let payload = AriesEnd { parts: copied.parts, next_txn_id, engine: engine_payload };
+        let payload_head = payload.encode_head();
+        let [payload_head, engine] = payload.parts(&payload_head);
+        let redo_from = copied.redo_from;
+        let head = CheckpointEnd { begin, redo_from, payload: &[] }.encode_head();
+        let parts: [&[u8]; 3] = [&head, payload_head, engine];
+        let end = self.append_checkpoint(RecordKind::CHECKPOINT_END, &parts)?;
+        Ok(CheckpointPointer { begin, redo_from, record: end.lsn, end: end.end })
+    }
+
+    fn copy_txns(&self, copied: &mut Copied) -> Result<(), RecoveryError> {
+        let count = self.part_entries(TxnEntry::BYTES);
+        let mut after = TxnId::NONE;
+        loop {
+            let chunk = self.state().tables.txns.chunk_after(after, count);
+            let Some(last) = chunk.last() else { return Ok(()) };
+            after = last.txn_id;
+            let first = chunk.iter().map(|entry| entry.first_lsn).min();
+            self.append_part(copied, &chunk, &[], first)?;
+        }
+    }
+
+    fn copy_pages(&self, copied: &mut Copied) -> Result<(), RecoveryError> {
+        let count = self.part_entries(DirtyPage::BYTES);
+        let mut after = None;
+        loop {
+            let chunk = self.state().tables.dirty.chunk_after(after, count);
+            let Some(last) = chunk.last() else { return Ok(()) };
+            after = Some(last.page);
+            let oldest = chunk.iter().map(|entry| entry.rec_lsn).min();
+            self.append_part(copied, &[], &chunk, oldest)?;
+        }
+    }
+
+    fn append_part(
+        &self,
+        copied: &mut Copied,
+        txns: &[TxnEntry],
+        pages: &[DirtyPage],
+        oldest: Option<Lsn>,
+    ) -> Result<(), RecoveryError> {
+        copied.body.clear();
+        CheckpointPart::encode_into(copied.begin, copied.parts, txns, pages, &mut copied.body)
+            .map_err(|source| self.unfit(source))?;
+        self.append_checkpoint(RecordKind::CHECKPOINT_PART, &[&copied.body])?;
+        copied.parts += 1;
+        copied.redo_from = oldest.map_or(copied.redo_from, |lsn| lsn.min(copied.redo_from));
+        Ok(())
+    }
+
+    /// Appends a record of the checkpoint, out of the space that is kept for it.
+    fn append_checkpoint(
+        &self,
+        kind: RecordKind,
+        parts: &[&[u8]],
+    ) -> Result<Placed, RecoveryError> {
+        let placed = self.append(None, kind, Effect::None, parts)?;
+        let bytes = placed.end.distance_from(placed.lsn).unwrap_or(0);
+        let drawn = {
+            let mut state = self.state();
+            let drawn = bytes.min(state.space.reserved);
+            state.space.reserved -= drawn;
+            drawn
+        };
+        self.give_back(drawn);
+        Ok(placed)
+    }
+
+    /// How many entries of `entry_bytes` go into one part.
+    fn part_entries(&self, entry_bytes: usize) -> usize {
+        let room = self.log.body_bytes_max().saturating_sub(CheckpointPart::HEAD_BYTES);
+        (room / entry_bytes).clamp(1, PART_ENTRIES)
+    }
+}

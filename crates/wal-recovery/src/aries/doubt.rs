@@ -1,0 +1,187 @@
+//! Transactions in doubt: only their coordinator may end them.
+//!
+//! They are not undone, hold the log from their first record on, and get their locks back from
+//! their prepare record.
+//!
+//! Source: ARIES, section 6.2 and 8; statements 13, 29.
+
+use wal_format::body::{Body, Commit, Outcome, TxnState};
+use wal_format::{Lsn, RecordKind, TxnId};
+
+use super::engine_call::call_engine;
+use super::manager::TxnManager;
+use super::pages::{Decision, InDoubt, PageStore};
+use super::reservation::END_RECORD_BYTES;
+use super::tables::Effect;
+use super::undo::Undo;
+use crate::error::RecoveryError;
+use crate::redo_only::bad_body;
+
+/// A transaction which only its coordinator may end, with what its prepare record holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OwnedInDoubt {
+    /// The transaction.
+    pub txn: TxnId,
+    /// Its prepare record.
+    pub prepare_lsn: Lsn,
+    /// The coordinator's name for it.
+    pub global_id: Vec<u8>,
+    /// What the engine logged to re-acquire its locks.
+    pub locks: Vec<u8>,
+}
+
+/// What became of the transactions in doubt at a restart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InDoubtCounts {
+    /// Committed, as their coordinator said.
+    pub committed: u64,
+    /// Rolled back, as it said.
+    pub rolled_back: u64,
+    /// Still in doubt: nobody could say.
+    pub waiting: u64,
+}
+
+impl TxnManager {
+    /// The transactions in doubt which no [`Txn`](super::Txn) holds.
+    ///
+    /// # Errors
+    ///
+    /// A prepare record cannot be read.
+    ///
+    /// # Cost
+    ///
+    /// One addressed read each.
+    pub fn in_doubt(&self) -> Result<Vec<OwnedInDoubt>, RecoveryError> {
+        let entries = self.state().unowned(&[TxnState::Prepared]);
+        let mut buf = Vec::new();
+        let mut found = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let record = self.log.read(entry.prepare_lsn, &mut buf)?;
+            let owner = record.txn.map_or(TxnId::NONE, |link| link.txn_id);
+            let (txn, prepare_lsn) = (entry.txn_id, entry.prepare_lsn);
+            let body = Body::decode(record.kind(), record.body)
+                .map_err(|source| bad_body(&record, source))?;
+            let Some(Body::Prepare(prepare)) = body.filter(|_| owner == txn) else {
+                return Err(RecoveryError::NotOfTransaction {
+                    lsn: prepare_lsn,
+                    txn,
+                    found: owner,
+                });
+            };
+            found.push(OwnedInDoubt {
+                txn,
+                prepare_lsn,
+                global_id: prepare.global_id.to_vec(),
+                locks: prepare.locks.to_vec(),
+            });
+        }
+        Ok(found)
+    }
+
+    /// Tells the engine of every transaction in doubt, so that it gives them their locks back, and
+    /// does as it decides. Called at restart, before anybody else can lock anything.
+    ///
+    /// # Errors
+    ///
+    /// Those of the log and the engine; can be repeated.
+    pub fn settle_in_doubt<P: PageStore + ?Sized>(
+        &self,
+        pages: &mut P,
+    ) -> Result<InDoubtCounts, RecoveryError> {
+        let mut counts = InDoubtCounts::default();
+        for doubt in self.in_doubt()? {
+            let OwnedInDoubt { txn, prepare_lsn, global_id, locks } = &doubt;
+            let told = InDoubt { txn: *txn, global_id, locks };
+            let decision = call_engine(*prepare_lsn, || pages.in_doubt(&told))?;
+            self.resolve(*txn, decision, pages)?;
+            match decision {
+                Decision::Commit => counts.committed += 1,
+                Decision::Abort => counts.rolled_back += 1,
+                Decision::Wait => counts.waiting += 1,
+            }
+        }
+        Ok(counts)
+    }
+
+    /// Does with a transaction in doubt what its coordinator decided.
+    ///
+    /// # Durability
+    ///
+    /// A commit is durable when this returns. A rollback need not be: it is done again.
+    ///
+    /// # Errors
+    ///
+    /// - [`RecoveryError::Misuse`]: it is not in doubt, or somebody holds it; nothing changed.
+    /// - [`RecoveryError::CommitUnknown`]: decided, yet not durable as far as is known.
+    /// - Those of the log and the engine: what was decided to be rolled back and was not yet, is
+    ///   among the [`abandoned`](Self::abandoned).
+    pub fn resolve<P: PageStore + ?Sized>(
+        &self,
+        txn: TxnId,
+        decision: Decision,
+        pages: &mut P,
+    ) -> Result<(), RecoveryError> {
+        {
+            let mut state = self.state();
+            if !state.unowned(&[TxnState::Prepared]).iter().any(|entry| entry.txn_id == txn) {
+                let what = "it is not in doubt, or somebody still holds it";
+                return Err(RecoveryError::Misuse { txn, what });
+            }
+            if decision == Decision::Wait {
+                return Ok(());
+            }
+            state.account(txn).owned = true;
+        }
+        let outcome = match decision {
+            Decision::Commit => self.commit_prepared(txn),
+            _ => self.roll_back(txn, pages),
+        };
+        if let Some(account) = self.state().accounts.get_mut(&txn) {
+            account.owned = false;
+        }
+        outcome
+    }
+
+    fn commit_prepared(&self, txn: TxnId) -> Result<(), RecoveryError> {
+        let placed = self.append_commit(txn, 0)?;
+        self.log.wait_durable(placed.end).map_err(|source| RecoveryError::CommitUnknown {
+            txn,
+            lsn: placed.lsn,
+            source: Box::new(source),
+        })?;
+        // Durable: whether or not the end record can be written now.
+        let _ = self.append_end(txn, Outcome::Committed);
+        Ok(())
+    }
+
+    /// Logs the commit of `txn`, and gives back what its rollback would have taken.
+    pub(super) fn append_commit(
+        &self,
+        txn: TxnId,
+        timestamp: u64,
+    ) -> Result<crate::txn_log::Placed, RecoveryError> {
+        let body = Commit { timestamp }.encode();
+        let placed = self.append(Some(txn), RecordKind::COMMIT, Effect::Commit, &[&body])?;
+        let surplus = {
+            let mut state = self.state();
+            state.commits_end = state.commits_end.max(placed.end);
+            state.account(txn).draw_down_to(END_RECORD_BYTES)
+        };
+        self.give_back(surplus);
+        Ok(placed)
+    }
+
+    /// Rolls `txn` back to its beginning, and ends it.
+    pub(super) fn roll_back<P: PageStore + ?Sized>(
+        &self,
+        txn: TxnId,
+        pages: &mut P,
+    ) -> Result<(), RecoveryError> {
+        let mut undo = Undo::new(self);
+        undo.start(txn, pages)?;
+        undo.back_to(txn, Lsn::NONE, pages)?;
+        self.append_end(txn, Outcome::RolledBack)
+    }
+}

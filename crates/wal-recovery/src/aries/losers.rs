@@ -1,0 +1,193 @@
+//! Transactions that nobody holds: the losers of a restart, and those whose handle was dropped.
+//!
+//! All of them are undone together, newest record first, so that pages are met in the order in
+//! which they were changed last. Winners only lack their end record.
+//!
+//! Source: ARIES, section 6.3; statements 4, 27, 28, 30, 31, 32.
+
+use std::collections::{BTreeSet, BinaryHeap};
+
+use wal_format::body::{Outcome, TxnState};
+use wal_format::{Lsn, LsnRange, TxnId};
+
+use super::manager::TxnManager;
+use super::pages::PageStore;
+use super::undo::Undo;
+use crate::error::RecoveryError;
+use crate::progress::{Pace, Phase, Progress};
+
+/// What an undo of transactions that nobody held did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UndoReport {
+    /// Committed transactions that were given their end record.
+    pub winners_ended: u64,
+    /// Transactions rolled back to their beginning, with their end record.
+    pub rolled_back: u64,
+    /// Compensation records logged, without those that end nested top actions.
+    pub clrs: u64,
+    /// Records read by their address.
+    pub records_read: u64,
+    /// Transactions whose rollback waits for a page that is offline. They stay in the table, and
+    /// hold the log.
+    pub deferred: Vec<TxnId>,
+}
+
+/// Transactions which nobody held, and this holds until it is dropped.
+struct Claimed<'m> {
+    manager: &'m TxnManager,
+    txns: BTreeSet<TxnId>,
+}
+
+impl Drop for Claimed<'_> {
+    fn drop(&mut self) {
+        let mut state = self.manager.state();
+        for txn in &self.txns {
+            if let Some(account) = state.accounts.get_mut(txn) {
+                account.owned = false;
+            }
+        }
+    }
+}
+
+impl TxnManager {
+    /// Gives committed transactions their end record, and rolls back all others that nobody holds:
+    /// at restart, the losers. Those in doubt are left alone.
+    ///
+    /// # Durability
+    ///
+    /// Nothing is waited for: whatever is lost by a crash is done again.
+    ///
+    /// # Errors
+    ///
+    /// Those of the log and of the engine; [`RecoveryError::BrokenUndo`] for a chain that cannot
+    /// be followed. What was compensated so far is not undone twice when this is called again, by
+    /// the next restart or by the same.
+    ///
+    /// # Cost
+    ///
+    /// One addressed read a record, however long the log is; memory for one entry a transaction.
+    ///
+    /// Source: ARIES, section 6.3.
+    pub fn undo_losers<P: PageStore + ?Sized>(
+        &self,
+        pages: &mut P,
+        progress: &mut dyn Progress,
+    ) -> Result<UndoReport, RecoveryError> {
+        let winners_ended = self.end_committed()?;
+        let claimed = self.claim();
+        let mut report = UndoReport { winners_ended, ..UndoReport::default() };
+        let mut undo = Undo::new(self);
+        let outcome = self.undo_claimed(claimed, &mut undo, pages, &mut report, progress);
+        (report.clrs, report.records_read) = (undo.clrs, undo.records_read);
+        outcome.map(|()| report)
+    }
+
+    /// As [`undo_losers`](Self::undo_losers), in normal running: for transactions whose
+    /// [`Txn`](super::Txn) was dropped without an end.
+    ///
+    /// # Errors
+    ///
+    /// As [`undo_losers`](Self::undo_losers).
+    pub fn rollback_abandoned<P: PageStore + ?Sized>(
+        &self,
+        pages: &mut P,
+    ) -> Result<UndoReport, RecoveryError> {
+        self.undo_losers(pages, &mut ())
+    }
+
+    /// Transactions that nobody holds and that are to be rolled back.
+    #[must_use]
+    pub fn abandoned(&self) -> Vec<TxnId> {
+        let losers = self.state().unowned(&[TxnState::Active, TxnState::RollingBack]);
+        losers.iter().map(|entry| entry.txn_id).collect()
+    }
+
+    /// Writes the end records that committed transactions still lack; gives how many.
+    ///
+    /// # Errors
+    ///
+    /// Those of the log.
+    pub fn end_committed(&self) -> Result<u64, RecoveryError> {
+        let durable = self.log.durable();
+        let winners = {
+            let mut state = self.state();
+            let mut winners = state.unowned(&[TxnState::Committed]);
+            // Statement 4: a commit that may yet be lost is not ended.
+            winners.retain(|entry| entry.last_lsn < durable);
+            winners.iter().for_each(|entry| state.account(entry.txn_id).owned = true);
+            winners
+        };
+        let claimed =
+            Claimed { manager: self, txns: winners.iter().map(|entry| entry.txn_id).collect() };
+        for txn in &claimed.txns {
+            self.append_end(*txn, Outcome::Committed)?;
+        }
+        Ok(winners.len() as u64)
+    }
+
+    fn claim(&self) -> Claimed<'_> {
+        let mut state = self.state();
+        let losers = state.unowned(&[TxnState::Active, TxnState::RollingBack]);
+        losers.iter().for_each(|entry| state.account(entry.txn_id).owned = true);
+        Claimed { manager: self, txns: losers.iter().map(|entry| entry.txn_id).collect() }
+    }
+
+    fn undo_claimed<P: PageStore + ?Sized>(
+        &self,
+        claimed: Claimed<'_>,
+        undo: &mut Undo<'_>,
+        pages: &mut P,
+        report: &mut UndoReport,
+        progress: &mut dyn Progress,
+    ) -> Result<(), RecoveryError> {
+        let range = self.undo_range(&claimed);
+        let mut pace = Pace::start(Phase::Undo, range, progress);
+        // Statement 28: the newest record of all of them comes first.
+        let mut next: BinaryHeap<(Lsn, TxnId)> = BinaryHeap::new();
+        for txn in &claimed.txns {
+            next.push((undo.start(*txn, pages)?, *txn));
+        }
+        while let Some((cursor, txn)) = next.pop() {
+            // Undo goes down; progress only goes up.
+            let done = range.end.distance_from(cursor).unwrap_or(0).min(range.bytes());
+            pace.reach(range.start.checked_add(done).unwrap_or(range.end), progress);
+            if cursor.is_none() {
+                // Statement 30.
+                self.append_end(txn, Outcome::RolledBack)?;
+                report.rolled_back += 1;
+                continue;
+            }
+            match undo.step(txn, cursor, pages) {
+                Ok(then) => next.push((then, txn)),
+                // Statement 32: only this one waits.
+                Err(RecoveryError::PageOffline { .. }) => report.deferred.push(txn),
+                Err(error) => return Err(error),
+            }
+        }
+        pace.finish(range.end, progress);
+        Ok(())
+    }
+
+    /// From the first record of the oldest to the newest record to undo.
+    fn undo_range(&self, claimed: &Claimed<'_>) -> LsnRange {
+        let state = self.state();
+        let entries = || claimed.txns.iter().filter_map(|txn| state.tables.txns.get(*txn));
+        let start = entries().map(|entry| entry.first_lsn).min().unwrap_or_default();
+        let end = entries().map(|entry| entry.last_lsn).max().unwrap_or_default();
+        LsnRange::new(start, end)
+    }
+
+    /// Takes `page` out of those which lack changes: it was redone up to `redone_to`. Says no when
+    /// it was changed again behind that; redo it further, and ask again. Deferred rollbacks then
+    /// go on with [`rollback_abandoned`](Self::rollback_abandoned).
+    #[must_use]
+    pub fn page_is_back(&self, page: wal_format::PageId, redone_to: Lsn) -> bool {
+        let mut state = self.state();
+        let whole = state.tables.dirty.last_lsn(page).is_none_or(|last| last < redone_to);
+        if whole {
+            state.deferred.remove(&page);
+        }
+        whole
+    }
+}

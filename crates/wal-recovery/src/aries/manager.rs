@@ -1,0 +1,333 @@
+//! The tables in normal running, and everything that is appended while they run.
+//!
+//! ```text
+//!   log's lock under which addresses are given
+//!     └─ state: tables, accounts, space      never the other way round, and never held across a
+//!                                            call into the engine, an append, or a wait
+//! ```
+//!
+//! Left to others: what a transaction may do (`transaction`), undo, checkpoints.
+//!
+//! Invariants: the tables change in the order of the log, in the callback that is given a record's
+//! address (statement 14); every append was reserved for, or is drawn from what was.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
+use wal_format::body::{PageFree, PageImage, TxnEntry, TxnState};
+use wal_format::layout::RECORD_ALIGN_BYTES;
+use wal_format::{Lsn, PageId, RecordDraft, RecordKind, TxnId, TxnLink};
+
+use super::pages::WriteAhead;
+use super::reservation::{Account, CheckpointSpace};
+use super::tables::{Effect, Tables};
+use crate::error::RecoveryError;
+use crate::txn_log::{Placed, TxnLog};
+
+/// What the lock protects.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) tables: Tables,
+    /// One for every entry of the transaction table.
+    pub(super) accounts: BTreeMap<TxnId, Account>,
+    /// Pages which lack changes, and cannot be reached.
+    pub(super) deferred: BTreeSet<PageId>,
+    pub(super) space: CheckpointSpace,
+    /// The end of the newest commit record.
+    pub(super) commits_end: Lsn,
+}
+
+impl State {
+    fn checkpoint_missing(&self) -> u64 {
+        self.space.missing(self.tables.txns.len(), self.tables.dirty.len())
+    }
+
+    /// The account of a transaction.
+    pub(super) fn account(&mut self, txn: TxnId) -> &mut Account {
+        self.accounts.entry(txn).or_default()
+    }
+
+    /// Transactions in `state` which nobody holds.
+    pub(super) fn unowned(&self, states: &[TxnState]) -> Vec<TxnEntry> {
+        let owned = |txn| self.accounts.get(&txn).is_some_and(|account| account.owned);
+        let wanted = |entry: &&TxnEntry| states.contains(&entry.state) && !owned(entry.txn_id);
+        self.tables.txns.iter().filter(wanted).copied().collect()
+    }
+}
+
+/// Transactions and dirty pages of a log that runs.
+///
+/// Shared by all threads. See [`Txn`](super::Txn) for what a transaction does.
+pub struct TxnManager {
+    pub(super) log: Arc<dyn TxnLog>,
+    state: Mutex<State>,
+    /// Held by whoever takes a checkpoint, from its begin to its master record: checkpoints wait
+    /// for one another, and nothing else waits for them.
+    pub(super) checkpoints: Mutex<()>,
+}
+
+impl fmt::Debug for TxnManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state();
+        f.debug_struct("TxnManager")
+            .field("transactions", &state.tables.txns.len())
+            .field("dirty_pages", &state.tables.dirty.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl TxnManager {
+    /// A manager for a new log: no transaction, no dirty page.
+    #[must_use]
+    pub fn new(log: Arc<dyn TxnLog>) -> Arc<Self> {
+        Self::resume(log, Tables::default(), Vec::new())
+    }
+
+    /// Goes on with what analysis and redo left: nobody holds those transactions, and the pages
+    /// in `deferred` could not be reached.
+    #[must_use]
+    pub fn resume(log: Arc<dyn TxnLog>, tables: Tables, deferred: Vec<PageId>) -> Arc<Self> {
+        let deferred = deferred.into_iter().collect();
+        let state = State { tables, deferred, ..State::default() };
+        let manager = Self { log, state: Mutex::new(state), checkpoints: Mutex::new(()) };
+        manager.refill_checkpoint_space();
+        Arc::new(manager)
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// The log that it appends to.
+    #[must_use]
+    pub fn log(&self) -> &Arc<dyn TxnLog> {
+        &self.log
+    }
+
+    /// A copy of the tables as they are now.
+    ///
+    /// # Cost
+    ///
+    /// Copies both tables under the lock that every append takes: for tests and tools.
+    #[must_use]
+    pub fn tables(&self) -> Tables {
+        self.state().tables.clone()
+    }
+
+    /// How many pages may be newer in memory than in storage.
+    #[must_use]
+    pub fn dirty_pages(&self) -> usize {
+        self.state().tables.dirty.len()
+    }
+
+    /// How many transactions have begun and have not ended.
+    #[must_use]
+    pub fn active_transactions(&self) -> usize {
+        self.state().tables.txns.len()
+    }
+
+    /// Pages which lack changes, and could not be reached so far.
+    #[must_use]
+    pub fn deferred_pages(&self) -> Vec<PageId> {
+        self.state().deferred.iter().copied().collect()
+    }
+
+    /// The lowest address that a restart would need if a checkpoint were complete now: the end of
+    /// the log when nothing is dirty and nothing runs (statement 15).
+    #[must_use]
+    pub fn oldest_needed(&self) -> Lsn {
+        // Before the lock, since the log's comes first. What enters the tables later lies behind.
+        let end = self.log.end();
+        self.state().tables.needed_from(end)
+    }
+
+    /// The end of the newest commit record: whoever waits for that waits for every commit whose
+    /// changes it can have seen.
+    #[must_use]
+    pub fn commits_end(&self) -> Lsn {
+        self.state().commits_end
+    }
+
+    /// Logs the whole of `page`, outside of every transaction. Redo puts it in place whatever the
+    /// page LSN says, so it mends a torn write. Returns the page's new LSN.
+    ///
+    /// To be called under the latch of the page.
+    ///
+    /// # Errors
+    ///
+    /// The log refuses it; nothing was logged.
+    pub fn log_image(&self, page: PageId, image: &[u8]) -> Result<Lsn, RecoveryError> {
+        let body = PageImage { page, image };
+        let head = body.encode_head().map_err(|source| self.unfit(source))?;
+        self.append_page(RecordKind::PAGE_IMAGE, Effect::Image(page), &body.parts(&head))
+    }
+
+    /// Logs that the life of `page` is over, outside of every transaction: nothing older than this
+    /// applies to its next one.
+    ///
+    /// # Errors
+    ///
+    /// As [`log_image`](Self::log_image).
+    pub fn log_free(&self, page: PageId) -> Result<Lsn, RecoveryError> {
+        let body = PageFree { page }.encode();
+        self.append_page(RecordKind::PAGE_FREE, Effect::Free(page), &[&body])
+    }
+
+    fn append_page(
+        &self,
+        kind: RecordKind,
+        effect: Effect,
+        parts: &[&[u8]],
+    ) -> Result<Lsn, RecoveryError> {
+        let bytes = RecordDraft::new(kind, parts).encoded_bytes() as u64;
+        self.with_space(bytes, 0, || self.append(None, kind, effect, parts)).map(|at| at.lsn)
+    }
+
+    /// The write-ahead rule (statement 2): returns when `page` may be written as of `page_lsn`.
+    ///
+    /// From here on changes of the page are told apart from what is about to be written.
+    ///
+    /// # Durability
+    ///
+    /// The log is durable up to and with the record at `page_lsn`.
+    ///
+    /// # Errors
+    ///
+    /// - [`RecoveryError::PageLsnBeyondEnd`]: no such record; at once, without waiting.
+    /// - Those of the log. In each case the page must not be written.
+    pub fn before_page_write(&self, page: PageId, page_lsn: Lsn) -> Result<(), RecoveryError> {
+        if page_lsn.is_none() {
+            return Ok(());
+        }
+        let end = self.log.end();
+        if page_lsn >= end {
+            return Err(RecoveryError::PageLsnBeyondEnd { page, page_lsn, end });
+        }
+        self.state().tables.dirty.writing(page, page_lsn);
+        if self.log.durable() <= page_lsn {
+            // Syncs end behind whole records: durable past its address is durable to its end.
+            let inside = page_lsn.checked_add(RECORD_ALIGN_BYTES as u64);
+            self.log.wait_durable(inside.unwrap_or(Lsn::MAX))?;
+        }
+        Ok(())
+    }
+
+    /// Storage durably holds `page` as of `page_lsn`. To be called after the engine's own sync, not
+    /// after its write.
+    pub fn page_written(&self, page: PageId, page_lsn: Lsn) {
+        let mut state = self.state();
+        // Of a page that lacks changes, no write is evidence.
+        if !state.deferred.contains(&page) {
+            state.tables.dirty.written(page, page_lsn);
+        }
+    }
+
+    /// Appends one record of a transaction, or of none, and takes it into the tables. Space is
+    /// the caller's to see to.
+    pub(super) fn append(
+        &self,
+        txn: Option<TxnId>,
+        kind: RecordKind,
+        effect: Effect,
+        parts: &[&[u8]],
+    ) -> Result<Placed, RecoveryError> {
+        let mut draft = RecordDraft::new(kind, parts);
+        if let Some(txn_id) = txn {
+            let state = self.state();
+            state.tables.check(txn_id, effect).map_err(|_| RecoveryError::Misuse {
+                txn: txn_id,
+                what: "it can log no such record as it stands",
+            })?;
+            let prev_lsn = state.tables.txns.get(txn_id).map_or(Lsn::NONE, |entry| entry.last_lsn);
+            draft = draft.in_txn(TxnLink { txn_id, prev_lsn });
+        }
+        let mut outcome = Ok(());
+        let placed = self.log.append(&draft, &mut |lsn| {
+            // Statement 14: the very address, before any later record can have one.
+            outcome = self
+                .state()
+                .tables
+                .record(lsn, txn, effect)
+                .map_err(|fault| RecoveryError::Table { lsn, fault });
+        })?;
+        outcome.map(|()| placed)
+    }
+
+    /// Runs `append` with room for its `own` bytes, and for `kept` which stay reserved if it
+    /// succeeds; the next checkpoint has room for what it adds to the tables.
+    pub(super) fn with_space<T>(
+        &self,
+        own: u64,
+        kept: u64,
+        append: impl FnOnce() -> Result<T, RecoveryError>,
+    ) -> Result<T, RecoveryError> {
+        let missing = {
+            let mut state = self.state();
+            state.space.in_flight += 1;
+            state.checkpoint_missing()
+        };
+        let reserved = self.log.reserve(own + kept + missing);
+        if reserved.is_ok() {
+            self.state().space.reserved += missing;
+        }
+        let outcome = reserved.and_then(|()| {
+            let outcome = append();
+            self.log.release(if outcome.is_ok() { own } else { own + kept });
+            outcome
+        });
+        self.state().space.in_flight -= 1;
+        outcome
+    }
+
+    /// Makes the space of the next checkpoint what the tables call for now, as far as there is
+    /// room.
+    pub(super) fn refill_checkpoint_space(&self) {
+        let (missing, surplus) = {
+            let mut state = self.state();
+            let missing = state.checkpoint_missing();
+            let surplus = if missing > 0 { 0 } else { state.checkpoint_surplus() };
+            state.space.reserved -= surplus;
+            (missing, surplus)
+        };
+        self.log.release(surplus);
+        if missing > 0 && self.log.reserve(missing).is_ok() {
+            self.state().space.reserved += missing;
+        }
+    }
+
+    /// Gives back `bytes` that were drawn from an account.
+    pub(super) fn give_back(&self, bytes: u64) {
+        if bytes > 0 {
+            self.log.release(bytes);
+        }
+    }
+
+    /// An encoder refused: a defect in the caller, at the end of the log.
+    pub(super) fn unfit(&self, source: wal_format::EncodeError) -> RecoveryError {
+        RecoveryError::Encode { lsn: self.log.end(), source }
+    }
+}
+
+impl State {
+    fn checkpoint_surplus(&self) -> u64 {
+        let (txns, pages) = (self.tables.txns.len(), self.tables.dirty.len());
+        let empty = CheckpointSpace { reserved: 0, ..self.space };
+        self.space.reserved.saturating_sub(empty.missing(txns, pages))
+    }
+}
+
+impl WriteAhead for TxnManager {
+    fn before_page_write(&self, page: PageId, page_lsn: Lsn) -> Result<(), RecoveryError> {
+        Self::before_page_write(self, page, page_lsn)
+    }
+
+    fn page_written(&self, page: PageId, page_lsn: Lsn) {
+        Self::page_written(self, page, page_lsn);
+    }
+
+    fn log_image(&self, page: PageId, image: &[u8]) -> Result<Lsn, RecoveryError> {
+        Self::log_image(self, page, image)
+    }
+}

@@ -1,0 +1,63 @@
+//! Maps from pages, for the passes that look one up for every record.
+//!
+//! Page numbers come from the engine's own log, not from a stranger: they are mixed by one
+//! multiplication. The tables of normal running, which are copied in order, stay ordered maps.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use wal_format::PageId;
+
+/// A map from pages.
+pub(super) type PageMap<V> = HashMap<PageId, V, BuildHasherDefault<PageHasher>>;
+
+/// 2^64 divided by the golden ratio: neighbouring pages come to lie far apart.
+const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Mixes the number of a page.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct PageHasher(u64);
+
+impl Hasher for PageHasher {
+    fn finish(&self) -> u64 {
+        // The map takes its buckets from the low bits and its tags from the high ones.
+        self.0 ^ (self.0 >> 32)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0 ^ number).wrapping_mul(MIX);
+    }
+}
+
+/// Which of `parts` a page belongs to; 0 when there is one.
+pub(super) fn part_of(page: PageId, parts: usize) -> usize {
+    // Other bits than the map's, so that each part's map is filled evenly too.
+    let mixed = page.get().wrapping_mul(MIX).rotate_left(17).wrapping_mul(MIX) >> 32;
+    (mixed as usize) % parts.max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbouring_pages_and_pages_of_one_file_are_spread_evenly() {
+        let pages: [fn(u64) -> u64; 3] = [|n| n, |n| (7 << 48) + n, |n| n << 12];
+        for number in pages {
+            let mut counts = [0_u32; 4];
+            (0..4000).for_each(|n| counts[part_of(PageId::new(number(n)), 4)] += 1);
+            assert!(counts.iter().all(|count| (800..1200).contains(count)), "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn one_part_holds_every_page() {
+        assert!((0..100).all(|n| part_of(PageId::new(n), 1) == 0));
+    }
+}

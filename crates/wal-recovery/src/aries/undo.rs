@@ -1,0 +1,359 @@
+//! Taking a transaction back, record by record: the same code for a savepoint, an abort and a
+//! restart.
+//!
+//! ```text
+//!   begin ◄─ update 1 ◄─ update 2 ◄─ update 3 ◄─ CLR of 3 ◄─ CLR of 2        prev_lsn
+//!                 ▲           ▲                       │           │
+//!                 └───────────┼───────────────────────┼───────────┘          undo_next
+//!                             └───────────────────────┘
+//! ```
+//!
+//! Every record is read by its address. What was logged but did not reach its page, since the
+//! engine failed in between, is done first when the rollback is repeated.
+//!
+//! Invariants: each step goes to a lower address, so no chain can loop; no compensation record is
+//! ever undone; between two steps no lock is held.
+//!
+//! Source: ARIES, sections 3, 5.3 and 8; statements 5 to 8, 27, 31.
+
+use std::mem;
+
+use wal_format::body::{Body, Clr, Compensation, End, Logical, Outcome, TxnState, Update};
+use wal_format::{Lsn, PageId, RecordKind, RecordRef, TxnId, TxnLink};
+
+use super::engine_call::call_engine;
+use super::manager::TxnManager;
+use super::pages::{LogicalRedo, LogicalUndo, PageState, PageStore};
+use super::tables::Effect;
+use super::undo_scope::Scope;
+use crate::error::RecoveryError;
+use crate::fault::ChainFault;
+use crate::redo_only::bad_body;
+
+/// Whether a page can be changed now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    Now,
+    /// It is offline, or lacks changes since it was: its recovery is put off.
+    Later,
+}
+
+/// A rollback under way, of one transaction or of several.
+#[derive(Debug)]
+pub(super) struct Undo<'m> {
+    manager: &'m TxnManager,
+    buf: Vec<u8>,
+    /// Compensation records logged, without those that end nested top actions.
+    pub(super) clrs: u64,
+    /// Records read to undo them.
+    pub(super) records_read: u64,
+}
+
+impl<'m> Undo<'m> {
+    pub(super) const fn new(manager: &'m TxnManager) -> Self {
+        Self { manager, buf: Vec::new(), clrs: 0, records_read: 0 }
+    }
+
+    /// Makes sure that the transaction is being rolled back, and that what it logged so far is in
+    /// its pages. Gives the first record to undo.
+    pub(super) fn start<P: PageStore + ?Sized>(
+        &mut self,
+        txn: TxnId,
+        pages: &mut P,
+    ) -> Result<Lsn, RecoveryError> {
+        let state = self.manager.state().tables.txns.get(txn).map(|entry| entry.state);
+        if state != Some(TxnState::RollingBack) {
+            self.manager.append_abort(txn)?;
+        }
+        self.settle(txn, pages)?;
+        Ok(self.manager.undo_next(txn))
+    }
+
+    /// Undoes what the transaction did after `until`.
+    pub(super) fn back_to<P: PageStore + ?Sized>(
+        &mut self,
+        txn: TxnId,
+        until: Lsn,
+        pages: &mut P,
+    ) -> Result<(), RecoveryError> {
+        self.settle(txn, pages)?;
+        let mut cursor = self.manager.undo_next(txn);
+        while cursor > until {
+            cursor = self.step(txn, cursor, pages)?;
+        }
+        Ok(())
+    }
+
+    /// Undoes the record at `cursor`, if there is something to undo. Gives the one to undo next;
+    /// [`Lsn::NONE`] at the beginning of the transaction.
+    pub(super) fn step<P: PageStore + ?Sized>(
+        &mut self,
+        txn: TxnId,
+        cursor: Lsn,
+        pages: &mut P,
+    ) -> Result<Lsn, RecoveryError> {
+        let mut buf = mem::take(&mut self.buf);
+        let outcome = self.step_in(txn, cursor, pages, &mut buf);
+        self.buf = buf;
+        outcome
+    }
+
+    fn step_in<P: PageStore + ?Sized>(
+        &mut self,
+        txn: TxnId,
+        cursor: Lsn,
+        pages: &mut P,
+        buf: &mut Vec<u8>,
+    ) -> Result<Lsn, RecoveryError> {
+        let record = self.manager.log.read(cursor, buf)?;
+        self.records_read += 1;
+        let prev_lsn = link_of(&record, txn, cursor)?.prev_lsn;
+        let broken = |why| RecoveryError::BrokenUndo { txn, lsn: cursor, why };
+        let body =
+            Body::decode(record.kind(), record.body).map_err(|source| bad_body(&record, source))?;
+        match body {
+            Some(Body::Begin(_)) => return Ok(Lsn::NONE),
+            Some(Body::Commit(_) | Body::End(_)) => {
+                return Err(broken(ChainFault::PassesAnEnd));
+            }
+            // Statement 27: a compensation is never undone, it says where to go on.
+            Some(Body::Clr(clr)) if clr.undo_next < cursor => return Ok(clr.undo_next),
+            Some(Body::Clr(clr)) => {
+                return Err(broken(ChainFault::PointsForward { to: clr.undo_next }));
+            }
+            Some(Body::Update(update)) if !update.before.is_empty() => {
+                self.undo_update(txn, cursor, prev_lsn, &update, pages)?;
+            }
+            Some(Body::Logical(logical)) => {
+                self.undo_logical(txn, cursor, prev_lsn, &logical, pages)?;
+            }
+            // Redo only, or no change at all: images, the abort record, the prepare record.
+            _ => {}
+        }
+        if prev_lsn.is_none() { Err(broken(ChainFault::NoBegin)) } else { Ok(prev_lsn) }
+    }
+
+    /// Puts the before image back, wherever the page is in its history by now.
+    fn undo_update<P: PageStore + ?Sized>(
+        &mut self,
+        txn: TxnId,
+        lsn: Lsn,
+        prev_lsn: Lsn,
+        update: &Update<'_>,
+        pages: &mut P,
+    ) -> Result<(), RecoveryError> {
+        let Update { page, offset, before, .. } = *update;
+        // Statement 6: `undo_next` is what comes before the record compensated, not that record.
+        let clr = Clr {
+            undo_next: prev_lsn,
+            compensated: lsn,
+            action: Compensation::Bytes { page, offset, image: before },
+        };
+        let manager = self.manager;
+        if self.reach(page, lsn, pages)? == Reach::Later {
+            manager.state().deferred.insert(page);
+            manager.append_clr(txn, &clr)?;
+        } else {
+            manager.write_logged(txn, lsn, (page, offset, before), pages, &mut || {
+                manager.append_clr(txn, &clr)
+            })?;
+        }
+        self.clrs += 1;
+        Ok(())
+    }
+
+    /// Lets the engine take a logical change back (statement 5).
+    fn undo_logical<P: PageStore + ?Sized>(
+        &mut self,
+        txn: TxnId,
+        lsn: Lsn,
+        prev_lsn: Lsn,
+        logical: &Logical<'_>,
+        pages: &mut P,
+    ) -> Result<(), RecoveryError> {
+        let Logical { page, operation, undo, .. } = *logical;
+        let change = LogicalUndo { txn, lsn, page, operation, undo };
+        let manager = self.manager;
+        let mut scope = Scope { manager, txn, compensated: lsn, undo_next: prev_lsn, logged: None };
+        let outcome = call_engine(lsn, || pages.undo_logical(&change, &mut scope));
+        let logged = scope.logged;
+        self.clrs += u64::from(logged.is_some());
+        if outcome.is_err() && logged.is_some() {
+            manager.state().account(txn).unapplied = logged;
+        }
+        outcome?;
+        if logged.is_none() {
+            let source = "it took a logical change back without a compensation record".into();
+            return Err(RecoveryError::Handler { lsn, source });
+        }
+        Ok(())
+    }
+
+    /// Puts into its page what was logged before the engine failed.
+    fn settle<P: PageStore + ?Sized>(
+        &mut self,
+        txn: TxnId,
+        pages: &mut P,
+    ) -> Result<(), RecoveryError> {
+        let Some(lsn) = self.manager.state().account(txn).unapplied else {
+            return Ok(());
+        };
+        let mut buf = mem::take(&mut self.buf);
+        let outcome = self.apply(lsn, pages, &mut buf);
+        self.buf = buf;
+        outcome?;
+        self.manager.state().account(txn).unapplied = None;
+        Ok(())
+    }
+
+    /// Redoes the record at `lsn`, if its page is older.
+    fn apply<P: PageStore + ?Sized>(
+        &mut self,
+        lsn: Lsn,
+        pages: &mut P,
+        buf: &mut Vec<u8>,
+    ) -> Result<(), RecoveryError> {
+        let record = self.manager.log.read(lsn, buf)?;
+        let body =
+            Body::decode(record.kind(), record.body).map_err(|source| bad_body(&record, source))?;
+        let page = match body.as_ref().map_or(Effect::None, Effect::of) {
+            Effect::Change(page) | Effect::Compensation { page, .. } if !page.is_none() => page,
+            _ => return Ok(()),
+        };
+        if self.reach(page, lsn, pages)? == Reach::Later {
+            self.manager.state().deferred.insert(page);
+            return Ok(());
+        }
+        call_engine(lsn, || {
+            if !matches!(pages.page_state(page)?, PageState::At(page_lsn) if page_lsn < lsn) {
+                return Ok(());
+            }
+            match body {
+                Some(Body::Update(Update { offset, after, .. })) => {
+                    pages.write(page, offset, after, lsn)
+                }
+                Some(Body::Clr(Clr { action, .. })) => match action {
+                    Compensation::Nothing => Ok(()),
+                    Compensation::Bytes { offset, image, .. } => {
+                        pages.write(page, offset, image, lsn)
+                    }
+                    Compensation::Logical { operation, redo, .. } => {
+                        pages.redo_logical(&LogicalRedo { page, operation, redo }, lsn)
+                    }
+                },
+                _ => Ok(()),
+            }
+        })
+    }
+
+    /// Whether `page` can be changed now, by the rollback of the record at `lsn`.
+    fn reach<P: PageStore + ?Sized>(
+        &self,
+        page: PageId,
+        lsn: Lsn,
+        pages: &mut P,
+    ) -> Result<Reach, RecoveryError> {
+        if self.manager.state().deferred.contains(&page) {
+            return Ok(Reach::Later);
+        }
+        match call_engine(lsn, || pages.page_state(page))? {
+            PageState::At(page_lsn) => {
+                let end = self.manager.log.end();
+                if page_lsn >= end {
+                    return Err(RecoveryError::PageLsnBeyondEnd { page, page_lsn, end });
+                }
+                Ok(Reach::Now)
+            }
+            PageState::Torn => Err(RecoveryError::TornPage { page, lsn }),
+            PageState::Offline => Ok(Reach::Later),
+        }
+    }
+}
+
+/// Where the record is linked into the chain of `txn`, if it is.
+fn link_of(record: &RecordRef<'_>, txn: TxnId, lsn: Lsn) -> Result<TxnLink, RecoveryError> {
+    let broken = |why| RecoveryError::BrokenUndo { txn, lsn, why };
+    match record.txn {
+        Some(link) if link.txn_id != txn => {
+            Err(broken(ChainFault::OtherTransaction { found: link.txn_id }))
+        }
+        Some(link) if link.prev_lsn >= lsn => {
+            Err(broken(ChainFault::PointsForward { to: link.prev_lsn }))
+        }
+        Some(link) => Ok(link),
+        None => Err(broken(ChainFault::OtherTransaction { found: TxnId::NONE })),
+    }
+}
+
+impl TxnManager {
+    /// What is to be undone next for `txn`.
+    pub(super) fn undo_next(&self, txn: TxnId) -> Lsn {
+        self.state().tables.txns.get(txn).map_or(Lsn::NONE, |entry| entry.undo_next)
+    }
+
+    /// Lets the engine log and apply a change of bytes under one latch. `lsn` is named in its
+    /// errors.
+    pub(super) fn write_logged<P: PageStore + ?Sized>(
+        &self,
+        txn: TxnId,
+        lsn: Lsn,
+        (page, offset, bytes): (PageId, u32, &[u8]),
+        pages: &mut P,
+        log: &mut dyn FnMut() -> Result<Lsn, RecoveryError>,
+    ) -> Result<Lsn, RecoveryError> {
+        let mut logged = None;
+        let mut refused = None;
+        let outcome = call_engine(lsn, || {
+            pages.write_logged(page, offset, bytes, &mut || {
+                if logged.is_some() {
+                    return Err(RecoveryError::Misuse { txn, what: "one change is logged once" });
+                }
+                match log() {
+                    Ok(lsn) => {
+                        logged = Some(lsn);
+                        Ok(lsn)
+                    }
+                    Err(error) => {
+                        // Kept here too, in case the engine makes something else of it.
+                        let source = format!("not logged: {error}").into();
+                        refused = Some(error);
+                        Err(RecoveryError::Log(source))
+                    }
+                }
+            })
+        });
+        if let Some(error) = refused {
+            return Err(error);
+        }
+        let Some(logged) = logged else {
+            outcome?;
+            let source = "it changed a page without logging the change".into();
+            return Err(RecoveryError::Handler { lsn, source });
+        };
+        if outcome.is_err() {
+            self.state().account(txn).unapplied = Some(logged);
+        }
+        outcome.map(|()| logged)
+    }
+
+    /// Logs that `txn` is being rolled back.
+    pub(super) fn append_abort(&self, txn: TxnId) -> Result<(), RecoveryError> {
+        let placed = self.append(Some(txn), RecordKind::ABORT, Effect::Abort, &[])?;
+        let drawn = {
+            let mut state = self.state();
+            let bytes = placed.end.distance_from(placed.lsn).unwrap_or(0);
+            state.account(txn).draw(bytes)
+        };
+        self.give_back(drawn);
+        Ok(())
+    }
+
+    /// Logs that nothing is left to do for `txn`, and gives back what it had reserved.
+    pub(super) fn append_end(&self, txn: TxnId, outcome: Outcome) -> Result<(), RecoveryError> {
+        let body = End { outcome }.encode();
+        self.append(Some(txn), RecordKind::END, Effect::End, &[&body])?;
+        let reserved = self.state().accounts.remove(&txn).map_or(0, |account| account.reserved);
+        self.give_back(reserved);
+        Ok(())
+    }
+}

@@ -1,0 +1,122 @@
+//! What an engine may log while it takes back one logical change.
+//!
+//! A nested top action first, if it needs one, then exactly one compensation record.
+//!
+//! Source: ARIES, sections 3 and 9; statements 5, 6, 7.
+
+use wal_format::body::{Clr, Compensation, Update};
+use wal_format::{Lsn, PageId, RecordKind, TxnId};
+
+use super::manager::TxnManager;
+use super::pages::UndoScope;
+use super::reservation::{update_record_bytes, update_rollback_bytes};
+use super::tables::Effect;
+use crate::error::RecoveryError;
+
+/// One logical change being taken back.
+#[derive(Debug)]
+pub(super) struct Scope<'m> {
+    pub(super) manager: &'m TxnManager,
+    pub(super) txn: TxnId,
+    /// The record to compensate.
+    pub(super) compensated: Lsn,
+    /// The record of the transaction before that one.
+    pub(super) undo_next: Lsn,
+    /// The compensation record, once it is logged.
+    pub(super) logged: Option<Lsn>,
+}
+
+impl Scope<'_> {
+    /// Nothing may follow the compensation, and nothing may touch a page that lacks changes.
+    fn check(&self, page: PageId) -> Result<(), RecoveryError> {
+        if self.logged.is_some() {
+            let what = "the change is compensated already; that comes last, and once";
+            return Err(RecoveryError::Misuse { txn: self.txn, what });
+        }
+        if self.manager.state().deferred.contains(&page) {
+            return Err(RecoveryError::PageOffline { page });
+        }
+        Ok(())
+    }
+}
+
+impl UndoScope for Scope<'_> {
+    fn log_update(
+        &mut self,
+        page: PageId,
+        offset: u32,
+        before: &[u8],
+        after: &[u8],
+    ) -> Result<Lsn, RecoveryError> {
+        self.check(page)?;
+        let body = Update { page, offset, before, after };
+        let own = update_record_bytes(before.len(), after.len());
+        let kept = update_rollback_bytes(before.len());
+        let append = || {
+            let (head, effect) = (body.encode_head(), Effect::Change(page));
+            let parts = body.parts(&head);
+            self.manager.append(Some(self.txn), RecordKind::UPDATE, effect, &parts)
+        };
+        // A full log must not keep a rollback from going on: then it takes from what the
+        // transaction reserved for that.
+        let room = self.manager.log.reserve(own + kept).is_ok();
+        let placed = append();
+        let mut state = self.manager.state();
+        let account = state.account(self.txn);
+        let freed = match (&placed, room) {
+            (Ok(_), true) => {
+                account.reserved += kept;
+                own
+            }
+            (Err(_), true) => own + kept,
+            (Ok(_), false) => account.draw_for_rollback(own),
+            (Err(_), false) => 0,
+        };
+        drop(state);
+        self.manager.give_back(freed);
+        placed.map(|at| at.lsn)
+    }
+
+    fn end_nested(&mut self) -> Result<(), RecoveryError> {
+        self.check(PageId::NONE)?;
+        // A crash from here on finds the same change to compensate, and what it needed in place.
+        let dummy = Clr::end_of_nested_top_action(self.compensated);
+        self.manager.append_clr(self.txn, &dummy).map(|_| ())
+    }
+
+    fn compensate(
+        &mut self,
+        page: PageId,
+        operation: u32,
+        redo: &[u8],
+    ) -> Result<Lsn, RecoveryError> {
+        self.check(page)?;
+        let clr = Clr {
+            undo_next: self.undo_next,
+            compensated: self.compensated,
+            action: Compensation::Logical { page, operation, redo },
+        };
+        let lsn = self.manager.append_clr(self.txn, &clr)?;
+        self.logged = Some(lsn);
+        Ok(lsn)
+    }
+}
+
+impl TxnManager {
+    /// Appends a compensation record, out of what its transaction reserved.
+    pub(super) fn append_clr(&self, txn: TxnId, clr: &Clr<'_>) -> Result<Lsn, RecoveryError> {
+        let head = clr.encode_head();
+        let effect = Effect::Compensation { page: clr.page(), undo_next: clr.undo_next };
+        let placed = self.append(Some(txn), RecordKind::CLR, effect, &clr.parts(&head))?;
+        let bytes = placed.end.distance_from(placed.lsn).unwrap_or(0);
+        let drawn = {
+            let mut state = self.state();
+            // It may have made a page dirty: that part goes to the next checkpoint.
+            let entry = state.account(txn).draw_for_rollback(super::reservation::DIRTY_ENTRY_BYTES);
+            state.space.reserved += entry;
+            state.account(txn).draw_for_rollback(bytes)
+        };
+        self.give_back(drawn);
+        Ok(placed.lsn)
+    }
+}

@@ -1,0 +1,56 @@
+//! The records of a range, one after the other, each proven; a gap is an error.
+
+use wal_format::{LsnRange, RecordRef};
+
+use crate::error::RecoveryError;
+use crate::progress::{Pace, Phase, Progress};
+use crate::scan::{Step, StopReason};
+use crate::source::LogSource;
+
+/// Hands every record of `range` to `visit`, in order.
+///
+/// # Errors
+///
+/// - [`RecoveryError::Changed`]: the range is not whole, although it was when it was examined.
+/// - [`RecoveryError::LostRecords`]: a salvage left a gap in it.
+/// - That of `visit`, or of reading.
+pub(super) fn each_record<F>(
+    source: &LogSource,
+    range: LsnRange,
+    phase: Phase,
+    progress: &mut dyn Progress,
+    mut visit: F,
+) -> Result<(), RecoveryError>
+where
+    F: FnMut(&RecordRef<'_>) -> Result<(), RecoveryError>,
+{
+    let mut scanner = source.scan(range);
+    let mut pace = Pace::start(phase, range, progress);
+    loop {
+        match scanner.next()? {
+            Step::Record(record) => {
+                // A record that crosses the end of what is proven is not part of the log.
+                if record.end() > range.end {
+                    return Err(RecoveryError::Changed { lsn: record.lsn() });
+                }
+                visit(&record)?;
+                pace.reach(record.end(), progress);
+            }
+            Step::Jump { from, to, after_loss: true } => {
+                return Err(RecoveryError::LostRecords { from, to });
+            }
+            Step::Jump { .. } => {}
+            Step::Stopped(stop) => {
+                let ended = matches!(stop.why, StopReason::RangeEnd | StopReason::EndOfChain);
+                // Statement 34: what lies behind a gap is never replayed. The log was whole up to
+                // its end when it was examined, so a gap before that is a change.
+                if !ended || stop.at < range.end {
+                    return Err(RecoveryError::Changed { lsn: stop.at });
+                }
+                break;
+            }
+        }
+    }
+    pace.finish(range.end, progress);
+    Ok(())
+}
