@@ -31,10 +31,16 @@ const LAYERS: &[Layer] = &[
         tests_may_use: &["wal-sim"],
     },
     Layer { name: "wal-lsm", may_use: &["wal-io", "wal"], tests_may_use: &["wal-sim", "wal-recovery"] },
+    // The reference engine: an example, and what the lab crashes.
+    Layer {
+        name: "wal-btree",
+        may_use: &["wal-format", "wal-io", "wal"],
+        tests_may_use: &["wal-sim"],
+    },
     // Nothing may depend on it: it only crashes the others.
     Layer {
         name: "wal-lab",
-        may_use: &["wal-format", "wal-io", "wal-sim", "wal"],
+        may_use: &["wal-format", "wal-io", "wal-sim", "wal", "wal-btree"],
         tests_may_use: &[],
     },
     Layer { name: "wal-cli", may_use: &["wal"], tests_may_use: &["wal-sim"] },
