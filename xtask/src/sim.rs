@@ -7,8 +7,8 @@ use std::process::Command;
 
 use clap::Args;
 
-use crate::outcome::Outcome;
-use crate::shell::{cargo, run as run_command};
+use crate::outcome::{Failure, Outcome};
+use crate::shell::{cargo, describe, run as run_command};
 use crate::workspace::Workspace;
 
 /// Cases of the slice that every change must pass: more than 200,000 distinct crash states.
@@ -17,6 +17,13 @@ const CI_CASES: u64 = 416;
 const CI_DISTINCT: u64 = 200_000;
 /// Judged crash states that every step of the protocol must be cut in.
 const CI_FLOOR: u64 = 200;
+/// Judged crash states that every kind of fault must have befallen.
+const CI_FAULT_FLOOR: u64 = 500;
+
+/// Workloads that are no part of the slice above, whose figures are compared from change to change.
+const MORE: &[&str] = &["recycled", "bad-reads", "lying-cache", "bad-sectors"];
+/// Their cases, in the slice.
+const CI_MORE_CASES: u64 = 64;
 
 /// Cases of the workload with threads, in the slice.
 const CI_THREADS_CASES: u64 = 48;
@@ -29,7 +36,8 @@ pub(crate) struct Arguments {
     /// The seed that all others follow from
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How many cases: workloads with a seed, in turn [default: the slice of the pipeline]
+    /// How many cases: workloads with a seed, in turn; without it the slice of the pipeline, or with
+    /// --time as many as fit
     #[arg(long)]
     cases: Option<u64>,
     /// Power cuts in a row, the first in the workload [default: 3]
@@ -44,7 +52,13 @@ pub(crate) struct Arguments {
     /// Begin no case after so many seconds
     #[arg(long, value_name = "SECONDS")]
     time: Option<u64>,
-    /// Print the figures as JSON
+    /// Run it so often, and fail unless each run ends in the same hash
+    #[arg(long, value_name = "TIMES")]
+    repeat: Option<u64>,
+    /// Fail unless every kind of fault that the workloads are for befell so many judged states
+    #[arg(long, value_name = "STATES")]
+    fault_floor: Option<u64>,
+    /// Print the figures as JSON, and nothing else on standard output
     #[arg(long)]
     json: bool,
     /// See one state again, by the name that a failure printed
@@ -66,7 +80,20 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     if replayed || arguments.workload.iter().any(|name| name == THREADS) {
         schedule(&mut command)?;
     }
-    run_command(&mut command)
+    if arguments.json { run_quietly(&mut command) } else { run_command(&mut command) }
+}
+
+/// Runs a command whose output is for a program: it is shown on standard error.
+fn run_quietly(command: &mut Command) -> Outcome {
+    let shown = describe(command);
+    eprintln!("$ {shown}");
+    let status =
+        command.status().map_err(|error| Failure::new(format!("cannot run `{shown}`: {error}")))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(Failure::new(format!("`{shown}` failed ({status})")))
+    }
 }
 
 /// Builds the lab for the scheduler: the commit path then runs on its locks, so it is built apart.
@@ -82,14 +109,27 @@ fn schedule(command: &mut Command) -> Outcome {
 ///
 /// As [`run`].
 pub(crate) fn slice() -> Outcome {
-    let mut command = lab();
-    command.args(["run", "--cases", &CI_CASES.to_string()]);
-    command.args(["--distinct", &CI_DISTINCT.to_string(), "--floor", &CI_FLOOR.to_string()]);
-    run_command(&mut command)?;
-    let mut threads = lab();
-    threads.args(["run", "--workload", THREADS, "--cases", &CI_THREADS_CASES.to_string()]);
+    run_command(&mut slice_of_default())?;
+    run_command(&mut slice_of(MORE, CI_MORE_CASES))?;
+    let mut threads = slice_of(&[THREADS], CI_THREADS_CASES);
     schedule(&mut threads)?;
     run_command(&mut threads)
+}
+
+fn slice_of_default() -> Command {
+    let mut command = slice_of(&[], CI_CASES);
+    command.args(["--distinct", &CI_DISTINCT.to_string(), "--floor", &CI_FLOOR.to_string()]);
+    command
+}
+
+fn slice_of(workloads: &[&str], cases: u64) -> Command {
+    let mut command = lab();
+    command.args(["run", "--cases", &cases.to_string()]);
+    command.args(["--fault-floor", &CI_FAULT_FLOOR.to_string()]);
+    for name in workloads {
+        command.args(["--workload", name]);
+    }
+    command
 }
 
 fn lab() -> Command {
@@ -114,9 +154,15 @@ fn command(arguments: &Arguments) -> Command {
         return command;
     }
     command.args(["run", "--seed", &arguments.seed.to_string()]);
-    command.args(["--cases", &arguments.cases.unwrap_or(CI_CASES).to_string()]);
+    let slice = arguments.time.is_none().then_some(CI_CASES);
+    let limits = [
+        ("cases", arguments.cases.or(slice).map(|cases| cases.to_string())),
+        ("time", arguments.time.map(|time| time.to_string())),
+        ("repeat", arguments.repeat.map(|times| times.to_string())),
+        ("fault-floor", arguments.fault_floor.map(|floor| floor.to_string())),
+    ];
     add(&mut command, effort);
-    add(&mut command, [("time", arguments.time.map(|time| time.to_string()))]);
+    add(&mut command, limits);
     for name in &arguments.workload {
         command.args(["--workload", name]);
     }
@@ -137,7 +183,7 @@ fn add<const N: usize>(command: &mut Command, options: [(&str, Option<String>); 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shell::describe;
+    use crate::workspace::read;
 
     fn arguments() -> Arguments {
         Arguments {
@@ -147,6 +193,8 @@ mod tests {
             states: None,
             workload: vec!["mixed".to_owned()],
             time: None,
+            repeat: None,
+            fault_floor: None,
             json: true,
             replay: None,
             list: false,
@@ -156,8 +204,8 @@ mod tests {
     #[test]
     fn what_was_asked_is_passed_on() {
         let shown = describe(&command(&arguments()));
-        let expected = "cargo run --release --quiet --package wal-lab -- run --seed 5 --cases 9 \
-                        --depth 2 --workload mixed --json";
+        let expected = "cargo run --release --quiet --package wal-lab -- run --seed 5 --depth 2 \
+                        --cases 9 --workload mixed --json";
         assert_eq!(shown, expected);
     }
 
@@ -166,5 +214,31 @@ mod tests {
         let replay = Some("mixed:17:wide:204.3".to_owned());
         let shown = describe(&command(&Arguments { replay, ..arguments() }));
         assert!(shown.ends_with("-- replay mixed:17:wide:204.3 --depth 2"), "{shown}");
+    }
+
+    #[test]
+    fn a_time_without_a_number_of_cases_is_used_up() {
+        let asked = Arguments { cases: None, time: Some(3600), repeat: Some(3), ..arguments() };
+        let shown = describe(&command(&asked));
+        assert!(shown.contains("--time 3600 --repeat 3") && !shown.contains("--cases"), "{shown}");
+        let shown = describe(&command(&Arguments { cases: None, ..arguments() }));
+        assert!(shown.contains(&format!("--cases {CI_CASES}")), "{shown}");
+    }
+
+    #[test]
+    fn the_slice_holds_kinds_of_faults_to_a_floor_and_leaves_no_workload_out() {
+        let slices = [slice_of_default(), slice_of(MORE, CI_MORE_CASES), slice_of(&[THREADS], 1)];
+        for slice in &slices {
+            assert!(describe(slice).contains("--fault-floor 500"), "{}", describe(slice));
+        }
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/wal-lab/src/profile.rs");
+        let source = read(std::path::Path::new(root)).unwrap();
+        let named: Vec<&str> = source
+            .split("    Profile {\n")
+            .filter(|profile| profile.contains("by_default: false"))
+            .filter_map(|profile| profile.split('"').nth(1))
+            .collect();
+        assert!(named.contains(&THREADS) && MORE.iter().all(|name| named.contains(name)));
+        assert_eq!(named.len(), MORE.len() + 1, "{named:?}");
     }
 }

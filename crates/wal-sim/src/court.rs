@@ -123,6 +123,7 @@ where
         let mut judge = Judge::new(self.explorer, self.check, describe::<A>);
         judge.case.plan = plan;
         judge.case.length = self.length;
+        judge.replay = if self.length.is_some() { "replay_sized" } else { "replay_recorded" };
         judge
     }
 }

@@ -48,6 +48,8 @@ pub(crate) struct Judge<'a, A> {
     pub(crate) case: Case,
     /// The operation of the workload that was cut.
     pub(crate) during: Option<LastOp>,
+    /// The call that replays its cases.
+    pub(crate) replay: &'static str,
     /// The states to judge at most.
     pub(crate) states_max: u64,
     /// Disks judged, with the depth they were judged at.
@@ -68,6 +70,7 @@ impl<'a, A> Judge<'a, A> {
             tally: Tally::default(),
             case: Case::default(),
             during: None,
+            replay: "replay",
             states_max: u64::MAX,
             judged: HashSet::new(),
             learned: HashSet::new(),
@@ -288,6 +291,7 @@ impl<'a, A> Judge<'a, A> {
             told: told.map(self.describe).unwrap_or_default(),
             reason,
             command: self.explorer.command.clone(),
+            call: self.replay,
             coverage: self.tally.coverage.clone(),
         })
     }

@@ -45,6 +45,17 @@
 //! assert!(explore(workload(true), check).is_ok(), "with the missing line it is sound");
 //! ```
 //!
+//! # A lab for a toy engine
+//!
+//! `examples/toy_engine.rs` is a whole lab in one file, to begin one's own with: an engine with a log,
+//! three planted bugs of its recovery, a workload that keeps a [`Ledger`], a check that asks it, floors,
+//! and a command line with `--seed`, `--cases`, `--depth`, `--time`, `--json` and the replay of a case.
+//! Each bug is found within a second:
+//!
+//! ```sh
+//! cargo run --package wal-sim --example toy_engine -- --bug leaves-the-tail
+//! ```
+//!
 //! # An engine of one's own, in a `#[test]`
 //!
 //! The log opens on a [`SimDisk`] as on any other storage: give it one, let it start no thread, and
@@ -101,7 +112,7 @@
 //! printed with a picture of what was durable, written and left, and with the name under which
 //! [`Explorer::replay_recorded`] shows it again.
 //!
-//! //! The modules below are in reading order: each uses only those above it.
+//! The modules below are in reading order: each uses only those above it.
 
 pub mod contract;
 

@@ -32,6 +32,8 @@ pub struct Failure {
     pub reason: String,
     /// A command line in front of the seed and the case; empty if there is none.
     pub command: String,
+    /// The call of `Explorer` that replays the case.
+    pub(crate) call: &'static str,
     /// What had been explored when it happened.
     pub coverage: Coverage,
 }
@@ -40,9 +42,9 @@ impl Failure {
     /// The command, or the call, which shows the failure again.
     #[must_use]
     pub fn replay(&self) -> String {
-        let Self { seed, case, command, .. } = self;
+        let Self { seed, case, command, call, .. } = self;
         if command.is_empty() {
-            format!("Explorer::new({seed}), same settings, .replay(\"{case}\", ..)")
+            format!("Explorer::new({seed}), same settings, .{call}(\"{case}\", ..)")
         } else {
             format!("{command} --seed {seed} --case '{case}'")
         }
@@ -94,6 +96,7 @@ mod tests {
             told: "Ledger of 3".to_owned(),
             reason: "record 2 is gone".to_owned(),
             command: String::new(),
+            call: "replay_recorded",
             coverage: Coverage::default(),
         }
     }
@@ -110,6 +113,7 @@ mod tests {
             "log  = +",
             "Ledger of 3",
             "shrunk from 17.3",
+            ".replay_recorded(\"17.=0,1\", ..)",
         ] {
             assert!(text.contains(part), "{part} is not in: {text}");
         }
