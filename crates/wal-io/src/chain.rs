@@ -9,6 +9,7 @@ use wal_format::{DecodeError, Epoch, LogId, Lsn, LsnRange, SegmentFlags, Segment
 
 use crate::control_file::ControlView;
 use crate::segment_name::SegmentName;
+use crate::storage::FileEntry;
 
 /// A segment of the chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,6 +179,8 @@ pub struct Survey {
     pub dead: Vec<DeadSegment>,
     /// Files of steps that did not finish.
     pub temporary: Vec<String>,
+    /// Files that hold back space, in order of their numbers, with their lengths.
+    pub held_back: Vec<FileEntry>,
     /// What is wrong. Empty after any number of crashes.
     pub problems: Vec<ChainProblem>,
     /// Above every address that any file here could hold, a multiple of 4,096 (rule 8).

@@ -46,7 +46,8 @@ pub use control_file::{ControlFile, ControlView, SlotState};
 pub use error::{IoError, IoOp};
 pub use file_io::{read_full_at, write_full_at};
 pub use segment_name::{
-    CONTROL_NAME, LOCK_NAME, SPARE_NAME, SegmentName, TEMPORARY_SUFFIX, is_temporary,
+    CONTROL_NAME, LOCK_NAME, RESERVE_PREFIX, SPARE_NAME, SegmentName, TEMPORARY_SUFFIX,
+    is_temporary,
 };
 pub use segment_reader::SegmentReader;
 pub use sink::{LogSink, Preparer};

@@ -15,6 +15,8 @@ pub const CONTROL_NAME: &str = "control";
 pub const LOCK_NAME: &str = "lock";
 /// Name of the file that holds back space, so that an opening works on a full disk (rule 16).
 pub const SPARE_NAME: &str = "spare";
+/// Beginning of the names of files that hold back space for records which were promised a place.
+pub const RESERVE_PREFIX: &str = "reserve-";
 /// Ending of names that are not live yet; scans ignore them, the next writer removes them.
 pub const TEMPORARY_SUFFIX: &str = ".tmp";
 
@@ -61,6 +63,18 @@ impl fmt::Display for SegmentName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}-{:016x}{SEGMENT_SUFFIX}", self.base.get(), self.epoch.get())
     }
+}
+
+/// The name of the file with number `index` among those that hold back space.
+#[must_use]
+pub(crate) fn reserve_name(index: u64) -> String {
+    format!("{RESERVE_PREFIX}{index:016x}")
+}
+
+/// The number of a file that holds back space; `None` for every other name.
+#[must_use]
+pub(crate) fn parse_reserve_name(file_name: &str) -> Option<u64> {
+    parse_hex(file_name.strip_prefix(RESERVE_PREFIX)?)
 }
 
 /// Whether `file_name` belongs to a step that has not finished.
@@ -116,6 +130,19 @@ mod tests {
         assert!(is_temporary(&temporary));
         assert_eq!(SegmentName::parse(&temporary), None);
         assert!(!is_temporary(&name(4096, 1).to_string()));
+    }
+
+    #[test]
+    fn a_name_that_holds_back_space_is_no_segment() {
+        let name = reserve_name(17);
+        assert_eq!(
+            (parse_reserve_name(&name), name.as_str()),
+            (Some(17), "reserve-0000000000000011")
+        );
+        assert_eq!((SegmentName::parse(&name), is_temporary(&name)), (None, false));
+        for text in ["reserve-", "reserve-11", "spare", "reserve-0000000000000011.tmp"] {
+            assert_eq!(parse_reserve_name(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -57,6 +57,32 @@ pub trait Preparer: Send + Sync + fmt::Debug {
     /// succeed. After any other error the segment is not ready either.
     fn prepare(&self, base: Lsn, capacity_bytes: u64) -> Result<Lsn, IoError>;
 
+    /// As [`prepare`](Self::prepare) for a normal segment, in space that is
+    /// [held back](Self::hold_back) as long as there is some.
+    ///
+    /// # Errors
+    ///
+    /// As [`prepare`](Self::prepare).
+    fn prepare_from_held(&self, base: Lsn) -> Result<Lsn, IoError> {
+        self.prepare(base, self.segment_bytes())
+    }
+
+    /// Takes space for `segments` normal segments in all, and holds it back: when there is no other
+    /// space, [`prepare`](Self::prepare) uses it. Gives how many are held back now.
+    ///
+    /// # Errors
+    ///
+    /// [`IoError::is_no_space`]: there is none; nothing was promised.
+    fn hold_back(&self, segments: u64) -> Result<u64, IoError> {
+        let _ = segments;
+        Ok(0)
+    }
+
+    /// How many segments are held back. Cheap: it takes no lock and does no I/O.
+    fn held_back(&self) -> u64 {
+        0
+    }
+
     /// Capacity of a normal segment, in bytes.
     fn segment_bytes(&self) -> u64;
 }

@@ -13,8 +13,8 @@ use crate::chain::Survey;
 use crate::control_file::ControlView;
 use crate::error::{IoError, IoOp};
 use crate::file_io::read_full_at;
-use crate::segment_name::{SegmentName, is_temporary};
-use crate::storage::{Access, Storage};
+use crate::segment_name::{SegmentName, is_temporary, parse_reserve_name};
+use crate::storage::{Access, FileEntry, Storage};
 
 /// A writer which changes the directory this often while it is read is not a race any more.
 const ATTEMPTS_MAX: usize = 16;
@@ -34,11 +34,11 @@ impl Survey {
         let mut attempt = 1;
         loop {
             let control = ControlView::read(storage)?;
-            let (found, temporary, vanished) = read_headers(storage)?;
+            let (found, other, vanished) = read_headers(storage)?;
             let chain = build_chain(&found, &control);
             let doubtful = vanished || !chain.problems.is_empty();
             if !doubtful || attempt == ATTEMPTS_MAX || settled(storage, &control, vanished)? {
-                return Ok(Self::assemble(storage.place(), control, chain, temporary));
+                return Ok(Self::assemble(storage.place(), control, chain, other));
             }
             attempt += 1;
         }
@@ -55,7 +55,8 @@ impl Survey {
         (nothing || is_unfinished(&self.control)) && self.problems.is_empty()
     }
 
-    fn assemble(place: String, control: ControlView, chain: Chain, temporary: Vec<String>) -> Self {
+    fn assemble(place: String, control: ControlView, chain: Chain, other: Other) -> Self {
+        let Other { temporary, held_back } = other;
         let Chain { log_id, links, dead, problems, address_end, highest_epoch } = chain;
         Self {
             place,
@@ -64,6 +65,7 @@ impl Survey {
             links,
             dead,
             temporary,
+            held_back,
             problems,
             address_end,
             highest_epoch,
@@ -76,16 +78,25 @@ fn settled(storage: &dyn Storage, control: &ControlView, vanished: bool) -> Resu
     Ok(!vanished && ControlView::read(storage)? == *control)
 }
 
-type Headers = (Vec<FoundSegment>, Vec<String>, bool);
+/// Files that are no segments.
+#[derive(Default)]
+struct Other {
+    temporary: Vec<String>,
+    held_back: Vec<FileEntry>,
+}
 
-/// All live names with their headers, all temporary names, and whether a file vanished meanwhile.
+type Headers = (Vec<FoundSegment>, Other, bool);
+
+/// All live names with their headers, all other names, and whether a file vanished meanwhile.
 fn read_headers(storage: &dyn Storage) -> Result<Headers, IoError> {
     let entries =
         storage.list().map_err(|error| IoError::failed(IoOp::List, storage.place(), error))?;
-    let (mut found, mut temporary, mut vanished) = (Vec::new(), Vec::new(), false);
+    let (mut found, mut other, mut vanished) = (Vec::new(), Other::default(), false);
     for entry in entries {
         if is_temporary(&entry.name) {
-            temporary.push(entry.name);
+            other.temporary.push(entry.name);
+        } else if parse_reserve_name(&entry.name).is_some() {
+            other.held_back.push(entry);
         } else if let Some(name) = SegmentName::parse(&entry.name) {
             match read_header(storage, name)? {
                 Some(segment) => found.push(segment),
@@ -93,9 +104,10 @@ fn read_headers(storage: &dyn Storage) -> Result<Headers, IoError> {
             }
         }
     }
-    temporary.sort_unstable();
+    other.temporary.sort_unstable();
+    other.held_back.sort_unstable_by(|one, two| one.name.cmp(&two.name));
     found.sort_unstable_by_key(|file| file.name);
-    Ok((found, temporary, vanished))
+    Ok((found, other, vanished))
 }
 
 /// Length and header of one segment file; `None` when it is not there any more.

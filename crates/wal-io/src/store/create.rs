@@ -180,11 +180,12 @@ impl SegmentStore {
                 }
             }
         };
-        let work = Work {
+        let mut work = Work {
             dead: survey.dead.clone(),
             temporary: survey.temporary.clone(),
             ..Work::new(control, survey.address_end)
         };
+        work.take_held(survey, options.segment_bytes);
         let links = survey.links.clone();
         let chain = ChainState { links, active: None, writable_from: Lsn::MAX };
         tracing::debug!(place = %survey.place, %epoch, "log taken over");
@@ -196,8 +197,8 @@ impl SegmentStore {
 
 impl Work {
     fn new(control: ControlFile, address_end: Lsn) -> Self {
-        let (dead, temporary) = (Vec::new(), Vec::new());
-        Self { control, dead, temporary, address_end, broken: false, closed: false }
+        let (dead, temporary, held_back) = (Vec::new(), Vec::new(), Vec::new());
+        Self { control, dead, temporary, held_back, address_end, broken: false, closed: false }
     }
 }
 

@@ -139,6 +139,28 @@ pub(super) fn recycle_segment(
     Ok(link)
 }
 
+/// Gives the space of the file `filler`, of zeros and of the right length, to a new segment.
+///
+/// A crash on the way leaves the file under its old or its temporary name, perhaps with a header
+/// in its first block, which whoever takes it next writes over.
+pub(super) fn segment_from_filler(
+    storage: &dyn Storage,
+    filler: &str,
+    header: SegmentHeader,
+) -> Result<ChainLink, IoError> {
+    let link = link_of(header, file_bytes(header.capacity_bytes).unwrap_or(u64::MAX))?;
+    let temporary = link.name.temporary();
+    remove_if_there(storage, &temporary)?;
+    storage
+        .rename(filler, &temporary)
+        .map_err(|error| IoError::failed(IoOp::Rename, filler.to_owned(), error))?;
+    let file = open_for_writing(storage, &temporary)?;
+    write_header(file.as_ref(), &temporary, &header)?;
+    finish_segment(storage, file, link.name, Naming::New)?;
+    tracing::debug!(segment = %link.name, "segment ready, in space that was held back");
+    Ok(link)
+}
+
 /// Cuts a file to `len` bytes and makes that durable.
 pub(super) fn shrink(storage: &dyn Storage, name: &str, len: u64) -> Result<(), IoError> {
     let file = open_for_writing(storage, name)?;
@@ -148,15 +170,24 @@ pub(super) fn shrink(storage: &dyn Storage, name: &str, len: u64) -> Result<(), 
 
 /// Makes the file that holds back space for an opening on a full disk (rule 16).
 pub(super) fn make_spare(storage: &dyn Storage, len: u64) -> Result<(), IoError> {
-    let temporary = format!("{SPARE_NAME}{TEMPORARY_SUFFIX}");
+    make_filler(storage, SPARE_NAME, len)
+}
+
+/// Makes a file of zeros whose only use is the space that it takes.
+pub(super) fn make_filler(storage: &dyn Storage, name: &str, len: u64) -> Result<(), IoError> {
+    let temporary = format!("{name}{TEMPORARY_SUFFIX}");
     remove_if_there(storage, &temporary)?;
     let file = storage
         .create(&temporary, len)
         .map_err(|error| IoError::failed(IoOp::Create, &*temporary, error))?;
-    file.sync_all().map_err(|error| IoError::failed(IoOp::Sync, &*temporary, error))?;
+    if let Err(error) = file.sync_all() {
+        drop(file);
+        abandon(storage, &temporary);
+        return Err(IoError::failed(IoOp::Sync, &*temporary, error));
+    }
     drop(file);
     storage
-        .rename(&temporary, SPARE_NAME)
+        .rename(&temporary, name)
         .map_err(|error| IoError::failed(IoOp::Rename, &*temporary, error))?;
     sync_dir(storage)
 }

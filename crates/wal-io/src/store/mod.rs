@@ -6,6 +6,7 @@ mod options;
 mod directory;
 mod segment_store;
 mod space;
+mod held_back;
 mod create;
 mod run;
 mod resume;

@@ -1,6 +1,8 @@
 //! The next segment, made ready off the commit path (rule 12).
 
-use wal_format::{Lsn, SegmentFlags};
+use std::sync::atomic::Ordering;
+
+use wal_format::{Lsn, SegmentFlags, SegmentHeader};
 
 use super::directory::{HEADER_BYTES, Naming, make_segment};
 use super::segment_store::{ChainState, SegmentStore, Work, predecessor_of};
@@ -10,6 +12,37 @@ use crate::sink::Preparer;
 
 impl Preparer for SegmentStore {
     fn prepare(&self, base: Lsn, capacity_bytes: u64) -> Result<Lsn, IoError> {
+        self.prepare_in(base, capacity_bytes, Room::Free)
+    }
+
+    fn prepare_from_held(&self, base: Lsn) -> Result<Lsn, IoError> {
+        self.prepare_in(base, self.options.segment_bytes, Room::Held)
+    }
+
+    fn hold_back(&self, segments: u64) -> Result<u64, IoError> {
+        self.hold_back_files(segments)
+    }
+
+    fn held_back(&self) -> u64 {
+        self.held_back.load(Ordering::Relaxed)
+    }
+
+    fn segment_bytes(&self) -> u64 {
+        self.options.segment_bytes
+    }
+}
+
+/// Whose space a segment is made in, as long as there is some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    /// That of the disk.
+    Free,
+    /// That which is held back: more is than is promised.
+    Held,
+}
+
+impl SegmentStore {
+    fn prepare_in(&self, base: Lsn, capacity_bytes: u64, room: Room) -> Result<Lsn, IoError> {
         let out_of_range = IoError::OutOfRange { what: "a segment", lsn: base };
         let Some(capacity) =
             capacity_bytes.checked_next_multiple_of(HEADER_BYTES).filter(|bytes| *bytes > 0)
@@ -21,14 +54,10 @@ impl Preparer for SegmentStore {
         let plan = plan(&self.chain.lock(), base, capacity);
         match plan {
             Plan::Ready(end) => Ok(end),
-            Plan::Add { after } => self.add(&mut work, &after, capacity),
+            Plan::Add { after } => self.add(&mut work, &after, capacity, room),
             Plan::Replace { old, after } => self.replace(&mut work, &old, &after, capacity),
             Plan::Refuse => Err(out_of_range),
         }
-    }
-
-    fn segment_bytes(&self) -> u64 {
-        self.options.segment_bytes
     }
 }
 
@@ -60,8 +89,25 @@ fn plan(chain: &ChainState, base: Lsn, capacity_bytes: u64) -> Plan {
 }
 
 impl SegmentStore {
-    fn add(&self, work: &mut Work, after: &ChainLink, capacity_bytes: u64) -> Result<Lsn, IoError> {
-        let link = self.make_after(work, after, capacity_bytes, Naming::New)?;
+    fn add(
+        &self,
+        work: &mut Work,
+        after: &ChainLink,
+        capacity_bytes: u64,
+        room: Room,
+    ) -> Result<Lsn, IoError> {
+        let held = |work: &mut Work| {
+            self.segment_from_held(work, self.header_after(after, capacity_bytes))
+        };
+        let early = if room == Room::Held { held(work) } else { None };
+        let link = match early {
+            Some(made) => made?,
+            None => match self.make_after(work, after, capacity_bytes, Naming::New) {
+                // Whoever gets a place in it was promised one, or leaves enough for those who were.
+                Err(error) if error.is_no_space() => held(work).unwrap_or(Err(error))?,
+                made => made?,
+            },
+        };
         // Rule 14: registered after it exists durably, before any record goes into it.
         let name = link.name;
         self.update_control(work, |slot| {
@@ -109,9 +155,13 @@ impl SegmentStore {
         capacity_bytes: u64,
         naming: Naming,
     ) -> Result<ChainLink, IoError> {
+        let header = self.header_after(after, capacity_bytes);
+        work.watch(make_segment(self.storage.as_ref(), header, naming))
+    }
+
+    fn header_after(&self, after: &ChainLink, capacity_bytes: u64) -> SegmentHeader {
         let predecessor = Some(predecessor_of(after, after.cap));
         let flags = SegmentFlags::NONE;
-        let header = self.new_header(after.cap, capacity_bytes, flags, predecessor, self.head());
-        work.watch(make_segment(self.storage.as_ref(), header, naming))
+        self.new_header(after.cap, capacity_bytes, flags, predecessor, self.head())
     }
 }

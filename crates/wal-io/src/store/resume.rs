@@ -182,11 +182,14 @@ impl SegmentStore {
             made => return made,
         }
         self.free_space(work, end)?;
+        let full = header;
         loop {
             match work.watch(make_segment(storage, header, Naming::New)) {
                 Err(error) if error.is_no_space() && header.capacity_bytes > SEGMENT_BYTES_MIN => {
-                    let half = header.capacity_bytes / 2 / HEADER_BYTES * HEADER_BYTES;
-                    header.capacity_bytes = half.max(SEGMENT_BYTES_MIN);
+                    header.capacity_bytes = smaller(header.capacity_bytes, full.capacity_bytes);
+                }
+                Err(error) if error.is_no_space() => {
+                    return self.segment_from_held(work, full).unwrap_or(Err(error));
                 }
                 made => return made,
             }
@@ -223,4 +226,12 @@ impl SegmentStore {
         tracing::debug!(%end, %active_end, %ready_end, "appending goes on");
         Placement { end, active_end, ready_end }
     }
+}
+
+/// The next size to try where `capacity` found no room: in steps of an eighth of what was wanted,
+/// so that little of what is there is left over; then halves.
+fn smaller(capacity: u64, full: u64) -> u64 {
+    let eighth = full / 8;
+    let next = if capacity > eighth { capacity - eighth } else { capacity / 2 };
+    (next / HEADER_BYTES * HEADER_BYTES).max(SEGMENT_BYTES_MIN)
 }

@@ -68,7 +68,13 @@ impl SegmentStore {
         let file = match begin_segment(self.storage.as_ref(), &header) {
             Err(error) if error.is_no_space() => {
                 self.free_space(&mut work, end)?;
-                begin_segment(self.storage.as_ref(), &header)?
+                loop {
+                    match begin_segment(self.storage.as_ref(), &header) {
+                        // What the run replaces gives its space back when it is finished.
+                        Err(error) if error.is_no_space() && self.give_up_held(&mut work)? => {}
+                        made => break made?,
+                    }
+                }
             }
             made => made?,
         };

@@ -36,6 +36,8 @@ pub struct SegmentStore {
     epoch: Epoch,
     /// Highest address noted as durable; only grows.
     durable: AtomicU64,
+    /// How many files hold back space; a copy of what `work` knows, to be read without its lock.
+    pub(super) held_back: AtomicU64,
     pub(super) work: Mutex<Work>,
     pub(super) chain: Mutex<ChainState>,
     /// Given back by `release`, or dropped last: nothing of the store may write after it.
@@ -50,6 +52,8 @@ pub(super) struct Work {
     pub(super) dead: Vec<DeadSegment>,
     /// Temporary files found by the opening.
     pub(super) temporary: Vec<String>,
+    /// Files of zeros, each as long as a normal segment.
+    pub(super) held_back: Vec<String>,
     /// Above every address that any file ever seen here could hold (rule 8).
     pub(super) address_end: Lsn,
     /// A rename or a sync of the directory failed: names are unknown.
@@ -83,6 +87,7 @@ impl SegmentStore {
             log_id: slot.log_id,
             epoch: slot.epoch,
             durable: AtomicU64::new(slot.durable.get()),
+            held_back: AtomicU64::new(work.held_back.len() as u64),
             storage,
             options,
             work: Mutex::new(work),
