@@ -62,6 +62,8 @@ pub struct Error {
 enum Cause {
     Commit(CommitError),
     Recovery(RecoveryError),
+    /// A failed commit, of which nothing is in the log.
+    NotCommitted(RecoveryError),
     Io(IoError),
     Refused(Refusal),
 }
@@ -93,6 +95,10 @@ pub(crate) enum Refusal {
     PagesOnly,
     #[error("a body of {bytes} bytes is longer than the {max} of a log with reserved space")]
     BodyTooLong { bytes: u64, max: u64 },
+    #[error("the name of a restore point has 1 to 255 bytes, not {bytes}")]
+    RestorePointName { bytes: usize },
+    #[error("the recovery of the pages was not finished; open the log again")]
+    Unfinished,
 }
 
 impl Error {
@@ -109,7 +115,17 @@ impl Error {
         match &self.cause {
             Cause::Commit(error) => error.fate(),
             Cause::Refused(_) => Fate::NotCommitted,
+            Cause::Recovery(RecoveryError::Misuse { .. }) => Fate::NotCommitted,
+            Cause::NotCommitted(_) => Fate::NotCommitted,
             Cause::Recovery(_) | Cause::Io(_) => Fate::Unknown,
+        }
+    }
+
+    /// The same error, of a commit of which nothing is in the log.
+    pub(crate) fn not_committed(self) -> Self {
+        match self.cause {
+            Cause::Recovery(error) => Self { cause: Cause::NotCommitted(error), ..self },
+            _ => self,
         }
     }
 
@@ -137,7 +153,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
             Cause::Commit(error) => error.fmt(f),
-            Cause::Recovery(error) => error.fmt(f),
+            Cause::Recovery(error) | Cause::NotCommitted(error) => error.fmt(f),
             Cause::Io(error) => error.fmt(f),
             Cause::Refused(refusal) => refusal.fmt(f),
         }
@@ -149,7 +165,7 @@ impl std::error::Error for Error {
         // The message of the cause is this error's own message; its source comes next.
         match &self.cause {
             Cause::Commit(error) => error.source(),
-            Cause::Recovery(error) => error.source(),
+            Cause::Recovery(error) | Cause::NotCommitted(error) => error.source(),
             Cause::Io(error) => error.source(),
             Cause::Refused(_) => None,
         }
@@ -200,6 +216,10 @@ impl From<RecoveryError> for Error {
             RecoveryError::PageLsnBeyondEnd { page_lsn: lsn, .. }
             | RecoveryError::TornPage { lsn, .. } => (ErrorKind::Page, Some(*lsn)),
             RecoveryError::PageOffline { .. } => (ErrorKind::Page, None),
+            RecoveryError::BrokenUndo { lsn, .. }
+            | RecoveryError::LostRecords { from: lsn, .. } => (ErrorKind::Damaged, Some(*lsn)),
+            RecoveryError::PageLsnNotSet { lsn, .. } => (ErrorKind::Replay, Some(*lsn)),
+            RecoveryError::CommitUnknown { lsn, source, .. } => (unknown_kind(source), Some(*lsn)),
             RecoveryError::Unfit { lsn, .. }
             | RecoveryError::NoRestore { lsn, .. }
             | RecoveryError::Handler { lsn, .. }
@@ -214,6 +234,16 @@ impl From<RecoveryError> for Error {
             _ => (ErrorKind::Refused, None),
         };
         Self { kind, lsn, cause: Cause::Recovery(error) }
+    }
+}
+
+/// The kind of what kept a commit from becoming durable.
+fn unknown_kind(source: &RecoveryError) -> ErrorKind {
+    match source {
+        RecoveryError::Log(source) => {
+            source.downcast_ref::<Error>().map_or(ErrorKind::Poisoned, Error::kind)
+        }
+        _ => ErrorKind::Poisoned,
     }
 }
 

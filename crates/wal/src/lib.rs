@@ -5,6 +5,9 @@
 //! [`Wal`] is the log, [`Options`] how it is kept, [`Ticket`] a record on its way, [`Transaction`]
 //! several records that count together, [`Checkpoint`] what keeps replay short, [`LogView`] a log
 //! looked at without opening it. The promises are those of [`Durability`].
+//!
+//! An engine that keeps pages, and writes them when it likes, opens a [`PageLog`] for its
+//! [`PageStore`] and runs [`PageTransaction`]s.
 
 mod error;
 mod holds;
@@ -18,6 +21,8 @@ mod transaction;
 mod checkpoint;
 mod reader;
 mod txn_log;
+mod page_transaction;
+mod page_log;
 mod open;
 mod view;
 mod copy;
@@ -29,6 +34,8 @@ pub use holds::{Hold, HoldInfo, HoldLimit, OverLimit};
 pub use log::{Obligation, Stats, Truncated, Wal};
 pub use open::Opener;
 pub use options::Options;
+pub use page_log::PageLog;
+pub use page_transaction::{OrderedCommit, PageTransaction};
 pub use reader::{Reader, Tail};
 pub use ticket::Ticket;
 pub use transaction::{Committed, Transaction};
@@ -37,12 +44,17 @@ pub use view::LogView;
 pub use wal_commit::{CommitStats, Durability, Fate, Positions, SyncPolicy, Threads};
 pub use wal_format::layout::BODY_BYTES_MAX;
 pub use wal_format::{
-    CheckpointPointer, Epoch, LogId, Lsn, LsnRange, RecordFlags, RecordKind, RecordRef, TxnId,
+    CheckpointPointer, Epoch, LogId, Lsn, LsnRange, PageId, RecordFlags, RecordKind, RecordRef,
+    TxnId,
 };
 #[cfg(target_os = "linux")]
 pub use wal_io::backend::DirectStorage;
 pub use wal_io::backend::{FileStorage, MemoryStorage};
 pub use wal_io::{Access, FileEntry, LogFile, Storage, StorageLock, SyncMethod};
+pub use wal_recovery::aries::{
+    Decision, EngineError, InDoubt, LogicalRedo, LogicalUndo, Nested, OwnedInDoubt, PageState,
+    PageStore, Savepoint, UndoReport, UndoScope, WriteAhead,
+};
 pub use wal_recovery::{
     CheckpointView, CommitFate, CopyReport, LossReason, LossReport, LostRange, OwnedRecord, Phase,
     Progress, RecoveryReport, RecoveryStrategy, RedoOnly, RedoTarget, ReplayRecord, Until, Verdict,

@@ -93,6 +93,8 @@ pub struct Stats {
     pub checkpoints: u64,
     /// Transactions which have logged something and have not ended.
     pub active_transactions: u64,
+    /// Pages that may be newer in memory than in storage; 0 for a log without pages.
+    pub dirty_pages: u64,
     /// Retention holds.
     pub holds: Vec<HoldInfo>,
 }
@@ -319,6 +321,7 @@ impl Wal {
             segments: shared.store.links().len() as u64,
             checkpoints: shared.store.checkpoints().len() as u64,
             active_transactions: shared.active.lock().transactions() as u64,
+            dirty_pages: 0,
             holds: shared.holds.list(),
         }
     }

@@ -92,8 +92,8 @@ impl Options {
 
 /// Options together with a recovery strategy: ready to open.
 pub struct Opener<S> {
-    options: Options,
-    strategy: S,
+    pub(crate) options: Options,
+    pub(crate) strategy: S,
     progress: Box<dyn Progress>,
 }
 
@@ -141,7 +141,7 @@ impl<S> Opener<S> {
     }
 
     /// All steps of an opening; gives the log, and how its transactions see it.
-    fn run<E: ?Sized>(
+    pub(crate) fn run<E: ?Sized>(
         &mut self,
         storage: Arc<dyn Storage>,
         engine: &mut E,

@@ -16,6 +16,7 @@ use wal_recovery::{AddressedReader, LinkSource, RecoveryError};
 
 use crate::error::{Error, Refusal};
 use crate::log::Wal;
+use crate::reader::Reader;
 
 /// Readers kept for the next rollback; more of them run at a time than this only in need.
 const READERS_MAX: usize = 4;
@@ -73,6 +74,19 @@ impl TxnLog for RunningLog {
             readers.push(reader);
         }
         record
+    }
+
+    fn scan(
+        &self,
+        from: Lsn,
+        visit: &mut dyn FnMut(&RecordRef<'_>) -> Result<(), RecoveryError>,
+    ) -> Result<(), RecoveryError> {
+        let from = from.max(self.wal.head());
+        let mut reader = Reader::new(self.wal.clone(), from).map_err(passed_on)?;
+        while let Some(record) = reader.next().map_err(passed_on)? {
+            visit(&record)?;
+        }
+        Ok(())
     }
 
     fn wait_durable(&self, end: Lsn) -> Result<(), RecoveryError> {
