@@ -12,9 +12,18 @@ mod pages;
 mod txn_table;
 mod dirty_pages;
 mod tables;
+mod engine_call;
+
+mod change;
+mod page_map;
+mod walk;
+mod checkpoint_read;
+mod analysis;
+mod redo;
+mod parallel;
+mod torn;
 
 mod reservation;
-mod engine_call;
 mod manager;
 mod undo_scope;
 mod undo;
@@ -26,6 +35,9 @@ mod marks;
 mod ordered_commit;
 mod transaction;
 
+mod redo_page;
+mod restart;
+
 pub use dirty_pages::DirtyPageTable;
 pub use doubt::{InDoubtCounts, OwnedInDoubt};
 pub use losers::UndoReport;
@@ -35,6 +47,7 @@ pub use pages::{
     Decision, EngineError, InDoubt, LogicalRedo, LogicalUndo, PageState, PageStore, UndoScope,
     WriteAhead,
 };
+pub use restart::Aries;
 pub use tables::{Effect, Tables};
 pub use transaction::{Nested, Savepoint, Txn};
 pub use txn_table::TxnTable;

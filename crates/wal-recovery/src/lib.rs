@@ -1,7 +1,8 @@
 //! What a crash left: scan, verdicts, and strategies to recover an engine.
 //!
-//! This crate reads a log and judges it; it starts no thread, reads no clock, and touches files
-//! only through `wal-io`. It decides what is the log; what the log means is left to the engine.
+//! This crate reads a log and judges it; it reads no clock, touches files only through `wal-io`,
+//! and starts no thread but for those of a parallel redo, which end with it. It decides what is
+//! the log; what the log means is left to the engine.
 //!
 //! The modules below are in reading order: each uses only those above it.
 #![deny(clippy::indexing_slicing)]
@@ -46,7 +47,7 @@ pub use reader::{CommitFate, LinkSource, LogReader, LogSnapshot, OwnedRecord};
 pub use redo_only::{CheckpointView, CommitMark, RedoOnly, RedoTarget, ReplayRecord};
 pub use report::{
     AnalysisReport, AriesReport, BatchCounts, RecoveryReport, RedoReport, TransactionCounts,
-    UndoReport,
+    UndoCounts,
 };
 pub use resume::{Resumed, resume};
 pub use scan::{Scanner, Step, Stop, StopReason};

@@ -6,10 +6,14 @@
 //! Invariant: every record which was scanned is counted once in `records_scanned`, and a record
 //! which an engine was given is counted once in `records_replayed`, and nowhere else.
 
+mod aries;
+
 use std::fmt;
 use std::time::Duration;
 
 use wal_format::{CheckpointPointer, LsnRange};
+
+pub use aries::{AnalysisReport, AriesReport, RedoReport, UndoCounts};
 
 /// What became of the transactions which the scan met, counted at their last record.
 ///
@@ -72,6 +76,8 @@ pub struct RecoveryReport {
     pub verdict: String,
     /// Bytes of the unproven tail which the log left out, as the verdict counts them.
     pub dropped_bytes: u64,
+    /// What the three passes of ARIES did; `None` for other strategies.
+    pub aries: Option<AriesReport>,
     /// How long it took. Recovery sees no clock: whoever called it fills this in.
     pub elapsed: Option<Duration>,
 }
@@ -139,6 +145,9 @@ impl fmt::Display for RecoveryReport {
         }
         if self.dropped_bytes > 0 {
             write!(f, "\ndropped: {} bytes of unproven tail", self.dropped_bytes)?;
+        }
+        if let Some(aries) = &self.aries {
+            write!(f, "\n{aries}")?;
         }
         Ok(())
     }

@@ -5,6 +5,8 @@
 //! means is left to the verdict. Memory is one window of 256 KiB, and one record where that is
 //! larger. A length is compared with what the segment still holds before anything is read.
 
+mod cut;
+
 use std::sync::Arc;
 
 use wal_format::layout::RECORD_HEADER_BYTES;
@@ -17,6 +19,7 @@ use wal_io::{ChainLink, SegmentName, Storage};
 use crate::epochs::decode_under_any;
 use crate::error::RecoveryError;
 use crate::window::Window;
+pub(crate) use cut::{Cut, Run};
 
 /// What a scan meets next.
 #[derive(Debug)]

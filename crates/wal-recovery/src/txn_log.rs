@@ -41,6 +41,21 @@ pub trait TxnLog: Send + Sync + fmt::Debug {
     /// As [`LogSource::read_record`](crate::LogSource::read_record).
     fn read<'b>(&self, lsn: Lsn, buf: &'b mut Vec<u8>) -> Result<RecordRef<'b>, RecoveryError>;
 
+    /// Hands every durable record from `from` on to `visit`, in order; from the first retained one
+    /// if that is later. For the recovery of a single page while the log runs.
+    ///
+    /// # Errors
+    ///
+    /// That of `visit`, or of reading. The default is for logs which cannot be scanned.
+    fn scan(
+        &self,
+        from: Lsn,
+        visit: &mut dyn FnMut(&RecordRef<'_>) -> Result<(), RecoveryError>,
+    ) -> Result<(), RecoveryError> {
+        let (_, _) = (from, visit);
+        Err(RecoveryError::Log("this log cannot be scanned while it runs".into()))
+    }
+
     /// Waits until everything before `end` is durable.
     ///
     /// # Errors

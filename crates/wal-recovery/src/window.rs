@@ -64,6 +64,12 @@ impl Window {
         Ok(self.held(lsn))
     }
 
+    /// Reads the bytes from `lsn` on into `buf`, past what the view holds; returns how many there
+    /// are.
+    pub(crate) fn read_at(&self, lsn: Lsn, buf: &mut [u8]) -> Result<usize, RecoveryError> {
+        Ok(self.reader.read_at(lsn, buf)?)
+    }
+
     /// The bytes from `lsn` on that are in memory already.
     pub(crate) fn held(&self, lsn: Lsn) -> &[u8] {
         let held = self.buffer.get(..self.held).unwrap_or_default();

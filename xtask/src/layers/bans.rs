@@ -98,11 +98,16 @@ const BANS: &[Ban] = &[
         place: Where::Everywhere,
         paths: &[
             &["std", "fs"],
-            &["std", "thread"],
             &["std", "time", "Instant"],
             &["std", "time", "SystemTime"],
         ],
-        why: "wal-recovery reads through wal-io, starts no thread and reads no clock",
+        why: "wal-recovery reads through wal-io, and reads no clock",
+    },
+    Ban {
+        name: "wal-recovery",
+        place: Where::Outside("aries"),
+        paths: &[&["std", "thread"]],
+        why: "wal-recovery starts no thread, but for those of a parallel redo",
     },
     Ban {
         name: "wal",

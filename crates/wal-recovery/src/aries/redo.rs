@@ -1,0 +1,264 @@
+//! Redo: the second pass, which repeats history on the pages that may lack some of it.
+//!
+//! ```text
+//!   in the dirty-page table?  ──no──►  not applied: it is in storage, or the page was freed
+//!   LSN at least recLSN?      ──no──►  not applied: it was in storage when the page became dirty
+//!   page LSN older?           ──no──►  not applied; recLSN rises past the page LSN
+//!   apply, and set the page LSN: winners, losers and compensations alike; nothing is logged
+//! ```
+//!
+//! Changes come in the order of the log, so once a page was read, its recLSN alone decides and the
+//! page is not asked again. An [`Applier`] is given all changes, or those of some pages only: what
+//! it does to a page depends on nothing but the page and its own changes. This is what makes
+//! redo by several threads end in the same bytes.
+//!
+//! Source: ARIES, section 6.2; statements 20 to 25 and 32.
+
+use wal_format::layout::RECORD_ALIGN_BYTES;
+use wal_format::{Lsn, LsnRange, PageId};
+
+use super::change::{Action, Change};
+use super::engine_call::call_engine;
+use super::page_map::{PageMap, part_of};
+use super::pages::{LogicalRedo, PageState, PageStore};
+use super::tables::Tables;
+use super::walk::each_record;
+use crate::error::RecoveryError;
+use crate::progress::{Phase, Progress};
+use crate::report::RedoReport;
+use crate::source::LogSource;
+
+/// What is known of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// It was not looked at.
+    Unread,
+    /// It was read; nothing was applied to it.
+    Read,
+    /// Changes were applied to it.
+    Changed,
+    /// Its bytes are not whole.
+    Torn,
+    /// It cannot be reached.
+    Offline,
+}
+
+/// A page of the dirty-page table.
+#[derive(Clone, Copy, Debug)]
+struct Owed {
+    /// Its recLSN. An image counts from here, whatever the page LSN says.
+    rec_lsn: Lsn,
+    /// Any other change counts from here: recLSN, risen past the page LSN.
+    from: Lsn,
+    standing: Standing,
+}
+
+/// Applies changes to the pages of a dirty-page table.
+#[derive(Debug)]
+pub(super) struct Applier {
+    pages: PageMap<Owed>,
+    /// The end of the log: no page can name a change at or behind it.
+    end: Lsn,
+    pub(super) report: RedoReport,
+}
+
+/// What redo could not bring up to date.
+#[derive(Debug, Default)]
+pub(super) struct Unfinished {
+    /// Pages that were torn, and for which no image followed; with their recLSN.
+    pub(super) torn: Vec<(PageId, Lsn)>,
+    /// Pages that were offline.
+    pub(super) offline: Vec<PageId>,
+}
+
+/// Does again, on this thread, what may be missing in the pages of `tables`.
+pub(super) fn redo<E: PageStore + ?Sized>(
+    source: &LogSource,
+    tables: &Tables,
+    end: Lsn,
+    engine: &mut E,
+    progress: &mut dyn Progress,
+) -> Result<(RedoReport, Unfinished), RecoveryError> {
+    let Some(range) = redo_range(tables, end) else {
+        return Ok((RedoReport::default(), Unfinished::default()));
+    };
+    let mut applier = Applier::new(tables, end, |_| true);
+    let (mut records, mut bytes) = (0, 0);
+    each_record(source, range, Phase::Replay, progress, |record| {
+        records += 1;
+        bytes += record.encoded_bytes() as u64;
+        match Change::of(record)? {
+            Some(change) => applier.take(engine, record.lsn(), &change),
+            None => Ok(()),
+        }
+    })?;
+    let unfinished = applier.finish(engine)?;
+    Ok((RedoReport { range, records, bytes, threads: 1, ..applier.report }, unfinished))
+}
+
+/// From the oldest change that may be missing to the end of the log (statement 19): the first may
+/// lie before the checkpoint.
+pub(super) fn redo_range(tables: &Tables, end: Lsn) -> Option<LsnRange> {
+    tables.dirty.oldest().map(|start| LsnRange::new(start, end))
+}
+
+impl Applier {
+    /// For those pages of the dirty-page table which `mine` chooses; `end` is the end of the log.
+    pub(super) fn new(tables: &Tables, end: Lsn, mine: impl Fn(PageId) -> bool) -> Self {
+        let owed = |rec_lsn| Owed { rec_lsn, from: rec_lsn, standing: Standing::Unread };
+        let pages = tables.dirty.iter().filter(|dirty| mine(dirty.page));
+        let pages = pages.map(|dirty| (dirty.page, owed(dirty.rec_lsn))).collect();
+        Self { pages, end, report: RedoReport::default() }
+    }
+
+    /// For one page alone.
+    pub(super) fn of_page(page: PageId, rec_lsn: Lsn, end: Lsn) -> Self {
+        let owed = Owed { rec_lsn, from: rec_lsn, standing: Standing::Unread };
+        let pages = std::iter::once((page, owed)).collect();
+        Self { pages, end, report: RedoReport::default() }
+    }
+
+    /// Whether a change of `page` belongs to the `index`-th of `parts`.
+    pub(super) fn is_of_part(page: PageId, index: usize, parts: usize) -> bool {
+        part_of(page, parts) == index
+    }
+
+    /// Takes the next change of the log, at `lsn`.
+    #[inline]
+    pub(super) fn take<E: PageStore + ?Sized>(
+        &mut self,
+        engine: &mut E,
+        lsn: Lsn,
+        change: &Change<'_>,
+    ) -> Result<(), RecoveryError> {
+        // Statement 21, in its order: the table, the recLSN, and only then the page.
+        let Some(owed) = self.pages.get_mut(&change.page) else {
+            self.report.skipped_clean += 1;
+            return Ok(());
+        };
+        if lsn < owed.rec_lsn {
+            self.report.skipped_before += 1;
+            return Ok(());
+        }
+        if owed.standing == Standing::Unread {
+            look(engine, change.page, owed, lsn, self.end)?;
+        }
+        let restores = matches!(change.action, Action::Image(_));
+        match owed.standing {
+            Standing::Offline => self.report.put_off += 1,
+            // What is owed to a torn page waits for an image (statement 25).
+            Standing::Torn if !restores => {}
+            _ if !restores && lsn < owed.from => self.report.skipped_newer += 1,
+            _ => apply(engine, lsn, change, owed, &mut self.report)?,
+        }
+        Ok(())
+    }
+
+    /// Every change was taken. Pages that none of them concerned are looked at too: they stay in
+    /// the table, so that somebody must write them.
+    pub(super) fn finish<E: PageStore + ?Sized>(
+        &mut self,
+        engine: &mut E,
+    ) -> Result<Unfinished, RecoveryError> {
+        let mut unfinished = Unfinished::default();
+        for (page, owed) in &mut self.pages {
+            if owed.standing == Standing::Unread {
+                look(engine, *page, owed, self.end, self.end)?;
+            }
+            match owed.standing {
+                Standing::Torn => unfinished.torn.push((*page, owed.rec_lsn)),
+                Standing::Offline => unfinished.offline.push(*page),
+                _ => {}
+            }
+        }
+        unfinished.torn.sort_unstable();
+        unfinished.offline.sort_unstable();
+        Ok(unfinished)
+    }
+}
+
+/// Reads what the page says of itself, before the change at `lsn` is held against it.
+fn look<E: PageStore + ?Sized>(
+    engine: &mut E,
+    page: PageId,
+    owed: &mut Owed,
+    lsn: Lsn,
+    end: Lsn,
+) -> Result<(), RecoveryError> {
+    owed.standing = match call_engine(lsn, || engine.page_state(page))? {
+        PageState::Torn => Standing::Torn,
+        PageState::Offline => Standing::Offline,
+        PageState::At(page_lsn) => {
+            if page_lsn >= end {
+                // Statement 2: no record of this log can have been applied to it.
+                return Err(RecoveryError::PageLsnBeyondEnd { page, page_lsn, end });
+            }
+            if page_lsn >= lsn {
+                // Statement 22: what the page holds need not be held against it again. Yet it may
+                // hold it in a cache only, so the engine is to write it before it counts (rule 1).
+                owed.from = owed.from.max(past(page_lsn));
+            }
+            if page_lsn >= lsn || lsn >= end {
+                call_engine(lsn, || engine.mark_dirty(page))?;
+            }
+            Standing::Read
+        }
+    };
+    Ok(())
+}
+
+/// The lowest address behind `lsn` at which a record can stand.
+fn past(lsn: Lsn) -> Lsn {
+    lsn.checked_add(RECORD_ALIGN_BYTES as u64).unwrap_or(Lsn::MAX)
+}
+
+/// Puts the change in place.
+fn apply<E: PageStore + ?Sized>(
+    engine: &mut E,
+    lsn: Lsn,
+    change: &Change<'_>,
+    owed: &mut Owed,
+    report: &mut RedoReport,
+) -> Result<(), RecoveryError> {
+    let page = change.page;
+    match change.action {
+        Action::Put { offset, bytes } => {
+            call_engine(lsn, || engine.write(page, offset, bytes, lsn))?;
+        }
+        Action::Logical { operation, redo } => {
+            let redo = LogicalRedo { page, operation, redo };
+            call_engine(lsn, || engine.redo_logical(&redo, lsn))?;
+        }
+        Action::Image(image) => {
+            call_engine(lsn, || engine.write_image(page, image, lsn))?;
+            report.images += 1;
+            report.torn_rebuilt += u64::from(owed.standing == Standing::Torn);
+            // The page is as it was then: everything behind the image is owed again.
+            owed.from = past(lsn);
+        }
+        // Analysis took a freed page out of the table; a recLSN behind the end of its former life
+        // is why this is not met (statement 24).
+        Action::Free => return Ok(()),
+    }
+    report.applied += 1;
+    if owed.standing != Standing::Changed {
+        owed.standing = Standing::Changed;
+        // Once for every page: an engine that forgets the LSN would be given everything twice.
+        check_lsn(engine, page, lsn)?;
+    }
+    Ok(())
+}
+
+/// Whether the page holds the change at `lsn`, by its own word.
+pub(super) fn check_lsn<E: PageStore + ?Sized>(
+    engine: &mut E,
+    page: PageId,
+    lsn: Lsn,
+) -> Result<(), RecoveryError> {
+    match call_engine(lsn, || engine.page_state(page))? {
+        PageState::At(found) if found == lsn => Ok(()),
+        PageState::At(found) => Err(RecoveryError::PageLsnNotSet { page, lsn, found }),
+        PageState::Torn => Err(RecoveryError::TornPage { page, lsn }),
+        PageState::Offline => Err(RecoveryError::PageOffline { page }),
+    }
+}

@@ -1,0 +1,236 @@
+//! Restart: the three passes in their order.
+//!
+//! ```text
+//!   recover:  analysis ─► redo ─► torn pages          reads the log, writes pages
+//!   finish:   in doubt ─► undo ─► ends ─► checkpoint  appends, once the commit path runs
+//! ```
+//!
+//! Either half may be cut off anywhere and begun again: analysis writes nothing, redo is told by
+//! page LSNs what it did, undo goes on from the compensations it logged.
+//!
+//! Source: ARIES, section 6; statements 19, 28 to 32.
+
+use std::sync::Arc;
+
+use wal_format::{LsnRange, PageId, TxnId};
+
+use super::analysis::{self, Analysis};
+use super::change::STRATEGY;
+use super::engine_call::call_engine;
+use super::manager::TxnManager;
+use super::pages::{PageStore, WriteAhead};
+use super::parallel::redo_in_parallel;
+use super::redo::{self, Unfinished};
+use super::tables::Tables;
+use super::torn::rebuild;
+use super::walk::each_record;
+use crate::error::RecoveryError;
+use crate::progress::{Phase, Progress};
+use crate::report::{AriesReport, RecoveryReport, RedoReport, UndoCounts};
+use crate::strategy::{RecoveryLog, RecoveryStrategy};
+use crate::txn_log::TxnLog;
+use crate::verdict::Verdict;
+
+/// Complete recovery, for engines that steal and do not force.
+///
+/// After the opening, [`into_manager`](Self::into_manager) gives what transactions run on.
+#[derive(Debug)]
+pub struct Aries {
+    threads: usize,
+    /// What the first half found; taken by the second.
+    found: Option<Found>,
+    payload: Vec<u8>,
+    manager: Option<Arc<TxnManager>>,
+}
+
+/// What is left to do when redo is through.
+#[derive(Debug)]
+struct Found {
+    tables: Tables,
+    deferred: Vec<PageId>,
+}
+
+impl Default for Aries {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Aries {
+    /// Restart with redo on one thread.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { threads: 1, found: None, payload: Vec::new(), manager: None }
+    }
+
+    /// Redo on `threads` threads, each with pages of its own; at least 1.
+    ///
+    /// It takes an engine that can [split](PageStore::split) its pages; another is recovered on
+    /// one thread all the same. The pages end up in the same bytes either way.
+    #[must_use]
+    pub fn redo_threads(self, threads: usize) -> Self {
+        Self { threads: threads.max(1), ..self }
+    }
+
+    /// The engine's own bytes from the checkpoint that restart began with.
+    #[must_use]
+    pub fn checkpoint_payload(&self) -> &[u8] {
+        &self.payload
+    }
+
+    /// What transactions run on; `None` before the log runs.
+    #[must_use]
+    pub const fn manager(&self) -> Option<&Arc<TxnManager>> {
+        self.manager.as_ref()
+    }
+
+    /// As [`manager`](Self::manager), at the end of the opening.
+    #[must_use]
+    pub fn into_manager(self) -> Option<Arc<TxnManager>> {
+        self.manager
+    }
+}
+
+impl<E: PageStore + ?Sized> RecoveryStrategy<E> for Aries {
+    /// Analysis and redo.
+    ///
+    /// # Errors
+    ///
+    /// Restart can be repeated after each of them, and nothing in the log is lost.
+    ///
+    /// - [`RecoveryError::Handler`], [`RecoveryError::HandlerPanicked`]: the engine failed at a
+    ///   record.
+    /// - [`RecoveryError::PageLsnBeyondEnd`], [`RecoveryError::PageLsnNotSet`],
+    ///   [`RecoveryError::TornPage`]: a page, or the engine, is not what the log knows.
+    /// - [`RecoveryError::UnusableCheckpoint`], [`RecoveryError::Table`],
+    ///   [`RecoveryError::BadBody`], [`RecoveryError::Unfit`], [`RecoveryError::LostRecords`]: the
+    ///   log cannot be what an engine with this strategy wrote.
+    /// - [`RecoveryError::Changed`], [`RecoveryError::Truncated`], [`RecoveryError::Io`],
+    ///   [`RecoveryError::OutOfMemory`]: as for every reader.
+    ///
+    /// # Cost
+    ///
+    /// One sequential read from the checkpoint's begin, and one from the oldest recLSN. Redo on
+    /// one thread borrows each body from the read buffer; on several, each run of 256 KiB is read
+    /// once for all. Memory: one entry for each active transaction and two for each dirty page.
+    fn recover(
+        &mut self,
+        log: &RecoveryLog<'_>,
+        engine: &mut E,
+        progress: &mut dyn Progress,
+    ) -> Result<RecoveryReport, RecoveryError> {
+        let analysis = analysis::analyse(log, progress)?;
+        let (redo, unfinished) = redo_with(log, self.threads, &analysis.tables, engine, progress)?;
+        tracing::debug!(
+            applied = redo.applied,
+            losers = analysis.report.losers,
+            "history repeated"
+        );
+        let report = report_of(log, &analysis, redo);
+        self.payload = analysis.payload;
+        self.found = Some(Found { tables: analysis.tables, deferred: unfinished.offline });
+        Ok(report)
+    }
+
+    /// In-doubt transactions, undo, end records, and a checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// - [`RecoveryError::Log`]: the log took no more records.
+    /// - [`RecoveryError::BrokenUndo`]: the records of a loser do not link as they must.
+    /// - [`RecoveryError::Handler`], [`RecoveryError::HandlerPanicked`]: the engine failed.
+    /// - [`RecoveryError::Misuse`]: `recover` has not succeeded before.
+    fn finish(
+        &mut self,
+        log: &Arc<dyn TxnLog>,
+        engine: &mut E,
+        report: &mut RecoveryReport,
+        progress: &mut dyn Progress,
+    ) -> Result<(), RecoveryError> {
+        let Some(Found { tables, deferred }) = self.found.take() else {
+            let what = "analysis and redo come before undo";
+            return Err(RecoveryError::Misuse { txn: TxnId::NONE, what });
+        };
+        let manager = TxnManager::resume(Arc::clone(log), tables, deferred);
+        let rule: Arc<dyn WriteAhead> = manager.clone();
+        call_engine(log.end(), || engine.log_runs(&rule))?;
+        let doubt = manager.settle_in_doubt(engine)?;
+        let done = manager.undo_losers(engine, progress)?;
+        // Statement 30: the next restart does not go through all this again.
+        let pointer = manager.checkpoint(&self.payload)?;
+        let undo = UndoCounts {
+            transactions: done.rolled_back + doubt.rolled_back,
+            clrs: done.clrs,
+            records_read: done.records_read,
+            winners_ended: done.winners_ended + doubt.committed,
+            deferred: done.deferred.len() as u64,
+            in_doubt: doubt.waiting,
+            checkpoint: Some(pointer.begin),
+        };
+        report.aries.get_or_insert_default().undo = undo;
+        self.manager = Some(manager);
+        Ok(())
+    }
+}
+
+/// Redo on as many threads as the engine can be split into, and the rebuild of torn pages.
+pub(super) fn redo_with<E: PageStore + ?Sized>(
+    log: &RecoveryLog<'_>,
+    threads: usize,
+    tables: &Tables,
+    engine: &mut E,
+    progress: &mut dyn Progress,
+) -> Result<(RedoReport, Unfinished), RecoveryError> {
+    let end = log.range.end;
+    let done = match threads {
+        0 | 1 => None,
+        threads => redo_in_parallel(log.source, tables, end, threads, engine, progress)?,
+    };
+    let (mut report, mut unfinished) = match done {
+        Some(done) => done,
+        None => redo::redo(log.source, tables, end, engine, progress)?,
+    };
+    if !unfinished.torn.is_empty() {
+        rebuild(log.range.start, &unfinished.torn, engine, &mut |from, visit| {
+            let range = LsnRange::new(from, end);
+            each_record(log.source, range, Phase::Replay, progress, |record| visit(record))
+        })?;
+        report.torn_rebuilt += unfinished.torn.len() as u64;
+        unfinished.torn.clear();
+    }
+    report.deferred.clone_from(&unfinished.offline);
+    Ok((report, unfinished))
+}
+
+/// What the first two passes did, in the words of every strategy.
+pub(super) fn report_of(
+    log: &RecoveryLog<'_>,
+    analysis: &Analysis,
+    redo: RedoReport,
+) -> RecoveryReport {
+    let begin = analysis.report.range.start;
+    let start = if redo.range.is_empty() { begin } else { begin.min(redo.range.start) };
+    let mut report = RecoveryReport {
+        strategy: STRATEGY,
+        range: LsnRange::new(start, log.range.end),
+        checkpoint: analysis.report.checkpoint,
+        records_scanned: analysis.report.records,
+        bytes_scanned: analysis.report.bytes,
+        records_replayed: redo.applied,
+        transactions: analysis.transactions,
+        openings: analysis.openings,
+        aries: Some(AriesReport {
+            analysis: analysis.report.clone(),
+            redo,
+            undo: UndoCounts::default(),
+        }),
+        ..RecoveryReport::default()
+    };
+    if let Some(verdict) = log.verdict {
+        report.verdict = verdict.to_string();
+        if let Verdict::TornTail { dropped, .. } = verdict {
+            report.dropped_bytes = dropped.bytes;
+        }
+    }
+    report
+}
