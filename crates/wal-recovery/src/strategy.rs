@@ -101,8 +101,8 @@ pub trait RecoveryStrategy<E: ?Sized> {
     /// undoes.
     ///
     /// Called once per opening, after [`recover`](Self::recover) succeeded and before anyone else
-    /// appends; for a log that was just made, which has nothing to recover, it is the only call.
-    /// What it changed in the counts is in `report`, which is the one that `recover` returned.
+    /// appends. What it changed in the counts is in `report`, which is the one that `recover`
+    /// returned.
     ///
     /// # Durability
     ///

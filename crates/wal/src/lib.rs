@@ -24,6 +24,7 @@ mod txn_log;
 mod page_transaction;
 mod page_log;
 mod open;
+mod open_pages;
 mod view;
 mod copy;
 
@@ -52,10 +53,11 @@ pub use wal_io::backend::DirectStorage;
 pub use wal_io::backend::{FileStorage, MemoryStorage};
 pub use wal_io::{Access, FileEntry, LogFile, Storage, StorageLock, SyncMethod};
 pub use wal_recovery::aries::{
-    Decision, EngineError, InDoubt, LogicalRedo, LogicalUndo, Nested, OwnedInDoubt, PageState,
-    PageStore, Savepoint, UndoReport, UndoScope, WriteAhead,
+    Aries, Decision, EngineError, InDoubt, LogicalRedo, LogicalUndo, Nested, OwnedInDoubt,
+    PageState, PageStore, Savepoint, UndoReport, UndoScope, WriteAhead,
 };
 pub use wal_recovery::{
-    CheckpointView, CommitFate, CopyReport, LossReason, LossReport, LostRange, OwnedRecord, Phase,
-    Progress, RecoveryReport, RecoveryStrategy, RedoOnly, RedoTarget, ReplayRecord, Until, Verdict,
+    AnalysisReport, AriesReport, CheckpointView, CommitFate, CopyReport, LossReason, LossReport,
+    LostRange, OwnedRecord, Phase, Progress, RecoveryError, RecoveryReport, RecoveryStrategy,
+    RedoOnly, RedoTarget, ReplayRecord, Until, Verdict,
 };

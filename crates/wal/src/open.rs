@@ -13,7 +13,8 @@ use wal_format::{Lsn, LsnRange, RecordDraft, RecordKind};
 use wal_io::{IoError, IoOp, Placement, SegmentStore, Storage, StorageLock, Survey};
 use wal_recovery::aries::TxnLog;
 use wal_recovery::{
-    Depth, Progress, RecoveryLog, RecoveryReport, RecoveryStrategy, RedoOnly, ReplayRecord,
+    Depth, LogSource, Progress, RecoveryLog, RecoveryReport, RecoveryStrategy, RedoOnly,
+    ReplayRecord,
 };
 
 use crate::active::ActiveWork;
@@ -157,12 +158,11 @@ impl<S> Opener<S> {
         }
         let lock = lock(storage.as_ref(), options.lock_wait)?;
         let survey = Survey::read(storage.as_ref())?;
-        let opened = if survey.is_empty() {
-            create(storage, lock, options)?
+        let OpenedStore { store, placement, mut recovery } = if survey.is_empty() {
+            create(storage, lock, options, strategy, engine, &mut **progress)?
         } else {
             reopen(storage, lock, options, strategy, engine, &mut **progress)?
         };
-        let OpenedStore { store, placement, mut recovery } = opened;
         let wal = start(store, placement, options.clone(), strategy.undoes())?;
         let log: Arc<dyn TxnLog> = Arc::new(RunningLog::new(wal.clone()));
         strategy.finish(&log, engine, &mut recovery, &mut **progress)?;
@@ -198,17 +198,31 @@ fn lock(storage: &dyn Storage, wait: Duration) -> Result<Box<dyn StorageLock>, E
     }
 }
 
-fn create(
+fn create<S, E>(
     storage: Arc<dyn Storage>,
     lock: Box<dyn StorageLock>,
     options: &Options,
-) -> Result<OpenedStore, Error> {
+    strategy: &mut S,
+    engine: &mut E,
+    progress: &mut dyn Progress,
+) -> Result<OpenedStore, Error>
+where
+    S: RecoveryStrategy<E>,
+    E: ?Sized,
+{
     if !options.create {
         return Err(Refusal::NoLog { place: storage.place() }.into());
     }
     let store = SegmentStore::create_bare(storage, lock, options.for_store())?;
     let placement = store.place_first()?;
-    Ok(OpenedStore { store, placement, recovery: RecoveryReport::default() })
+    let mut recovery = RecoveryReport::default();
+    if strategy.undoes() {
+        // What it finds here, nothing, is what it finishes with.
+        let source = LogSource::new(Arc::clone(store.storage()), store.links(), store.log_id());
+        let log = RecoveryLog::new(&source, LsnRange::new(placement.end, placement.end));
+        recovery = strategy.recover(&log, engine, progress)?;
+    }
+    Ok(OpenedStore { store, placement, recovery })
 }
 
 fn reopen<S, E>(

@@ -12,11 +12,13 @@
 
 use std::sync::Arc;
 
-use wal_format::{LsnRange, PageId, TxnId};
+use wal_format::{Lsn, LsnRange, PageId, TxnId};
 
 use super::analysis::{self, Analysis};
 use super::change::STRATEGY;
+use super::doubt::InDoubtCounts;
 use super::engine_call::call_engine;
+use super::losers::UndoReport;
 use super::manager::TxnManager;
 use super::pages::{PageStore, WriteAhead};
 use super::parallel::redo_in_parallel;
@@ -132,6 +134,10 @@ impl<E: PageStore + ?Sized> RecoveryStrategy<E> for Aries {
         Ok(report)
     }
 
+    fn undoes(&self) -> bool {
+        true
+    }
+
     /// In-doubt transactions, undo, end records, and a checkpoint.
     ///
     /// # Errors
@@ -158,18 +164,27 @@ impl<E: PageStore + ?Sized> RecoveryStrategy<E> for Aries {
         let done = manager.undo_losers(engine, progress)?;
         // Statement 30: the next restart does not go through all this again.
         let pointer = manager.checkpoint(&self.payload)?;
-        let undo = UndoCounts {
-            transactions: done.rolled_back + doubt.rolled_back,
-            clrs: done.clrs,
-            records_read: done.records_read,
-            winners_ended: done.winners_ended + doubt.committed,
-            deferred: done.deferred.len() as u64,
-            in_doubt: doubt.waiting,
-            checkpoint: Some(pointer.begin),
-        };
+        let undo = undo_counts(&done, doubt, Some(pointer.begin));
         report.aries.get_or_insert_default().undo = undo;
         self.manager = Some(manager);
         Ok(())
+    }
+}
+
+/// What undo did, for the report.
+pub(super) fn undo_counts(
+    done: &UndoReport,
+    doubt: InDoubtCounts,
+    checkpoint: Option<Lsn>,
+) -> UndoCounts {
+    UndoCounts {
+        transactions: done.rolled_back + doubt.rolled_back,
+        clrs: done.clrs,
+        records_read: done.records_read,
+        winners_ended: done.winners_ended + doubt.committed,
+        deferred: done.deferred.len() as u64,
+        in_doubt: doubt.waiting,
+        checkpoint,
     }
 }
 

@@ -7,6 +7,8 @@
     clippy::indexing_slicing
 )]
 
+pub mod pages;
+
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::Duration;
