@@ -1,9 +1,8 @@
 //! What can go wrong in the tree.
 
+use wal::{EngineError, ErrorKind, RecoveryError};
 use wal_format::PageId;
 use wal_io::IoError;
-use wal_recovery::RecoveryError;
-use wal_recovery::aries::EngineError;
 
 use crate::page::PageFault;
 
@@ -73,15 +72,13 @@ pub enum Error {
         /// What happened first.
         why: String,
     },
-    /// The log failed or refused.
+    /// The log failed or refused, or something else did while it was opened. Its
+    /// [`kind`](wal::Error::kind) says what to do.
     #[error(transparent)]
-    Log(RecoveryError),
-}
-
-impl From<RecoveryError> for Error {
-    fn from(error: RecoveryError) -> Self {
-        Self::Log(error)
-    }
+    Log(#[from] wal::Error),
+    /// The log failed or refused what a rollback or the writing of a page asked of it.
+    #[error(transparent)]
+    Pages(#[from] RecoveryError),
 }
 
 impl Error {
@@ -89,10 +86,19 @@ impl Error {
         Self::Page { page, fault }
     }
 
+    /// Whether the log could not take what it was asked to, and nothing changed.
+    pub(crate) fn is_refusal(&self) -> bool {
+        let kind = match self {
+            Self::Log(error) => error.kind(),
+            _ => return false,
+        };
+        matches!(kind, ErrorKind::Refused | ErrorKind::NoSpace)
+    }
+
     /// As recovery wants it: an error of the log goes back to the log as it came.
     pub(crate) fn into_engine_error(self) -> EngineError {
         match self {
-            Self::Log(error) => Box::new(error),
+            Self::Pages(error) => Box::new(error),
             other => Box::new(other),
         }
     }

@@ -38,7 +38,8 @@ impl<'a> Op<'a> {
         }
     }
 
-    const fn key(self) -> &'a [u8] {
+    /// The key of the entry.
+    pub(crate) const fn key(self) -> &'a [u8] {
         match self {
             Self::Insert { key, .. } | Self::Delete { key } | Self::Replace { key, .. } => key,
         }

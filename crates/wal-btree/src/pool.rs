@@ -22,11 +22,12 @@
 //! on everything is refused until the tree is reopened, and redo writes those pages again.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use wal::WriteAhead;
 use wal_format::{Lsn, PageId};
-use wal_recovery::aries::WriteAhead;
 
 use crate::error::Error;
 use crate::file::PageFile;
@@ -51,6 +52,8 @@ pub(crate) struct Cell {
     dirty: bool,
     /// The log has an image of the page from after its recLSN.
     imaged: bool,
+    /// The round of checkpoints in which it became dirty.
+    round: u64,
 }
 
 #[derive(Debug)]
@@ -74,6 +77,10 @@ impl Cell {
     pub(crate) fn replace(&mut self, mut page: Page, lsn: Lsn) {
         page.set_lsn(lsn);
         (self.content, self.dirty) = (Content::Whole(page), true);
+    }
+
+    fn dirty_before(&self, round: u64) -> bool {
+        self.dirty && self.round < round
     }
 }
 
@@ -111,6 +118,8 @@ pub(crate) struct Pool {
     log: RwLock<Option<Arc<dyn WriteAhead>>>,
     /// Pages that redo changed and that were written and synced since: the log is told later.
     redone: Mutex<BTreeMap<PageId, Lsn>>,
+    /// Checkpoints begun; only tells old dirt from new.
+    round: AtomicU64,
     poison: OnceLock<String>,
 }
 
@@ -124,6 +133,7 @@ impl Pool {
             writing: Mutex::default(),
             log: RwLock::default(),
             redone: Mutex::default(),
+            round: AtomicU64::new(1),
             poison: OnceLock::new(),
         }
     }
@@ -188,7 +198,7 @@ impl Pool {
             }
             let victims = self.make_room(&mut frames);
             if victims.is_empty() {
-                let cell = Cell { content: Content::Unread, dirty: false, imaged: false };
+                let cell = Cell { content: Content::Unread, dirty: false, imaged: false, round: 0 };
                 let frame = Arc::new(Frame { id, cell: RwLock::new(cell) });
                 frames.by_page.insert(id, Arc::clone(&frame));
                 frames.order.push_back(id);
@@ -228,7 +238,11 @@ impl Pool {
     /// an image of itself in the log first (a25).
     pub(crate) fn before_change(&self, id: PageId, cell: &mut Cell) -> Result<(), Error> {
         self.check()?;
-        if cell.dirty || !self.images {
+        if cell.dirty {
+            return Ok(());
+        }
+        cell.round = self.round.load(Ordering::Relaxed);
+        if !self.images {
             return Ok(());
         }
         let Some(log) = self.log.read().clone() else { return Ok(()) };
@@ -236,7 +250,7 @@ impl Pool {
         let lsn = log.log_image(id, page.bytes())?;
         page.set_lsn(lsn);
         cell.replace(page, lsn);
-        cell.imaged = true;
+        (cell.imaged, cell.round) = (true, self.round.load(Ordering::Relaxed));
         Ok(())
     }
 
@@ -248,7 +262,7 @@ impl Pool {
         let mut cell = frame.write();
         let lsn = log.log_image(id, page.bytes())?;
         cell.replace(page, lsn);
-        cell.imaged = true;
+        (cell.imaged, cell.round) = (true, self.round.load(Ordering::Relaxed));
         Ok(())
     }
 
@@ -277,6 +291,15 @@ impl Pool {
         if redo {
             self.redone.lock().remove(&id);
         }
+    }
+
+    /// Begins a round of checkpoints: writes the pages that have been dirty since before the last,
+    /// so that redo never starts further back than two checkpoints.
+    pub(crate) fn write_old(&self) -> Result<(), Error> {
+        let round = self.round.fetch_add(1, Ordering::Relaxed);
+        let mut old: Vec<_> = self.frames.lock().by_page.values().map(Arc::clone).collect();
+        old.retain(|frame| frame.read().dirty_before(round));
+        old.chunks(BATCH_PAGES_MAX).try_for_each(|batch| self.write_pages(batch))
     }
 
     /// Writes every dirty page.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
+use wal::RecoveryError;
 use wal_io::Storage;
-use wal_recovery::RecoveryError;
 use wal_sim::{Call, Faults, SimDisk};
 
 use super::*;
@@ -96,7 +96,7 @@ fn a02_a_page_is_written_only_after_the_log_is_durable_up_to_its_lsn() {
     let lsn = change(&pool, &log, 1, 1).unwrap();
     log.0.lock().refuses = true;
     let writes = disk.calls().get(&Call::Write).copied();
-    assert!(matches!(pool.write_all(), Err(Error::Log(_))));
+    assert!(matches!(pool.write_all(), Err(Error::Pages(_))));
     assert_eq!(disk.calls().get(&Call::Write).copied(), writes, "nothing was written");
     assert_eq!(pool.count().1, 1, "and the page is as dirty as before");
     log.0.lock().refuses = false;
