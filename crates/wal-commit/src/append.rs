@@ -157,6 +157,7 @@ impl Shared {
     pub(crate) fn after_reservation(&self, state: &mut State, rotated: bool) {
         if rotated {
             state.stats.rotations += 1;
+            self.earmarks.publish(&state.cursor, state.held_back);
         }
         if state.wants_preparation() && self.has_helpers() && rotated {
             self.prepare.notify_one();

@@ -56,6 +56,12 @@ pub enum CommitError {
     /// next append tries again.
     #[error("the next segment could not be made ready: {0}")]
     NotPrepared(#[source] Arc<IoError>),
+    /// No room can be promised to later records: neither is there any, nor can any be had.
+    #[error("no room can be promised for {bytes} bytes of later records")]
+    NoRoom {
+        /// Bytes asked for.
+        bytes: u64,
+    },
     /// This log syncs nothing, so it promises no durability (rule 11). The record itself is in
     /// the log.
     #[error("this log never syncs, so nothing can be promised to be durable")]
@@ -119,6 +125,7 @@ impl CommitError {
             | Self::WouldBlock
             | Self::NoSpace(_)
             | Self::NotPrepared(_)
+            | Self::NoRoom { .. }
             | Self::BeyondEnd { .. }
             | Self::Closed
             | Self::Invalid { .. }

@@ -63,6 +63,7 @@ impl Shared {
         let positions = self.marks.positions();
         if state.phase != Phase::Open
             || !self.promises
+            || self.earmarks.is_tight()
             || !would_prove(&positions, state.data_end, state.claimed)
             || !state.group.take()
         {

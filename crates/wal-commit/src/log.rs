@@ -288,6 +288,48 @@ impl GroupCommit {
         self.shared().batch_bytes_max
     }
 
+    /// Promises that records of `bytes` in all, headers included, none longer than
+    /// [`earmarked_record_bytes_max`](Self::earmarked_record_bytes_max), can be appended later,
+    /// whatever becomes of the disk. 0 bytes are always promised.
+    ///
+    /// For logs all of whose appends are promised a place: promise, append, and then
+    /// [take back](Self::unearmark) what was used. Who appends otherwise takes from the others.
+    ///
+    /// # Durability
+    ///
+    /// The space is on the disk; the promise is of this opening. The next one finds the space.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError::NoRoom`], [`CommitError::NoSpace`]: there is no room for that beside what is
+    /// promised already; nothing changed. [`CommitError::NotPrepared`]: the space could not be
+    /// taken. [`CommitError::Poisoned`], [`CommitError::Closed`].
+    ///
+    /// # Cost
+    ///
+    /// Two atomic instructions; a file as long as a segment, for about every segment promised.
+    pub fn earmark(&self, bytes: u64) -> Result<(), CommitError> {
+        self.shared().earmark(bytes)
+    }
+
+    /// Takes back a promise of `bytes`, after they were used or when they are not needed any more:
+    /// never more than was promised.
+    pub fn unearmark(&self, bytes: u64) {
+        self.shared().unearmark(bytes);
+    }
+
+    /// The longest record that a promise covers, in bytes, header included.
+    #[must_use]
+    pub fn earmarked_record_bytes_max(&self) -> u64 {
+        self.shared().earmarks.record_bytes_max
+    }
+
+    /// Bytes promised to later records.
+    #[must_use]
+    pub fn earmarked_bytes(&self) -> u64 {
+        self.shared().earmarks.promised()
+    }
+
     /// Whether a wait for [`Durability::Durable`] can succeed: the log syncs (rule 11).
     #[must_use]
     pub fn can_promise(&self) -> bool {

@@ -146,6 +146,7 @@ impl Shared {
         let base = state.cursor.active_end();
         let before = state.cursor.ready_end();
         state.cursor.forget_successor();
+        self.earmarks.publish(&state.cursor, state.held_back);
         let (mut state, outcome) =
             self.prepare_segment(state, base, capacity_bytes).map_err(Failure::Refused)?;
         let Err(error) = outcome else {
@@ -154,6 +155,7 @@ impl Shared {
         // The successor which was there still is, unless the failure may have touched it.
         if before > base && leaves_the_successor(&error) && state.cursor.grow(before) {
             state.prepare_failed = None;
+            self.earmarks.publish(&state.cursor, state.held_back);
         }
         Err(Failure::Refused(CommitError::unprepared(error)))
     }

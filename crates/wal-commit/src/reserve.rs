@@ -129,7 +129,8 @@ impl Cursor {
         LsnRange::new(self.end, self.active_end).bytes()
     }
 
-    const fn successor_bytes(&self) -> u64 {
+    /// Bytes of the ready successor; 0 when there is none.
+    pub(crate) const fn successor_bytes(&self) -> u64 {
         LsnRange::new(self.active_end, self.ready_end).bytes()
     }
 

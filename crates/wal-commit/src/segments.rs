@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use wal_format::Lsn;
 use wal_format::layout::BLOCK_BYTES;
-use wal_io::IoError;
+use wal_io::{IoError, Preparer};
 
 use crate::error::CommitError;
 use crate::group::Want;
@@ -95,11 +95,18 @@ impl Shared {
             return Err(CommitError::Closed);
         };
         state.preparing = true;
+        // More is held back than is promised: a rollback that needed much of it is over.
+        let surplus = capacity_bytes == self.segment_bytes
+            && base == state.cursor.ready_end()
+            && self.earmarks.is_surplus(state.held_back);
         drop(state);
         let preparation = Preparation { shared: self, ended: false };
-        let outcome = preparer.prepare(base, capacity_bytes).map_err(Arc::new);
-        drop(preparer);
-        Ok(preparation.end(base, capacity_bytes, outcome))
+        let outcome = if surplus {
+            preparer.prepare_from_held(base)
+        } else {
+            preparer.prepare(base, capacity_bytes)
+        };
+        Ok(preparation.end(base, capacity_bytes, outcome.map_err(Arc::new), preparer))
     }
 }
 
@@ -115,6 +122,7 @@ impl<'a> Preparation<'a> {
         base: Lsn,
         capacity_bytes: u64,
         outcome: Result<Lsn, Arc<IoError>>,
+        preparer: Arc<dyn Preparer>,
     ) -> (Guard<'a>, Result<(), Arc<IoError>>) {
         self.ended = true;
         let shared = self.shared;
@@ -146,8 +154,11 @@ impl<'a> Preparation<'a> {
                 Signal::Failed(CommitError::unprepared(Arc::clone(error)))
             }
         };
+        // Together with the segment: what became one is not counted twice.
+        shared.count_held(&mut state, preparer.held_back());
         push_all(&mut wakes, state.group.waiting_for(Want::Segment), &signal);
         drop(state);
+        drop(preparer);
         shared.deliver(wakes);
         (shared.lock(), outcome.map(|_| ()))
     }

@@ -15,6 +15,7 @@ use wal_io::{IoError, LogSink, Preparer};
 
 use crate::buffer::Halves;
 use crate::config::{CommitConfig, Durability, Start, Threads};
+use crate::earmark::Earmarks;
 use crate::error::CommitError;
 use crate::group::{Group, Waiter, Want};
 use crate::metrics::CommitStats;
@@ -57,6 +58,8 @@ pub(crate) struct State {
     pub(crate) sink: Option<Box<dyn LogSink>>,
     /// Dropped when the log has ended; whoever is preparing has a count of its own.
     pub(crate) preparer: Option<Arc<dyn Preparer>>,
+    /// How many segments are held back, as far as was last told.
+    pub(crate) held_back: u64,
     /// Somebody is making a segment ready.
     pub(crate) preparing: bool,
     /// Why the last preparation failed; preparing ahead rests until an append asks again.
@@ -85,6 +88,7 @@ pub(crate) struct Shared {
     pub(crate) promises: bool,
     pub(crate) segment_bytes: u64,
     pub(crate) batch_bytes_max: u64,
+    pub(crate) earmarks: Earmarks,
     /// The process that opened the log.
     opened_by: u32,
     state: Mutex<State>,
@@ -113,6 +117,8 @@ impl Shared {
         // together, or one after the other, always fit into a half (rule 18).
         let batch_bytes_max = (usable as u64 - 24).min(segment_bytes / 2) & !7;
         let promises = sink.can_promise();
+        let earmarks = Earmarks::new(batch_bytes_max, segment_bytes, block_bytes as u64);
+        let held_back = preparer.held_back();
         let state = State {
             phase: Phase::Open,
             poison: None,
@@ -121,6 +127,7 @@ impl Shared {
             group: Group::new(),
             sink: Some(sink),
             preparer: Some(preparer),
+            held_back,
             preparing: false,
             prepare_failed: None,
             exclusive: false,
@@ -131,6 +138,7 @@ impl Shared {
             claimed: start.end,
             stats: CommitStats::default(),
         };
+        earmarks.publish(&state.cursor, held_back);
         Ok(Self {
             config,
             seed: start.seed,
@@ -139,6 +147,7 @@ impl Shared {
             promises,
             segment_bytes,
             batch_bytes_max,
+            earmarks,
             opened_by: std::process::id(),
             state: Mutex::new(state),
             poisoned: AtomicBool::new(false),
@@ -221,6 +230,12 @@ impl Shared {
         if let Some(next) = state.group.release(commits) {
             wakes.push(next.wake, Signal::Lead);
         }
+    }
+
+    /// Takes note of how many segments are held back, and of what the cursor has become.
+    pub(crate) fn count_held(&self, state: &mut State, held_back: u64) {
+        state.held_back = held_back;
+        self.earmarks.publish(&state.cursor, held_back);
     }
 
     /// Asks the serving thread to bring everything before `end` to `level`.

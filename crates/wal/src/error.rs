@@ -280,7 +280,7 @@ impl From<CommitError> for Error {
     fn from(error: CommitError) -> Self {
         let kind = match &error {
             CommitError::WouldBlock => ErrorKind::WouldBlock,
-            CommitError::NoSpace(_) => ErrorKind::NoSpace,
+            CommitError::NoSpace(_) | CommitError::NoRoom { .. } => ErrorKind::NoSpace,
             CommitError::NotPrepared(cause) => io_kind(cause),
             CommitError::Poisoned { .. } => ErrorKind::Poisoned,
             CommitError::Closed | CommitError::Abandoned => ErrorKind::Closed,

@@ -95,6 +95,9 @@ pub struct Stats {
     pub active_transactions: u64,
     /// Pages that may be newer in memory than in storage; 0 for a log without pages.
     pub dirty_pages: u64,
+    /// Bytes for which room is kept: rollbacks, ends of transactions, the next checkpoint; 0 for a
+    /// log without pages.
+    pub reserved_bytes: u64,
     /// Retention holds.
     pub holds: Vec<HoldInfo>,
 }
@@ -322,6 +325,7 @@ impl Wal {
             checkpoints: shared.store.checkpoints().len() as u64,
             active_transactions: shared.active.lock().transactions() as u64,
             dirty_pages: 0,
+            reserved_bytes: shared.commit.earmarked_bytes(),
             holds: shared.holds.list(),
         }
     }

@@ -60,7 +60,7 @@ impl TxnLog for RunningLog {
             let bytes = draft.body_bytes() as u64;
             return Err(passed_on(Refusal::BodyTooLong { bytes, max: max as u64 }));
         }
-        let ticket = self.wal.append_any(draft, reserved).map_err(passed_on)?;
+        let ticket = self.wal.shared().commit.append(draft, reserved).map_err(passed_on)?;
         Ok(Placed { lsn: ticket.lsn(), end: ticket.end() })
     }
 
@@ -102,16 +102,20 @@ impl TxnLog for RunningLog {
     }
 
     fn body_bytes_max(&self) -> usize {
-        let record = self.wal.batch_bytes_max().min(self.wal.shared().options.segment_bytes / 4);
+        let record = self.wal.shared().commit.earmarked_record_bytes_max();
         let head = RECORD_HEADER_BYTES + TXN_LINK_BYTES;
         usize::try_from(record).unwrap_or(usize::MAX).saturating_sub(head)
     }
 
-    fn reserve(&self, _bytes: u64) -> Result<(), RecoveryError> {
-        Ok(())
+    fn reserve(&self, bytes: u64) -> Result<(), RecoveryError> {
+        // Here a hold over its limit stops new work; what was promised a place is always let in.
+        self.wal.shared().holds.admit(self.end()).map_err(passed_on)?;
+        self.wal.shared().commit.earmark(bytes).map_err(passed_on)
     }
 
-    fn release(&self, _bytes: u64) {}
+    fn release(&self, bytes: u64) {
+        self.wal.shared().commit.unearmark(bytes);
+    }
 
     fn record_checkpoint(&self, pointer: CheckpointPointer) -> Result<(), RecoveryError> {
         let shared = self.wal.shared();

@@ -39,7 +39,11 @@ impl SegmentStore {
         if successor.is_none() && left < HEADER_BYTES {
             // Rule 16: the first record of this opening needs room, and the spare is for that.
             let header = self.successor_header(&active, self.head());
-            successor = Some(self.make_at_any_size(&mut work, header, end)?);
+            // A small one would refuse records that were promised a place.
+            successor = Some(match self.segment_from_held(&mut work, header) {
+                Some(made) => made?,
+                None => self.make_at_any_size(&mut work, header, end)?,
+            });
         }
         if let Some(successor) = &successor {
             self.register_newest(&mut work, successor, false)?;

@@ -1,0 +1,257 @@
+//! Statement 9: what was promised a place has one, however full the disk is. The log is filled until
+//! it refuses, and then everything is rolled back and a checkpoint taken, here and after a restart.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::sync::Arc;
+
+use common::pages::{Pages, SLOTS, open_pages};
+use common::small;
+use wal::{ErrorKind, Options, PageLog, PageTransaction, Storage, Threads};
+use wal_sim::{CrashMode, Faults, Model, SimDisk, SimRng};
+
+const PAGES: u64 = 24;
+
+fn up(disk: &SimDisk) -> (PageLog, Pages) {
+    open_pages(&as_storage(disk), small()).expect("the engine comes up")
+}
+
+fn as_storage(disk: &SimDisk) -> Arc<dyn Storage> {
+    Arc::new(disk.clone())
+}
+
+fn taken(disk: &SimDisk) -> u64 {
+    disk.list().unwrap().iter().map(|entry| entry.len).sum()
+}
+
+/// One committed change.
+fn commit(log: &PageLog, pages: &mut Pages, page: u64, slot: u64, value: u64) {
+    let mut txn = log.begin();
+    pages.put(&mut txn, page, slot, value).unwrap();
+    txn.commit().unwrap();
+}
+
+/// From now on the disk has room for `more` bytes only.
+fn leave_room(disk: &SimDisk, more: u64) {
+    disk.set_faults(Faults::new().space_bytes(taken(disk) + more));
+}
+
+/// An engine whose pages all have their place on the disk, each with a committed number in it.
+fn warm(disk: &SimDisk) -> (PageLog, Pages, Vec<u64>) {
+    let (log, mut pages) = up(disk);
+    let mut txn = log.begin();
+    for page in 0..PAGES {
+        pages.put(&mut txn, page, page % SLOTS, 1000 + page).unwrap();
+    }
+    txn.commit().unwrap();
+    pages.clean().unwrap();
+    let committed = pages.all(PAGES);
+    (log, pages, committed)
+}
+
+/// Runs transactions until each of them is refused for want of space; gives them, still running.
+fn fill(log: &PageLog, pages: &mut Pages, seed: u64) -> Vec<PageTransaction> {
+    let mut rng = SimRng::new(seed);
+    let mut running: Vec<PageTransaction> = (0..6).map(|_| log.begin()).collect();
+    let mut refused = 0;
+    while refused < 20 {
+        // Each transaction has pages of its own, as locks would see to.
+        let which = rng.below(running.len() as u64);
+        let page = which + 6 * rng.below(PAGES / 6);
+        let txn = &mut running[which as usize];
+        match pages.put(txn, page, rng.below(SLOTS), rng.next_u64()) {
+            Ok(_) if rng.below(40) == 0 => pages.steal(page).unwrap(),
+            Ok(_) => {}
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");
+                refused += 1;
+            }
+        }
+    }
+    running
+}
+
+#[test]
+fn a09_fill_the_log_roll_everything_back_it_succeeds() {
+    for seed in 0..6 {
+        let disk = SimDisk::new();
+        let (log, mut pages, committed) = warm(&disk);
+        leave_room(&disk, 300 << 10);
+        let running = fill(&log, &mut pages, seed);
+        leave_room(&disk, 0);
+        for txn in running {
+            txn.abort(&mut pages).unwrap();
+        }
+        log.checkpoint(b"full").unwrap();
+        assert_eq!(pages.all(PAGES), committed);
+        // With the pages written and the old checkpoints forgotten there is room again.
+        pages.clean().unwrap();
+        log.checkpoint(b"").unwrap();
+        log.checkpoint(b"").unwrap();
+        assert!(log.truncate().unwrap().segments > 0);
+        commit(&log, &mut pages, 0, 0, 7);
+    }
+}
+
+#[test]
+fn a09_rollbacks_to_savepoints_and_checkpoints_take_turns_on_a_full_disk() {
+    let disk = SimDisk::new();
+    let (log, mut pages, committed) = warm(&disk);
+    leave_room(&disk, 300 << 10);
+    let mut first = log.begin();
+    pages.put(&mut first, 5, 0, 1).unwrap();
+    let savepoint = first.savepoint();
+    let mut running = fill(&log, &mut pages, 9);
+    leave_room(&disk, 0);
+    first.rollback_to(&mut pages, savepoint).unwrap();
+    while let Some(txn) = running.pop() {
+        log.checkpoint(b"in between").unwrap();
+        txn.abort(&mut pages).unwrap();
+    }
+    first.abort(&mut pages).unwrap();
+    log.checkpoint(b"").unwrap();
+    assert_eq!(pages.all(PAGES), committed);
+}
+
+#[test]
+fn a09_a_commit_needs_no_space_that_it_was_not_promised() {
+    let disk = SimDisk::new();
+    let (log, mut pages, _) = warm(&disk);
+    leave_room(&disk, 300 << 10);
+    let running = fill(&log, &mut pages, 3);
+    leave_room(&disk, 0);
+    for txn in running {
+        txn.commit().unwrap();
+    }
+    let committed = pages.all(PAGES);
+    log.checkpoint(b"").unwrap();
+    drop((log, pages));
+    let crashed = disk.crash(CrashMode::LoseAll);
+    leave_room(&crashed, 0);
+    let (_log, mut pages) = up(&crashed);
+    assert_eq!(pages.all(PAGES), committed);
+}
+
+/// A disk on which transactions filled the log, and the power went: full to the last byte.
+fn crashed_full(seed: u64, mode: CrashMode) -> (SimDisk, Vec<u64>) {
+    let disk = SimDisk::new();
+    let (log, mut pages, committed) = warm(&disk);
+    leave_room(&disk, 300 << 10);
+    let running = fill(&log, &mut pages, seed);
+    log.sync().unwrap();
+    disk.power_off();
+    drop((running, log, pages));
+    (disk.crash(mode), committed)
+}
+
+#[test]
+fn a09_a_restart_on_the_full_disk_rolls_everything_back() {
+    for seed in 0..6 {
+        for mode in [CrashMode::LoseAll, CrashMode::KeepAll, CrashMode::Random(seed)] {
+            let (disk, committed) = crashed_full(seed, mode);
+            leave_room(&disk, 0);
+            let (log, mut pages) = up(&disk);
+            assert_eq!(pages.all(PAGES), committed, "{mode:?}");
+            assert!(log.recovery().aries.as_ref().unwrap().undo.transactions >= 5);
+            pages.clean().unwrap();
+            log.checkpoint(b"").unwrap();
+            log.checkpoint(b"").unwrap();
+            assert!(log.truncate().unwrap().segments > 0);
+        }
+    }
+}
+
+#[test]
+fn a09_a_restart_on_the_full_disk_that_is_cut_anywhere_is_repeated_and_succeeds() {
+    let (disk, committed) = crashed_full(1, CrashMode::LoseAll);
+    let full = Faults::new().space_bytes(taken(&disk));
+    let mut cuts = 0;
+    for op in (1..).step_by(3) {
+        let disk = disk.crash(CrashMode::KeepAll);
+        disk.set_faults(full.clone());
+        disk.power_cut_at(op);
+        drop(open_pages(&as_storage(&disk), small()));
+        if !disk.is_off() {
+            break;
+        }
+        cuts += 1;
+        for mode in [CrashMode::LoseAll, CrashMode::KeepAll, CrashMode::Random(op)] {
+            let again = disk.crash(mode);
+            again.set_faults(full.clone());
+            let (_log, mut pages) = up(&again);
+            assert_eq!(pages.all(PAGES), committed, "cut at {op}, {mode:?}");
+        }
+    }
+    assert!(cuts > 10, "{cuts}");
+}
+
+#[test]
+fn a09_holds_with_direct_io_where_every_flush_pads_a_block() {
+    let disk = Model::new().block_bytes(4096).disk();
+    let options =
+        || Options::default().segment_bytes(1 << 20).buffer_bytes(64 << 10).threads(Threads::None);
+    let pages_disk = SimDisk::new();
+    let mut pages = Pages::open(&as_storage(&pages_disk)).unwrap();
+    let opener = options().recover_with(wal::Aries::new());
+    let log = opener.open_pages_in(as_storage(&disk), &mut pages).unwrap();
+    leave_room(&disk, 3 << 20);
+    let mut running: Vec<PageTransaction> = (0..6).map(|_| log.begin()).collect();
+    let mut refused = 0;
+    let mut rng = SimRng::new(4);
+    while refused < 20 {
+        let which = rng.below(6);
+        match pages.put(&mut running[which as usize], which, rng.below(SLOTS), 5) {
+            // Each change is written on its own, and so takes a block.
+            Ok(_) => pages.steal(which).unwrap(),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");
+                refused += 1;
+            }
+        }
+    }
+    leave_room(&disk, 0);
+    for txn in running {
+        txn.abort(&mut pages).unwrap();
+        pages.clean().unwrap();
+    }
+    log.checkpoint(b"").unwrap();
+    assert!(pages.all(6).iter().all(|number| *number == 0));
+}
+
+#[test]
+fn a_log_that_reserves_nothing_holds_nothing_back() {
+    let disk = SimDisk::new();
+    let names = |disk: &SimDisk| -> Vec<String> {
+        disk.list().unwrap().into_iter().map(|entry| entry.name).collect()
+    };
+    let (wal, _) = common::reopen(&as_storage(&disk));
+    for number in 0..100 {
+        let _ = wal.append(&[number; 3000]).unwrap();
+    }
+    assert!(!names(&disk).iter().any(|name| name.starts_with("reserve-")), "{:?}", names(&disk));
+    assert_eq!(wal.stats().reserved_bytes, 0);
+    let pages_disk = SimDisk::new();
+    let (log, _pages) = up(&pages_disk);
+    assert!(names(&pages_disk).iter().any(|name| name.starts_with("reserve-")));
+    assert!(log.stats().reserved_bytes > 0, "the next checkpoint has its room");
+}
+
+#[test]
+fn space_that_a_large_rollback_would_have_taken_is_used_again() {
+    let disk = SimDisk::new();
+    let (log, mut pages, _) = warm(&disk);
+    let held =
+        || disk.list().unwrap().iter().filter(|entry| entry.name.starts_with("reserve-")).count();
+    let mut txn = log.begin();
+    for number in 0..6000 {
+        pages.put(&mut txn, number % PAGES, number / PAGES % SLOTS, number).unwrap();
+    }
+    let most = held();
+    assert!(most > 5, "{most}");
+    txn.commit().unwrap();
+    for number in 0..4000 {
+        commit(&log, &mut pages, number % PAGES, 0, number);
+    }
+    assert!(held() <= 2, "{} of {most}", held());
+}
