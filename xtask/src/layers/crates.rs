@@ -43,6 +43,12 @@ const LAYERS: &[Layer] = &[
         may_use: &["wal-format", "wal-io", "wal-sim", "wal", "wal-btree"],
         tests_may_use: &[],
     },
+    // Nor on this one.
+    Layer {
+        name: "wal-bank",
+        may_use: &["wal-format", "wal-io", "wal-recovery", "wal-sim", "wal"],
+        tests_may_use: &[],
+    },
     Layer { name: "wal-cli", may_use: &["wal"], tests_may_use: &["wal-sim"] },
     Layer { name: "wal-fuzz", may_use: &["wal-format", "wal"], tests_may_use: &[] },
     Layer {

@@ -1,0 +1,204 @@
+//! Real processes on real files, killed: what each restart found and did, and whether all is there.
+//!
+//! A process works in a directory and prints each event of its [`Story`] before it asks and once it
+//! is promised. It is killed at a moment drawn from the seed, sometimes in its own restart; then the
+//! directory is opened here, and judged.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use wal::FileStorage;
+use wal_sim::SimRng;
+
+use crate::engine::{Engine, Restart, Shape};
+use crate::error::BankError;
+use crate::paged::PagedBank;
+use crate::story::{Account, Books, Event, PAID_IN, Serial, Story};
+use crate::teller::Teller;
+
+/// A bank that is killed.
+#[derive(Clone, Debug)]
+pub struct Kills {
+    /// Where its files are.
+    pub dir: PathBuf,
+    /// Of the work, and of the moments.
+    pub seed: u64,
+    /// This program.
+    pub program: PathBuf,
+}
+
+/// One kill, and what the restart after it found.
+#[derive(Clone, Debug)]
+pub struct Killed {
+    /// How long the process lived.
+    pub lived: Duration,
+    /// How often a restart was killed after that, before this one went through.
+    pub restarts_killed: u32,
+    /// Commits promised in its life.
+    pub promised: u64,
+    /// What the restart found and did.
+    pub restart: Restart,
+    /// What is in all accounts.
+    pub balance: i64,
+    /// What should be.
+    pub whole: i64,
+    /// What is broken.
+    pub broken: Option<String>,
+}
+
+/// The shape of a bank on real files.
+pub const SHAPE: Shape = Shape {
+    accounts: 12,
+    pool_pages: 4,
+    images: true,
+    redo_threads: 1,
+    segment_bytes: 256 << 10,
+    helper_thread: true,
+};
+
+/// Works in `dir` until somebody ends it, and prints what is asked and promised.
+///
+/// # Errors
+///
+/// The bank failed.
+pub fn work_until_killed(dir: &Path, seed: u64, next_serial: Serial) -> Result<(), BankError> {
+    let storage = Arc::new(FileStorage::open(dir).map_err(wal::Error::from)?);
+    let story = Story::new(SHAPE.accounts);
+    let tell = |event: &Event| {
+        // Nobody listens any more: then nothing may be promised either.
+        let mut out = std::io::stdout().lock();
+        if writeln!(out, "{event}").and_then(|()| out.flush()).is_err() {
+            std::process::exit(0);
+        }
+    };
+    let teller = Teller::<PagedBank>::new(storage, SHAPE, seed, story, next_serial, tell);
+    let mut teller = teller.adopting();
+    teller.work(usize::MAX)?;
+    teller.story.broken.take().map_or(Ok(()), |broken| Err(BankError::Books(broken)))
+}
+
+/// Opens the bank in `dir`, and no more.
+///
+/// # Errors
+///
+/// It does not open.
+pub fn restart_only(dir: &Path) -> Result<(), BankError> {
+    let storage = Arc::new(FileStorage::open(dir).map_err(wal::Error::from)?);
+    PagedBank::open(storage, SHAPE, Default::default(), Box::new(())).map(drop)
+}
+
+impl Kills {
+    /// Lets it work and be killed, `number` for the how-manieth time; judges what is left. `books`
+    /// are those of the time before, and become those of now.
+    ///
+    /// # Errors
+    ///
+    /// The process cannot be started, or its directory not be read.
+    pub fn once(&self, number: u64, books: &mut Books) -> Result<Killed, BankError> {
+        let mut rng = SimRng::new(self.seed.wrapping_mul(1_000_003).wrapping_add(number));
+        let lived = Duration::from_millis(match rng.below(4) {
+            0 => rng.below(12),
+            1 => rng.below(60),
+            _ => 40 + rng.below(260),
+        });
+        let next_serial = highest(books) + 1_000_000;
+        let work = ["work", "--seed", &rng.next_u64().to_string(), "--next-serial"];
+        let next_serial = next_serial.to_string();
+        let lines = self.run_and_kill(&[&work[..], &[next_serial.as_str()]].concat(), lived)?;
+        let mut story = Story::of(books.clone());
+        for line in &lines {
+            match Event::parse(line) {
+                Some(event) => story.tell(&event),
+                // Only the last line can be cut short.
+                None if line == lines.last().unwrap_or(line) => {}
+                None => return Err(BankError::Books(format!("the process said `{line}`"))),
+            }
+        }
+        let restarts_killed = rng.below(3) as u32;
+        for _ in 0..restarts_killed {
+            let lived = Duration::from_micros(rng.below(9_000));
+            self.run_and_kill(&["restart"], lived)?;
+        }
+        let promised = story.commits;
+        let (restart, found, broken) = judge(&self.dir, &story)?;
+        let (balance, whole) = (found.total(), PAID_IN * i64::from(SHAPE.accounts));
+        *books = found;
+        Ok(Killed { lived, restarts_killed, promised, restart, balance, whole, broken })
+    }
+
+    /// Starts this program, kills it after `lived`; what it said.
+    fn run_and_kill(&self, verb: &[&str], lived: Duration) -> Result<Vec<String>, BankError> {
+        let process = |source| BankError::Pages { call: "start the process for", source };
+        let mut child = Command::new(&self.program)
+            .args(verb)
+            .arg("--dir")
+            .arg(&self.dir)
+            .stdout(Stdio::piped())
+            .stdin(Stdio::null())
+            .spawn()
+            .map_err(process)?;
+        let out = child.stdout.take();
+        let reader = std::thread::spawn(move || -> Vec<String> {
+            let lines = out.into_iter().flat_map(|out| BufReader::new(out).split(b'\n'));
+            let lines = lines.map_while(Result::ok);
+            lines.map(|line| String::from_utf8_lossy(&line).into_owned()).collect()
+        });
+        std::thread::sleep(lived);
+        child.kill().map_err(process)?;
+        let status = child.wait().map_err(process)?;
+        let lines = reader.join().unwrap_or_default();
+        match status.code() {
+            Some(code) if code != 0 => {
+                Err(BankError::Books(format!("the process ended by itself, with {code}")))
+            }
+            _ => Ok(lines),
+        }
+    }
+}
+
+/// The highest serial in the books.
+fn highest(books: &Books) -> Serial {
+    let last = books.0.values().filter_map(|ledger| ledger.entries.keys().next_back());
+    last.max().copied().unwrap_or(0)
+}
+
+/// Restarts, audits, and looks whether the books are among those that may be.
+fn judge(dir: &Path, story: &Story) -> Result<(Restart, Books, Option<String>), BankError> {
+    let storage = Arc::new(FileStorage::open(dir).map_err(wal::Error::from)?);
+    let mut bank = PagedBank::open(storage, SHAPE, story.decisions(), Box::new(()))?;
+    let restart = bank.restart();
+    let found = bank.in_doubt()?;
+    let missing = story.doubts.iter().find(|(serial, doubt)| {
+        doubt.decision.is_none() && doubt.promised && !found.contains_key(serial)
+    });
+    let mut broken = missing.map(|(serial, _)| format!("transaction {serial} is not in doubt"));
+    for serial in found.keys() {
+        bank.decide(*serial, serial.is_multiple_of(2))?;
+    }
+    let books = bank.books()?;
+    if let Err(reason) = books.audit() {
+        broken = broken.or(Some(reason));
+    }
+    let expected = |kept| {
+        story.candidate(kept, |serial: Serial, doubt| match doubt.decision {
+            Some(commit) => commit,
+            None => found.contains_key(&serial) && serial.is_multiple_of(2),
+        })
+    };
+    if !(0..story.candidates()).any(|kept| expected(kept) == books) {
+        let promised = expected(0);
+        let first = (0..SHAPE.accounts).find(|account| differ(&books, &promised, *account));
+        let reason = format!("the books are not those that were promised: account {first:?}");
+        broken = broken.or(Some(reason));
+    }
+    // Without a checkpoint: the next process has a restart of its own to do.
+    drop(bank);
+    Ok((restart, books, broken))
+}
+
+fn differ(one: &Books, other: &Books, account: Account) -> bool {
+    one.0.get(&account) != other.0.get(&account)
+}
