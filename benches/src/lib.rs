@@ -3,6 +3,9 @@
 //! A figure means nothing alone: every benchmark has a baseline in the same group of the same run,
 //! doing the same bytes without a log, and what counts is the ratio of the two.
 
+mod memory_pages;
+mod table;
+
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
@@ -10,6 +13,9 @@ use std::path::Path;
 use std::process::Command;
 
 use wal::Options;
+
+pub use memory_pages::{MemoryPages, PAGE_BYTES};
+pub use table::{Row, median, print_table};
 
 /// Bodies measured, in bytes.
 pub const BODY_BYTES: [usize; 2] = [128, 4096];

@@ -1,0 +1,67 @@
+//! Pages in memory, for benchmarks of recovery: what is measured is the log, not an engine.
+
+use wal::{EngineError, Lsn, PageId, PageState, PageStore};
+
+/// Bytes of a page.
+pub const PAGE_BYTES: usize = 4096;
+
+/// Pages 0 to some number, all in memory.
+#[derive(Clone, Debug)]
+pub struct MemoryPages {
+    pages: Vec<(Lsn, Box<[u8]>)>,
+}
+
+impl MemoryPages {
+    /// So many pages of zeros.
+    #[must_use]
+    pub fn new(pages: usize) -> Self {
+        Self { pages: vec![(Lsn::NONE, vec![0; PAGE_BYTES].into_boxed_slice()); pages] }
+    }
+
+    /// How many pages there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.pages.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.pages.is_empty()
+    }
+
+    /// LSN and bytes of a page.
+    ///
+    /// # Errors
+    ///
+    /// There is no such page.
+    pub fn get(&mut self, page: PageId) -> Result<&mut (Lsn, Box<[u8]>), EngineError> {
+        let index = usize::try_from(page.get())?;
+        self.pages.get_mut(index).ok_or_else(|| format!("no page {page}").into())
+    }
+}
+
+impl PageStore for MemoryPages {
+    fn page_state(&mut self, page: PageId) -> Result<PageState, EngineError> {
+        Ok(PageState::At(self.get(page)?.0))
+    }
+
+    fn write(
+        &mut self,
+        page: PageId,
+        offset: u32,
+        bytes: &[u8],
+        lsn: Lsn,
+    ) -> Result<(), EngineError> {
+        let (page_lsn, image) = self.get(page)?;
+        let start = offset as usize;
+        let place = image.get_mut(start..start + bytes.len()).ok_or("beyond the page")?;
+        place.copy_from_slice(bytes);
+        *page_lsn = lsn;
+        Ok(())
+    }
+
+    fn mark_dirty(&mut self, _page: PageId) -> Result<(), EngineError> {
+        Ok(())
+    }
+}
