@@ -1,5 +1,5 @@
 //! Trees on simulated disks, for all tests.
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
