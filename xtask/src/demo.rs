@@ -56,6 +56,9 @@ pub(crate) struct Arguments {
     /// Draw the moments of the kills from this seed [default: a new one, printed]
     #[arg(long, value_name = "SEED")]
     pub(crate) seed: Option<u64>,
+    /// Kill a bank on pages instead: what each restart by ARIES found, redid and undid
+    #[arg(long, conflicts_with_all = ["file", "lines", "threads"])]
+    pub(crate) aries: bool,
 }
 
 /// When a writer is killed.
@@ -74,6 +77,9 @@ struct Moment {
 /// When anything acknowledged is missing, altered or out of order; when the log does not verify;
 /// when a writer fails, or cannot be killed in time.
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
+    if arguments.aries {
+        return run_command(&mut bank(arguments));
+    }
     let workspace = Workspace::load()?;
     let default_file = workspace.root.join("docs/rules.md");
     let file = arguments.file.as_deref().unwrap_or(&default_file);
@@ -108,6 +114,15 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let outcome = outcome.and_then(|()| demo.conclude(seed));
     demo.tell_more(&workspace);
     outcome
+}
+
+/// The bank, which kills itself: a program of its own.
+fn bank(arguments: &Arguments) -> Command {
+    let seed = arguments.seed.unwrap_or_else(fresh_seed);
+    let mut command = cargo();
+    command.args(["run", "--release", "--quiet", "--package", "wal-bank", "--", "demo"]);
+    command.args(["--kills", &arguments.kills.to_string(), "--seed", &seed.to_string()]);
+    command
 }
 
 /// The state of the demonstration.

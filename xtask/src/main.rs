@@ -35,6 +35,7 @@ mod ci;
     bin_name = "cargo xtask",
     after_help = "Start with:\n  \
         cargo xtask demo     append from eight threads, kill it ten times, see that nothing is lost\n  \
+        cargo xtask demo --aries   kill a bank on pages, see what each restart found, redid and undid\n  \
         cargo test --workspace\n  \
         cargo xtask ci       all that a change must pass, in the order of the hosted pipeline\n\n\
         A check that fails says where, what is wrong, and how to mend it."

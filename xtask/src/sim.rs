@@ -30,6 +30,17 @@ const CI_THREADS_CASES: u64 = 48;
 /// The workload that needs the scheduler.
 const THREADS: &str = "threads";
 
+/// The workloads of engines with pages, which a program of their own runs, begin so.
+const BANK: &str = "bank";
+/// Their cases, in the slice.
+const CI_BANK_CASES: u64 = 6;
+/// Distinct crash states that they must reach there.
+const CI_BANK_DISTINCT: u64 = 10_000;
+/// Judged crash states that each step of restart must be cut in there.
+const CI_BANK_FLOOR: u64 = 100;
+/// Their cases when nobody says how many: more than a million states.
+const BANK_CASES: u64 = 165;
+
 /// Crash the log on the simulated disk, in its recovery too, and judge what is left
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Arguments {
@@ -75,12 +86,43 @@ pub(crate) struct Arguments {
 ///
 /// When it does not build, when a promise is broken, or when a floor is missed.
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
+    if of_bank(arguments) {
+        return run_bank(arguments);
+    }
     let mut command = command(arguments);
     let replayed = arguments.replay.iter().any(|name| name.starts_with(THREADS));
     if replayed || arguments.workload.iter().any(|name| name == THREADS) {
         schedule(&mut command)?;
     }
+    if arguments.list {
+        run_command(&mut command)?;
+        return run_command(bank().arg("list"));
+    }
     if arguments.json { run_quietly(&mut command) } else { run_command(&mut command) }
+}
+
+/// Whether what was asked for is the bank's.
+fn of_bank(arguments: &Arguments) -> bool {
+    let named = |name: &String| name.starts_with(BANK);
+    arguments.replay.iter().any(named) || arguments.workload.iter().any(named)
+}
+
+fn run_bank(arguments: &Arguments) -> Outcome {
+    let foreign = arguments.workload.iter().find(|name| !name.starts_with(BANK));
+    if let Some(name) = foreign {
+        return Err(Failure::new(format!("`{name}` is not the bank's: run it apart")));
+    }
+    if arguments.repeat.is_some() || arguments.fault_floor.is_some() {
+        return Err(Failure::new("the bank knows neither --repeat nor --fault-floor"));
+    }
+    let mut command = with(arguments, bank(), BANK_CASES);
+    if arguments.json { run_quietly(&mut command) } else { run_command(&mut command) }
+}
+
+fn bank() -> Command {
+    let mut command = cargo();
+    command.args(["run", "--release", "--quiet", "--package", "wal-bank", "--"]);
+    command
 }
 
 /// Runs a command whose output is for a program: it is shown on standard error.
@@ -111,9 +153,19 @@ fn schedule(command: &mut Command) -> Outcome {
 pub(crate) fn slice() -> Outcome {
     run_command(&mut slice_of_default())?;
     run_command(&mut slice_of(MORE, CI_MORE_CASES))?;
+    run_command(&mut slice_of_bank())?;
     let mut threads = slice_of(&[THREADS], CI_THREADS_CASES);
     schedule(&mut threads)?;
     run_command(&mut threads)
+}
+
+fn slice_of_bank() -> Command {
+    let mut command = bank();
+    command.args(["run", "--cases", &CI_BANK_CASES.to_string()]);
+    let floors = [CI_BANK_DISTINCT, CI_BANK_FLOOR].map(|floor| floor.to_string());
+    let [distinct, floor] = &floors;
+    command.args(["--distinct", distinct, "--floor", floor]);
+    command
 }
 
 fn slice_of_default() -> Command {
@@ -144,6 +196,11 @@ fn command(arguments: &Arguments) -> Command {
         command.arg("list");
         return command;
     }
+    with(arguments, command, CI_CASES)
+}
+
+/// What was asked for, in the words of the programs; `cases` is how many if nobody says.
+fn with(arguments: &Arguments, mut command: Command, cases: u64) -> Command {
     let effort = [
         ("states", arguments.states.map(|states| states.to_string())),
         ("depth", arguments.depth.map(|depth| depth.to_string())),
@@ -154,7 +211,7 @@ fn command(arguments: &Arguments) -> Command {
         return command;
     }
     command.args(["run", "--seed", &arguments.seed.to_string()]);
-    let slice = arguments.time.is_none().then_some(CI_CASES);
+    let slice = arguments.time.is_none().then_some(cases);
     let limits = [
         ("cases", arguments.cases.or(slice).map(|cases| cases.to_string())),
         ("time", arguments.time.map(|time| time.to_string())),
@@ -207,6 +264,19 @@ mod tests {
         let expected = "cargo run --release --quiet --package wal-lab -- run --seed 5 --depth 2 \
                         --cases 9 --workload mixed --json";
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn what_is_the_banks_goes_to_the_bank() {
+        let workload = vec!["bank-torn".to_owned()];
+        let asked = Arguments { workload, cases: None, json: false, ..arguments() };
+        assert!(of_bank(&asked) && !of_bank(&arguments()));
+        let shown = describe(&with(&asked, bank(), BANK_CASES));
+        let expected = "cargo run --release --quiet --package wal-bank -- run --seed 5 --depth 2 \
+                        --cases 165 --workload bank-torn";
+        assert_eq!(shown, expected);
+        let replay = Some("bank-torn:17:deep:n24:60.1".to_owned());
+        assert!(of_bank(&Arguments { replay, workload: Vec::new(), ..arguments() }));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Banks on the simulated disk: a workload with a seed, cut everywhere, restarted, cut again.
 //!
-//! A case goes by its name, such as `bank:17`, and a state in it as `bank:17:deep:n24:60.1/7.0`.
+//! A case goes by its name, such as `bank-torn:17`, and a state in it as
+//! `bank-torn:17:deep:n24:60.1/7.0`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -61,7 +62,7 @@ const SHAPE: Shape = Shape {
 /// Every kind of bank.
 pub const FLAVOURS: &[Flavour] = &[
     Flavour {
-        name: "bank",
+        name: "bank-whole",
         about: "pages that are written whole or not at all, in a pool of three",
         shape: SHAPE,
         steps: 28,
@@ -88,6 +89,26 @@ impl Flavour {
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Self> {
         FLAVOURS.iter().find(|flavour| flavour.name == name)
+    }
+
+    /// The kinds of these names; `bank`, and no name at all, mean every one.
+    ///
+    /// # Errors
+    ///
+    /// The name that is none.
+    pub fn all_of(names: &[String]) -> Result<Vec<&'static Self>, String> {
+        let mut found = Vec::new();
+        for name in names {
+            match Self::named(name) {
+                Some(flavour) => found.push(flavour),
+                None if name == "bank" => found.extend(FLAVOURS),
+                None => return Err(name.clone()),
+            }
+        }
+        if names.is_empty() {
+            found.extend(FLAVOURS);
+        }
+        Ok(found)
     }
 }
 
@@ -280,8 +301,8 @@ mod tests {
         let (case, state) = Case::parse("bank-torn:17:deep:n24:60.1/7.0").unwrap();
         assert_eq!(case.to_string(), "bank-torn:17");
         assert_eq!(state.as_deref(), Some("deep:n24:60.1/7.0"));
-        let (case, state) = Case::parse("bank/9:4").unwrap();
-        assert_eq!((case.to_string().as_str(), case.steps, state), ("bank/9:4", 9, None));
+        let (case, state) = Case::parse("bank-whole/9:4").unwrap();
+        assert_eq!((case.to_string().as_str(), case.steps, state), ("bank-whole/9:4", 9, None));
         assert!(Case::parse("mixed:17").is_none());
     }
 }

@@ -27,7 +27,7 @@ enum Command {
     Run(Run),
     /// See one state again
     Replay {
-        /// A name as a failure prints it, such as bank:17:deep:n24:60.1/7.0
+        /// A name as a failure prints it, such as bank-torn:17:deep:n24:60.1/7.0
         name: String,
         /// Crash states for each power cut
         #[arg(long, default_value_t = Effort::default().states)]
@@ -94,6 +94,9 @@ struct Run {
     /// Fail unless every step of restart was cut in so many judged states
     #[arg(long, default_value_t = 0)]
     floor: u64,
+    /// Fail unless so many states are distinct
+    #[arg(long, default_value_t = 0)]
+    distinct: u64,
     /// Print the figures as JSON, and nothing else on standard output
     #[arg(long)]
     json: bool,
@@ -149,13 +152,10 @@ fn replay(name: &str, effort: Effort) -> ExitCode {
 fn explore(run: &Run) -> ExitCode {
     // Panics of the code under test are violations, and reported as such.
     std::panic::set_hook(Box::new(|_| {}));
-    let named: Option<Vec<&'static Flavour>> =
-        run.workload.iter().map(|name| Flavour::named(name)).collect();
-    let flavours = match named {
-        Some(named) if named.is_empty() => FLAVOURS.iter().collect(),
-        Some(named) => named,
-        None => {
-            eprintln!("there is no such workload; `wal-bank list` names them");
+    let flavours = match Flavour::all_of(&run.workload) {
+        Ok(flavours) => flavours,
+        Err(name) => {
+            eprintln!("there is no workload `{name}`; `wal-bank list` names them");
             return ExitCode::from(2);
         }
     };
@@ -186,7 +186,13 @@ fn explore(run: &Run) -> ExitCode {
 }
 
 fn report(run: &Run, figures: &Figures, broken: Option<&Broken>) -> ExitCode {
-    let missed = figures.below_floor(run.floor);
+    let mut missed: Vec<String> = Vec::new();
+    for step in figures.below_floor(run.floor) {
+        missed.push(format!("fewer than {} states cut in `{step}`", run.floor));
+    }
+    if figures.coverage.distinct < run.distinct {
+        missed.push(format!("{} distinct states of {}", figures.coverage.distinct, run.distinct));
+    }
     if run.json {
         let mut value = figures.to_json();
         value["missed"] = serde_json::json!(missed);
@@ -206,9 +212,7 @@ fn report(run: &Run, figures: &Figures, broken: Option<&Broken>) -> ExitCode {
     if let Some(broken) = broken {
         eprintln!("\nBROKEN: {broken}");
     }
-    for step in &missed {
-        eprintln!("missed: fewer than {} states cut in `{step}`", run.floor);
-    }
+    missed.iter().for_each(|missed| eprintln!("missed: {missed}"));
     if broken.is_none() && missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

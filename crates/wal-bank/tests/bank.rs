@@ -14,7 +14,7 @@ const SHALLOW: Effort = Effort { states: 2, depth: 1, threads: 2 };
 
 #[test]
 fn the_money_is_there_wherever_the_power_goes() {
-    let figures = explore("bank/14:2", SHALLOW);
+    let figures = explore("bank-whole/14:2", SHALLOW);
     assert!(figures.states() > 100 && figures.restart.losers > 50, "{}", figures.to_json());
 }
 
@@ -28,7 +28,7 @@ fn torn_pages_are_mended_by_their_images() {
 fn restarts_cut_in_every_step_converge() {
     // Which cuts fall into undo is up to the seed: the slice of `cargo xtask sim` holds it to a floor.
     let effort = Effort { states: 1, depth: 2, threads: 2 };
-    let figures = explore("bank/6:5", effort);
+    let figures = explore("bank-whole/6:5", effort);
     let missed = figures.below_floor(1);
     assert!(missed.iter().all(|step| *step == "undo"), "{missed:?} {}", figures.to_json());
     assert!(figures.restart.clrs > 100, "{}", figures.to_json());
@@ -36,7 +36,7 @@ fn restarts_cut_in_every_step_converge() {
 
 #[test]
 fn equal_runs_end_in_the_same_hash_on_any_number_of_threads() {
-    let run = |threads| explore("bank/5:4", Effort { threads, ..SHALLOW }).coverage;
+    let run = |threads| explore("bank-whole/5:4", Effort { threads, ..SHALLOW }).coverage;
     assert_eq!(run(1), run(2));
 }
 
