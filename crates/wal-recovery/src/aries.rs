@@ -37,11 +37,16 @@ mod transaction;
 
 mod redo_page;
 mod restart;
+mod media;
+
+#[cfg(test)]
+mod tests;
 
 pub use dirty_pages::DirtyPageTable;
 pub use doubt::{InDoubtCounts, OwnedInDoubt};
 pub use losers::UndoReport;
 pub use manager::TxnManager;
+pub use media::recover_copy;
 pub use ordered_commit::{Committed, OrderedCommit};
 pub use pages::{
     Decision, EngineError, InDoubt, LogicalRedo, LogicalUndo, PageState, PageStore, UndoScope,

@@ -36,6 +36,7 @@ use crate::verdict::{Dropped, Verdict, VerdictKind};
 use crate::window::Window;
 use evidence_storage::EvidenceStorage;
 pub use loss::{CopyReport, LossReason, LossReport, LostRange};
+pub(crate) use plan::Point;
 pub use plan::Until;
 use plan::{Joint, Plan, Run};
 use run::RunFile;

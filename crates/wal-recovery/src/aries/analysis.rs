@@ -17,7 +17,7 @@
 use std::collections::BTreeMap;
 
 use wal_format::body::{Body, Outcome, TxnState};
-use wal_format::{CheckpointPointer, Lsn, LsnRange, PageId, RecordRef, TxnId, TxnLink};
+use wal_format::{CheckpointPointer, Lsn, LsnRange, PageId, RecordKind, RecordRef, TxnId, TxnLink};
 
 use super::change::body_of;
 use super::checkpoint_read::{self, CheckpointTables, Refusal};
@@ -144,6 +144,7 @@ impl Reading {
     fn take(&mut self, record: &RecordRef<'_>) -> Result<(), RecoveryError> {
         self.report.records += 1;
         self.report.bytes += record.encoded_bytes() as u64;
+        self.openings += u64::from(record.kind() == RecordKind::OPENED);
         let Some(body) = body_of(record)? else { return Ok(()) };
         self.count(&body);
         let (lsn, effect) = (record.lsn(), Effect::of(&body));
@@ -162,7 +163,6 @@ impl Reading {
 
     fn count(&mut self, body: &Body<'_>) {
         match body {
-            Body::Opened(_) => self.openings += 1,
             Body::Commit(_) => self.transactions.committed += 1,
             Body::End(end) if end.outcome == Outcome::RolledBack => self.transactions.aborted += 1,
             _ => {}

@@ -34,8 +34,9 @@ pub(super) enum Action<'a> {
     Free,
 }
 
-/// The body of a record, if its kind has one that recovery reads: `None` for what a reader may
-/// pass over.
+/// The body of a record of a transaction or of a page; `None` for what does neither, and for what
+/// a reader may pass over. The parts of checkpoints are not decoded here: one that is damaged is
+/// passed over, whole.
 ///
 /// # Errors
 ///
@@ -48,10 +49,20 @@ pub(super) fn body_of<'a>(record: &RecordRef<'a>) -> Result<Option<Body<'a>>, Re
     if unfit || record.flags().contains(RecordFlags::COMPRESSED) {
         return Err(RecoveryError::Unfit { lsn: record.lsn(), kind, strategy: STRATEGY });
     }
+    if kind.is_housekeeping() || kind == RecordKind::RESTORE_POINT || of_checkpoint(kind) {
+        return Ok(None);
+    }
     if kind == RecordKind::COMMIT && record.body.is_empty() {
         return Ok(Some(Body::Commit(wal_format::body::Commit::default())));
     }
     Body::decode(kind, record.body).map_err(|source| bad_body(record, source))
+}
+
+const fn of_checkpoint(kind: RecordKind) -> bool {
+    matches!(
+        kind,
+        RecordKind::CHECKPOINT_BEGIN | RecordKind::CHECKPOINT_PART | RecordKind::CHECKPOINT_END
+    )
 }
 
 /// Whether records of this kind change pages; one comparison before anything is decoded.

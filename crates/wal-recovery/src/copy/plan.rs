@@ -112,7 +112,7 @@ impl Plan {
         progress: &mut dyn Progress,
     ) -> Result<Self, RecoveryError> {
         let mut plan = Self::default();
-        let mut point = Point { reach: head, ..Point::default() };
+        let mut point = Point::at_head(head);
         let mut broken = false;
         let mut pace = Pace::start(Phase::Scan, source.range(), progress);
         walk(source, head, durable, &mut |met| {
@@ -206,9 +206,9 @@ fn checkpoint_of(record: &RecordRef<'_>) -> Option<CheckpointPointer> {
 
 /// What a walk has seen of the point that is looked for.
 #[derive(Debug, Default)]
-struct Point {
+pub(crate) struct Point {
     /// The present record lies behind the point, and so does everything after it.
-    passed: bool,
+    pub(crate) passed: bool,
     /// End of the last record met.
     reach: Lsn,
     /// A commit with exactly the timestamp was met.
@@ -222,7 +222,17 @@ struct Point {
 }
 
 impl Point {
-    fn look(&mut self, until: &Until, record: &RecordRef<'_>) -> Result<(), RecoveryError> {
+    /// Nothing was seen yet; the log begins at `head`.
+    pub(crate) fn at_head(head: Lsn) -> Self {
+        Self { reach: head, ..Self::default() }
+    }
+
+    /// Takes in the next record of the log.
+    pub(crate) fn look(
+        &mut self,
+        until: &Until,
+        record: &RecordRef<'_>,
+    ) -> Result<(), RecoveryError> {
         match until {
             Until::Lsn(lsn) => {
                 if record.lsn() < *lsn && *lsn < record.end() {
@@ -259,8 +269,8 @@ impl Point {
         Ok(())
     }
 
-    /// Whether the point is in the log, and the log means something up to there.
-    fn check(&self, until: &Until, plan: &Plan, head: Lsn) -> Result<(), PointFault> {
+    /// Whether the point is in the log, and is one point.
+    pub(crate) fn found(&self, until: &Until, head: Lsn) -> Result<(), PointFault> {
         let reached = match until {
             Until::Lsn(lsn) if *lsn < head => {
                 return Err(PointFault::TooEarly { earliest: head });
@@ -280,6 +290,12 @@ impl Point {
         {
             return Err(PointFault::Ambiguous { first, newest });
         }
+        Ok(())
+    }
+
+    /// Whether the point is in the log, and the log means something up to there.
+    fn check(&self, until: &Until, plan: &Plan, head: Lsn) -> Result<(), PointFault> {
+        self.found(until, head)?;
         // Without its beginning the log means something only from a checkpoint on.
         let start = plan.range().start;
         let beginning_lost = plan.lost.iter().any(|lost| lost.why != LossReason::LostBefore);

@@ -17,12 +17,14 @@ use wal_recovery::LogSource;
 pub(crate) const LOG: LogId = LogId::from_bytes(*b"a log of tests..");
 
 /// A segment being built.
+#[derive(Clone, Debug)]
 struct Segment {
     header: SegmentHeader,
     bytes: Vec<u8>,
 }
 
 /// Writes records one after the other, as the log itself would.
+#[derive(Clone, Debug)]
 pub(crate) struct LogBuilder {
     segment_bytes: u64,
     segments: Vec<Segment>,
@@ -126,6 +128,24 @@ impl LogBuilder {
         self.segments.last_mut().unwrap().bytes.extend_from_slice(&bytes);
         self.at = lsn(at.get() + bytes.len() as u64);
         at
+    }
+
+    /// The bytes from `lsn` to the end of its segment.
+    pub(crate) fn bytes_at(&self, lsn: Lsn) -> Option<&[u8]> {
+        let holds = |segment: &&Segment| segment.header.base <= lsn;
+        let segment = self.segments.iter().rev().find(holds)?;
+        let offset = lsn.distance_from(segment.header.base)? as usize;
+        segment.bytes.get(offset..).filter(|bytes| !bytes.is_empty())
+    }
+
+    /// What proves the records of the present opening.
+    pub(crate) fn seed(&self) -> RecordSeed {
+        RecordSeed::new(LOG, self.epoch)
+    }
+
+    /// The control file names this checkpoint too.
+    pub(crate) fn name_checkpoint(&mut self, pointer: CheckpointPointer) {
+        self.checkpoints.push(pointer);
     }
 
     /// Pads the segment to its end and goes on in the next one.
