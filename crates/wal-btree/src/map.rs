@@ -82,15 +82,6 @@ impl Core {
         Ok((from.get()..end).map(PageId::new).find(free))
     }
 
-    /// Whether the map says that a page is in use.
-    pub(crate) fn is_allocated(&self, id: PageId) -> Result<bool, Error> {
-        let page_bytes = self.pool.page_bytes();
-        let map = place_of(id, page_bytes).map;
-        let frame = self.pool.fetch(map)?;
-        let cell = frame.read();
-        Ok(is_set(cell.page(map)?, id, page_bytes))
-    }
-
     /// The pages in use that the map with `id` among its pages tells of; none if there is no map.
     pub(crate) fn allocated_near(&self, id: PageId) -> Result<Vec<PageId>, Error> {
         let page_bytes = self.pool.page_bytes();

@@ -16,7 +16,7 @@ use crate::locks::only;
 use crate::ops::{self, Op};
 use crate::page::Difference;
 use crate::store::Store;
-use crate::tree::{Changed, Pair};
+use crate::tree::{Changed, Pair, Planned};
 
 /// What a tree and its transactions share.
 #[derive(Debug)]
@@ -214,7 +214,7 @@ impl Transaction {
         &mut self,
         key: &'a [u8],
         value: &[u8],
-        plan: &dyn Fn(Option<&[u8]>) -> Result<Option<Op<'a>>, Error>,
+        plan: &dyn Fn(Option<&[u8]>) -> Planned<'a>,
     ) -> Result<Changed, Error> {
         let (shared, txn, reserved) = self.parts()?;
         let core = Arc::clone(&shared.store.core);

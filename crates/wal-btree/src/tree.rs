@@ -33,6 +33,9 @@ pub(crate) const ROOT: PageId = PageId::new(1);
 /// A key and its value.
 pub(crate) type Pair = (Vec<u8>, Vec<u8>);
 
+/// What to do with an entry, if anything.
+pub(crate) type Planned<'a> = Result<Option<Op<'a>>, Error>;
+
 /// Everything that threads share.
 #[derive(Debug)]
 pub(crate) struct Core {
@@ -120,7 +123,7 @@ impl Core {
         &self,
         key: &[u8],
         log: &mut dyn Changes,
-        plan: &mut dyn FnMut(Option<&[u8]>) -> Result<Option<Op<'a>>, Error>,
+        plan: &mut dyn FnMut(Option<&[u8]>) -> Planned<'a>,
     ) -> Result<Changed, Error> {
         loop {
             let op = {
@@ -140,7 +143,7 @@ impl Core {
         leaf: &Frame,
         key: &[u8],
         log: &mut dyn Changes,
-        plan: &mut dyn FnMut(Option<&[u8]>) -> Result<Option<Op<'a>>, Error>,
+        plan: &mut dyn FnMut(Option<&[u8]>) -> Planned<'a>,
     ) -> Result<Attempt<'a>, Error> {
         let id = leaf.id;
         let damaged = |fault| Error::page(id, fault);

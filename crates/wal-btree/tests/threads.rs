@@ -32,7 +32,7 @@ fn transfer(tree: &Tree, from: u32, to: u32, amount: u64) -> Result<(), Error> {
         txn.put(&key(from), &value(source - amount))?;
         txn.put(&key(to), &value(target + amount))?;
     }
-    if amount % 5 == 0 { txn.abort() } else { txn.commit() }
+    if amount.is_multiple_of(5) { txn.abort() } else { txn.commit() }
 }
 
 #[test]
