@@ -20,13 +20,16 @@ mod planted;
 mod copy;
 mod table;
 
-use planted::{MUTANTS, Mutant};
+use planted::{Finder, MUTANTS, Mutant};
 use table::{Row, write_table};
 
 /// Cases that a bug may survive at the most.
 const CASES: u64 = 192;
 /// Cases which the log without any bug must pass first.
 const SOUND_CASES: u64 = 32;
+/// Of the bank, for bugs of restart.
+const BANK_CASES: u64 = 24;
+const BANK_SOUND_CASES: u64 = 3;
 /// No case is begun after so many seconds: the bug is then not found.
 const TIME: u64 = 240;
 /// A bug which keeps the lab from ending long after that is caught by it.
@@ -67,10 +70,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         return Ok(());
     }
     let lab = Lab::make(&workspace, arguments.seed)?;
-    let sound = lab.run(SOUND_CASES)?;
-    if let Some(broken) = sound.broken {
-        return Err(Failure::new(format!("the log is broken without any bug: {}", broken.reason)));
-    }
+    lab.check_sound(&mutants)?;
     let mut rows = Vec::new();
     for mutant in &mutants {
         let row = lab.try_mutant(mutant)?;
@@ -146,15 +146,43 @@ impl Lab {
         let dir = workspace.target_dir.join("mutants");
         let (tree, target) = (dir.join("tree"), dir.join("target"));
         copy::tree(&workspace.root, &tree)?;
-        let lab = Self { tree, target, root: workspace.root.clone(), seed };
-        lab.build()?.map_err(|_| Failure::new("the lab does not build without any bug"))?;
-        Ok(lab)
+        Ok(Self { tree, target, root: workspace.root.clone(), seed })
     }
 
-    /// Builds the lab; the inner error says that the compiler refused.
-    fn build(&self) -> Outcome<Result<(), ()>> {
-        let status = cargo()
-            .args(["build", "--release", "--quiet", "--package", "wal-lab"])
+    /// Sees that whoever is to find the bugs finds nothing without any.
+    fn check_sound(&self, mutants: &[&Mutant]) -> Outcome {
+        let mut finders: Vec<Finder> = mutants.iter().map(|mutant| mutant.found_by).collect();
+        finders.dedup();
+        for (at, finder) in finders.iter().enumerate() {
+            if finders.iter().take(at).any(|before| before == finder) {
+                continue;
+            }
+            let none = format!("{finder:?} does not build without any bug");
+            self.build(*finder)?.map_err(|()| Failure::new(none))?;
+            let said = match finder {
+                Finder::Log => self.run(SOUND_CASES)?,
+                Finder::Bank => self.run_bank(BANK_SOUND_CASES)?,
+                Finder::Test { .. } => self.test(*finder)?,
+            };
+            if let Some(broken) = said.broken {
+                let reason = broken.reason;
+                return Err(Failure::new(format!("the log is broken without any bug: {reason}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Builds what is to find a bug; the inner error says that the compiler refused.
+    fn build(&self, finder: Finder) -> Outcome<Result<(), ()>> {
+        let mut command = cargo();
+        match finder {
+            Finder::Log => command.args(["build", "--release", "--quiet", "--package", "wal-lab"]),
+            Finder::Bank => {
+                command.args(["build", "--release", "--quiet", "--package", "wal-bank"])
+            }
+            Finder::Test { .. } => test_command(&mut command, finder).arg("--no-run"),
+        };
+        let status = command
             .current_dir(&self.tree)
             .env("CARGO_TARGET_DIR", &self.target)
             .env("CARGO_INCREMENTAL", "1")
@@ -172,8 +200,12 @@ impl Lab {
             let planted = mutant.plant(edit.file, &read(&self.root.join(edit.file))?)?;
             copy::write(&place, &planted)?;
         }
-        let said = match self.build()? {
-            Ok(()) => self.run(CASES),
+        let said = match self.build(mutant.found_by)? {
+            Ok(()) => match mutant.found_by {
+                Finder::Log => self.run(CASES),
+                Finder::Bank => self.run_bank(BANK_CASES),
+                Finder::Test { .. } => self.test(mutant.found_by),
+            },
             // A bug that the compiler finds proves nothing of the lab: it counts as not found.
             Err(()) => Ok(Said { states: 0, broken: None }),
         };
@@ -185,9 +217,41 @@ impl Lab {
         Ok(Row { name, about, states, caught: said.broken.map(|broken| broken.told()) })
     }
 
-    /// Runs the lab on one thread, so that the number of crash states needed is always the same.
+    /// Runs the lab of the log.
     fn run(&self, cases: u64) -> Outcome<Said> {
-        let mut child = Command::new(self.target.join("release/wal-lab"))
+        self.run_program("release/wal-lab", cases)
+    }
+
+    /// Runs the bank.
+    fn run_bank(&self, cases: u64) -> Outcome<Said> {
+        self.run_program("release/wal-bank", cases)
+    }
+
+    /// Runs a test: a failure of it is the bug, found.
+    fn test(&self, finder: Finder) -> Outcome<Said> {
+        let mut command = cargo();
+        test_command(&mut command, finder);
+        let output = command
+            .current_dir(&self.tree)
+            .env("CARGO_TARGET_DIR", &self.target)
+            .env("RUSTFLAGS", "--cap-lints allow")
+            .output()
+            .map_err(|error| Failure::new(format!("cannot run cargo: {error}")))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let ran = text.lines().any(|line| line.contains("test result:"));
+        let failed = text.lines().find(|line| line.ends_with("... FAILED"));
+        let name = failed.and_then(|line| line.split(' ').nth(1)).unwrap_or_default();
+        let broken = (!output.status.success() && ran).then(|| Broken {
+            case: name.to_owned(),
+            state: String::new(),
+            reason: "the test fails".to_owned(),
+        });
+        Ok(Said { states: 0, broken })
+    }
+
+    /// Runs a lab on one thread, so that the number of crash states needed is always the same.
+    fn run_program(&self, program: &str, cases: u64) -> Outcome<Said> {
+        let mut child = Command::new(self.target.join(program))
             .args(["run", "--json", "--threads", "1", "--cases", &cases.to_string()])
             .args(["--time", &TIME.to_string()])
             .args(["--seed", &self.seed.to_string(), "--states", "6"])
@@ -212,6 +276,17 @@ impl Lab {
         let broken = Broken { case: "hangs".to_owned(), state: String::new(), reason };
         Ok(Said { states: 0, broken: Some(broken) })
     }
+}
+
+/// The words that run a test, and nothing beside it.
+fn test_command(command: &mut Command, finder: Finder) -> &mut Command {
+    let Finder::Test { package, target, name } = finder else { return command };
+    command.args(["test", "--package", package]);
+    match target {
+        "" => command.arg("--lib"),
+        target => command.args(["--test", target]),
+    };
+    command.arg(name)
 }
 
 impl Broken {

@@ -247,9 +247,20 @@ fn run<E: Engine>(
     };
     let judge = |disk: SimDisk, story: &Story| check::<E>(&disk, story, shape, figures);
     let explorer = case.explorer(way, effort, seen);
-    match state {
-        None => explorer.record_sized(case.steps, work, judge),
-        Some(name) => explorer.replay_sized(name, work, judge),
+    if let Some(name) = state {
+        return explorer.replay_sized(name, work, judge);
+    }
+    let whole = |disk: &SimDisk, notes: &Notes<Story>| work(disk, notes, case.steps);
+    let failure = match explorer.record(whole, judge) {
+        Ok(coverage) => return Ok(coverage),
+        Err(failure) => failure,
+    };
+    // What it takes to make a failure small is no part of what it took to find it.
+    let aside = Mutex::new(Figures::default());
+    let judge = |disk: SimDisk, story: &Story| check::<E>(&disk, story, shape, &aside);
+    match explorer.record_sized(case.steps, work, judge) {
+        Err(shorter) => Err(Box::new(Failure { coverage: failure.coverage, ..*shorter })),
+        Ok(_) => Err(failure),
     }
 }
 

@@ -6,17 +6,19 @@ mod bug;
 mod commit;
 mod store;
 mod recovery;
+mod aries;
 
-pub(super) use bug::Mutant;
+pub(super) use bug::{Finder, Mutant};
 
 /// Every bug, by the layer in which it is planted.
 pub(super) static MUTANTS: &[&Mutant] = &all();
 
-const COUNT: usize = commit::BUGS.len() + store::BUGS.len() + recovery::BUGS.len();
+const COUNT: usize =
+    commit::BUGS.len() + store::BUGS.len() + recovery::BUGS.len() + aries::BUGS.len();
 
 const fn all() -> [&'static Mutant; COUNT] {
     let mut all = [&commit::BUGS[0]; COUNT];
-    let layers: [&'static [Mutant]; 3] = [commit::BUGS, store::BUGS, recovery::BUGS];
+    let layers: [&'static [Mutant]; 4] = [commit::BUGS, store::BUGS, recovery::BUGS, aries::BUGS];
     let (mut layer, mut at) = (0, 0);
     while layer < layers.len() {
         let mut index = 0;

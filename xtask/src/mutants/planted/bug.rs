@@ -5,9 +5,28 @@
 
 use crate::outcome::{Failure, Outcome};
 
+/// Who is to find a bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Finder {
+    /// The crash lab of the log.
+    Log,
+    /// The bank, in the crash lab.
+    Bank,
+    /// A test: what needs threads, or counts reads, shows in no crash state.
+    Test {
+        /// Its package.
+        package: &'static str,
+        /// The name of its integration test; empty: it stands in the library.
+        target: &'static str,
+        /// The beginning of its name.
+        name: &'static str,
+    },
+}
+
 /// A bug.
 #[derive(Debug)]
 pub(crate) struct Mutant {
+    pub(crate) found_by: Finder,
     pub(crate) name: &'static str,
     /// What is wrong, in a few words.
     pub(crate) about: &'static str,
@@ -54,7 +73,8 @@ mod tests {
     #[test]
     fn a_text_that_is_not_there_once_is_told() {
         static EDITS: &[Edit] = &[Edit { file: "a.rs", find: "one", replace: "two" }];
-        let mutant = Mutant { name: "x", about: "y", edits: EDITS };
+        let found_by = Finder::Log;
+        let mutant = Mutant { found_by, name: "x", about: "y", edits: EDITS };
         assert_eq!(mutant.plant("a.rs", "one three").unwrap(), "two three");
         assert_eq!(mutant.plant("b.rs", "one").unwrap(), "one", "another file");
         assert!(mutant.plant("a.rs", "one one").is_err());

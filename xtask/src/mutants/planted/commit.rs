@@ -1,11 +1,12 @@
 //! Bugs in the commit path and the facade: order, durability levels, batches, obligations.
 
-use super::bug::{Edit, Mutant};
+use super::bug::{Edit, Finder, Mutant};
 
 const DRIVER: &str = "crates/wal-commit/src/driver.rs";
 
 pub(super) static BUGS: &[Mutant] = &[
     Mutant {
+        found_by: Finder::Log,
         name: "acknowledge-before-sync",
         about: "the durable end moves on before the sync that would make it true",
         edits: &[Edit {
@@ -16,6 +17,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "acknowledge-without-sync",
         about: "a wait for durability never syncs",
         edits: &[Edit {
@@ -25,6 +27,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "watermark-too-far",
         about: "records claim that all reserved before them was durable",
         edits: &[Edit {
@@ -34,6 +37,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "watermark-never",
         about: "records claim nothing",
         edits: &[Edit {
@@ -43,6 +47,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "batch-flags-dropped",
         about: "members of a batch stand alone",
         edits: &[Edit {
@@ -52,6 +57,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "oversized-unsynced",
         about: "an oversized record counts as durable once it is written",
         edits: &[Edit {
@@ -62,6 +68,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "padding-forgotten",
         about: "a record past the buffer leaves the rest of the segment before it unpadded",
         edits: &[Edit {
@@ -71,6 +78,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "clean-mark-before-sync",
         about: "closing marks the log clean without its last sync",
         edits: &[Edit {
@@ -80,6 +88,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "truncate-past-a-hold",
         about: "retention holds hold nothing",
         edits: &[Edit {
@@ -89,6 +98,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "checkpoint-forgets-transactions",
         about: "replay starts at the checkpoint although transactions began before it",
         edits: &[Edit {
@@ -98,6 +108,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "checkpoint-before-its-record",
         about: "the control file names a checkpoint whose record is only written",
         edits: &[Edit {
@@ -107,6 +118,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "positions-lie-after-recovery",
         about: "a log is closed without waiting for what is in its buffer",
         edits: &[Edit {

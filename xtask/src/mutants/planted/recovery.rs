@@ -1,6 +1,6 @@
 //! Bugs in reading, judging, resuming and replaying.
 
-use super::bug::{Edit, Mutant};
+use super::bug::{Edit, Finder, Mutant};
 
 const RESUME: &str = "crates/wal-recovery/src/resume.rs";
 const EXAMINE: &str = "crates/wal-recovery/src/examine.rs";
@@ -8,6 +8,7 @@ const SETTLE: &str = "crates/wal-recovery/src/redo_only/settle.rs";
 
 pub(super) static BUGS: &[Mutant] = &[
     Mutant {
+        found_by: Finder::Log,
         name: "length-trusted",
         about: "a record with a plausible header is taken without its checksum",
         edits: &[Edit {
@@ -17,6 +18,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "appends-in-a-torn-tail",
         about: "an unclean log goes on in place",
         edits: &[Edit {
@@ -26,6 +28,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "unproven-tail-trusted",
         about: "what may be in the cache only is taken for durable",
         edits: &[Edit {
@@ -35,6 +38,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "housekeeping-kept",
         about: "each opening of a crash loop leaves a segment",
         edits: &[Edit {
@@ -44,6 +48,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "look-ahead-skipped",
         about: "evidence behind the first unreadable place is not believed",
         edits: &[Edit {
@@ -53,6 +58,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "control-is-no-evidence",
         about: "the durable end in the control file is not believed",
         edits: &[Edit {
@@ -62,6 +68,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "cap-ignored",
         about: "a segment is read beyond where its successor says that it ends",
         edits: &[Edit {
@@ -71,6 +78,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "aborted-work-replayed",
         about: "an abort is taken for a commit",
         edits: &[Edit {
@@ -81,6 +89,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "uncommitted-work-replayed",
         about: "records of a transaction count where they stand",
         edits: &[Edit {
@@ -90,6 +99,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "half-batches-replayed",
         about: "members of a batch count before its last one is there",
         edits: &[Edit {
@@ -100,6 +110,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "checkpoint-replayed-again",
         about: "what the checkpoint holds is replayed as well",
         edits: &[Edit {
@@ -109,6 +120,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "commit-order-lost",
         about: "a transaction that commits behind the checkpoint is taken to be in it",
         edits: &[Edit {

@@ -1,6 +1,6 @@
 //! Bugs in the files: segments, names, the control file, truncation.
 
-use super::bug::{Edit, Mutant};
+use super::bug::{Edit, Finder, Mutant};
 
 const APPENDER: &str = "crates/wal-io/src/store/appender.rs";
 const DIRECTORY: &str = "crates/wal-io/src/store/directory.rs";
@@ -11,6 +11,7 @@ const RETIRE: &str = "crates/wal-io/src/store/retire.rs";
 
 pub(super) static BUGS: &[Mutant] = &[
     Mutant {
+        found_by: Finder::Log,
         name: "directory-not-synced",
         about: "a segment's name is used before the directory is synced",
         edits: &[Edit {
@@ -20,6 +21,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "renamed-before-sync",
         about: "a segment takes its name before its contents are durable",
         edits: &[Edit {
@@ -29,6 +31,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "recycled-too-early",
         about: "an empty segment's header changes while its old name may come back",
         edits: &[Edit {
@@ -39,6 +42,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "sealed-segment-unsynced",
         about: "rotation forgets to sync the segment it leaves",
         edits: &[Edit {
@@ -48,6 +52,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "wrong-file-synced",
         about: "after a rotation only the segment left behind is synced",
         edits: &[Edit {
@@ -57,6 +62,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "sync-before-write",
         about: "each write is preceded by its sync",
         edits: &[Edit {
@@ -68,6 +74,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "failed-sync-ignored",
         about: "a sync that fails counts as done",
         edits: &[Edit {
@@ -78,6 +85,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "failed-sync-retried",
         about: "a sync that fails is tried again, and the second success believed",
         edits: &[Edit {
@@ -88,6 +96,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "single-control-slot",
         about: "the control file is always written over the same slot",
         edits: &[Edit {
@@ -97,6 +106,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "control-slot-unsynced",
         about: "what the control file says counts before it is durable",
         edits: &[Edit {
@@ -107,18 +117,20 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "registered-before-it-exists",
         about: "the control file names a segment that is not durable yet",
         edits: &[Edit {
             file: "crates/wal-io/src/store/prepare.rs",
-            find: "let link = self.make_after(work, after, capacity_bytes, Naming::New)?;",
+            find: "let early = if room == Room::Held { held(work) } else { None };",
             replace: "let (base, epoch) = (after.cap, self.epoch());\n        \
                       self.update_control(work, |slot| {\n            \
                       (slot.newest_base, slot.newest_epoch) = (base, epoch);\n        })?;\n        \
-                      let link = self.make_after(work, after, capacity_bytes, Naming::New)?;",
+                      let early = if room == Room::Held { held(work) } else { None };",
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "epoch-forgotten",
         about: "an opening writes under the epoch of the one before",
         edits: &[Edit {
@@ -128,6 +140,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "clean-mark-not-cleared",
         about: "an opening leaves the mark of the last clean close",
         edits: &[Edit {
@@ -137,6 +150,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "addresses-used-again",
         about: "an unclean opening goes on at the end that it found",
         edits: &[Edit {
@@ -147,6 +161,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "head-never-recorded",
         about: "segments are removed without a durable head",
         edits: &[Edit {
@@ -156,6 +171,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "head-after-removal",
         about: "segments are removed before the head is durable",
         edits: &[
@@ -175,6 +191,7 @@ pub(super) static BUGS: &[Mutant] = &[
         ],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "truncate-past-a-checkpoint",
         about: "what the retained checkpoints need is removed",
         edits: &[
@@ -191,6 +208,7 @@ pub(super) static BUGS: &[Mutant] = &[
         ],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "active-segment-removed",
         about: "truncation takes a segment that is needed in part",
         edits: &[Edit {
@@ -200,6 +218,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "shrunk-too-far",
         about: "a capped segment is cut a block too short",
         edits: &[Edit {
@@ -209,6 +228,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "spare-kept-for-ever",
         about: "an opening on a full disk does not give up the spare",
         edits: &[Edit {
@@ -218,6 +238,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "temporary-files-kept",
         about: "an opening leaves unfinished files where they are",
         edits: &[Edit {
@@ -227,6 +248,7 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
         name: "dead-files-kept",
         about: "what is off the chain is never removed",
         edits: &[
