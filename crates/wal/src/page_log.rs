@@ -223,6 +223,28 @@ impl PageLog {
         self.manager.deferred_pages()
     }
 
+    /// Brings `page` up to date from the log: one that was offline at restart and is back, or one
+    /// that was found torn since. Rollbacks that waited for it go on.
+    ///
+    /// Nobody else may change the page meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`Page`](crate::ErrorKind::Page): it is still offline, or torn and the log does not reach
+    /// back far enough. Those of the engine and of the log: call it again.
+    ///
+    /// # Cost
+    ///
+    /// One sync, and a scan of the log from the oldest change that the page lacks; for a torn page
+    /// more than one.
+    pub fn recover_page<P: PageStore + ?Sized>(
+        &self,
+        page: PageId,
+        pages: &mut P,
+    ) -> Result<UndoReport, Error> {
+        Ok(self.manager.recover_page(page, pages)?)
+    }
+
     /// The lowest address that a restart would need if a checkpoint were complete now.
     #[must_use]
     pub fn oldest_needed(&self) -> Lsn {

@@ -106,6 +106,12 @@ impl Reader {
         Self { inner: LogReader::new(Live(wal)) }
     }
 
+    /// The same reader, which does not pass over housekeeping.
+    pub(crate) fn with_housekeeping(mut self) -> Self {
+        self.inner.show_housekeeping(true);
+        self
+    }
+
     /// The next record, or `None` at the durable end; what becomes durable later is found by a
     /// later call.
     ///

@@ -82,7 +82,8 @@ impl TxnLog for RunningLog {
         visit: &mut dyn FnMut(&RecordRef<'_>) -> Result<(), RecoveryError>,
     ) -> Result<(), RecoveryError> {
         let from = from.max(self.wal.head());
-        let mut reader = Reader::new(self.wal.clone(), from).map_err(passed_on)?;
+        let reader = Reader::new(self.wal.clone(), from).map_err(passed_on)?;
+        let mut reader = reader.with_housekeeping();
         while let Some(record) = reader.next().map_err(passed_on)? {
             visit(&record)?;
         }

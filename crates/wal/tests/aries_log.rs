@@ -264,6 +264,51 @@ fn a33_a_copy_is_restored_to_a_restore_point() {
 }
 
 #[test]
+fn a32_a_page_that_is_offline_at_restart_gets_what_it_is_owed_when_it_is_back() {
+    let storage = memory();
+    let (log, mut pages) = up(&storage);
+    commit(&log, &mut pages, 1, 0, 10);
+    commit(&log, &mut pages, 2, 0, 20);
+    let mut loser = log.begin();
+    let owed = log.oldest_needed();
+    pages.put(&mut loser, 1, 1, 11).unwrap();
+    log.sync().unwrap();
+    drop((loser, log, pages));
+    let page = PageId::new(1);
+    let mut pages = Pages::open(&storage).unwrap();
+    pages.offline = vec![page];
+    let opener = small().recover_with(Aries::new());
+    let log = opener.open_pages_in(Arc::clone(&storage), &mut pages).unwrap();
+    assert_eq!((pages.get(2, 0), log.deferred_pages()), (20, vec![page]));
+    let mut txn = log.begin();
+    let refused = txn.log_update(page, 16, &[0; 8], &[1; 8]).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Page);
+    let still = log.recover_page(page, &mut pages).unwrap_err();
+    assert_eq!(still.kind(), ErrorKind::Page);
+    log.checkpoint(b"").unwrap();
+    assert!(log.checkpoints().iter().all(|kept| kept.redo_from <= owed), "the log keeps it");
+    pages.offline.clear();
+    log.recover_page(page, &mut pages).unwrap();
+    assert_eq!((pages.get(1, 0), pages.get(1, 1)), (10, 0));
+    assert_eq!((log.deferred_pages().len(), log.stats().active_transactions), (0, 0));
+}
+
+#[test]
+fn a25_a_page_found_torn_while_the_log_runs_is_rebuilt() {
+    let storage = memory();
+    let (log, mut pages) = up(&storage);
+    commit(&log, &mut pages, 1, 0, 10);
+    commit(&log, &mut pages, 1, 1, 11);
+    pages.clean().unwrap();
+    common::overwrite(&*storage, "pages", 512 + 100, &[0xee; 50]);
+    pages.forget();
+    let page = PageId::new(1);
+    assert_eq!(wal::PageStore::page_state(&mut pages, page).unwrap(), wal::PageState::Torn);
+    log.recover_page(page, &mut pages).unwrap();
+    assert_eq!((pages.get(1, 0), pages.get(1, 1)), (10, 11));
+}
+
+#[test]
 fn a_restore_point_needs_a_name() {
     let (log, _pages) = up(&memory());
     for name in ["", &"x".repeat(256)] {

@@ -160,6 +160,12 @@ impl Pages {
         self.steal_all(&pages)
     }
 
+    /// Forgets what is in memory, which must be clean.
+    pub fn forget(&mut self) {
+        assert!(!self.is_dirty());
+        self.frames.clear();
+    }
+
     /// Whether anything is in memory only.
     pub fn is_dirty(&self) -> bool {
         self.frames.values().any(|frame| frame.dirty)
@@ -192,6 +198,11 @@ impl PageStore for Pages {
         frame.bytes[..8].copy_from_slice(&sum.to_le_bytes());
         frame.dirty = true;
         Ok(())
+    }
+
+    fn write_image(&mut self, page: PageId, image: &[u8], lsn: Lsn) -> Result<(), EngineError> {
+        self.load(page)?.bytes = [0; PAGE_BYTES];
+        self.write(page, 0, image, lsn)
     }
 
     fn mark_dirty(&mut self, page: PageId) -> Result<(), EngineError> {
