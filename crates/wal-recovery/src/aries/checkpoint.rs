@@ -81,11 +81,16 @@ impl TxnManager {
         Ok(CheckpointPointer { begin, redo_from, record: end.lsn, end: end.end })
     }
 
+    // What enters a table behind its last entry of now is not copied: its record lies behind the
+    // begin record. Otherwise a copy might never overtake those who go on working.
+
     fn copy_txns(&self, copied: &mut Copied) -> Result<(), RecoveryError> {
         let count = self.part_entries(TxnEntry::BYTES);
+        let newest = TxnId::new(self.state().tables.txns.last_id());
         let mut after = TxnId::NONE;
         loop {
-            let chunk = self.state().tables.txns.chunk_after(after, count);
+            let mut chunk = self.state().tables.txns.chunk_after(after, count);
+            chunk.retain(|entry| entry.txn_id <= newest);
             let Some(last) = chunk.last() else { return Ok(()) };
             after = last.txn_id;
             let first = chunk.iter().map(|entry| entry.first_lsn).min();
@@ -95,9 +100,11 @@ impl TxnManager {
 
     fn copy_pages(&self, copied: &mut Copied) -> Result<(), RecoveryError> {
         let count = self.part_entries(DirtyPage::BYTES);
+        let Some(highest) = self.state().tables.dirty.last_page() else { return Ok(()) };
         let mut after = None;
         loop {
-            let chunk = self.state().tables.dirty.chunk_after(after, count);
+            let mut chunk = self.state().tables.dirty.chunk_after(after, count);
+            chunk.retain(|entry| entry.page <= highest);
             let Some(last) = chunk.last() else { return Ok(()) };
             after = Some(last.page);
             let oldest = chunk.iter().map(|entry| entry.rec_lsn).min();

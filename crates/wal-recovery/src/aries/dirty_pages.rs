@@ -112,6 +112,12 @@ impl DirtyPageTable {
         self.pages.range((from, Bound::Unbounded)).take(count).map(entry).collect()
     }
 
+    /// The highest page.
+    #[must_use]
+    pub fn last_page(&self) -> Option<PageId> {
+        self.pages.last_key_value().map(|(page, _)| *page)
+    }
+
     /// How many pages there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -138,9 +138,7 @@ impl TxnManager {
             Decision::Commit => self.commit_prepared(txn),
             _ => self.roll_back(txn, pages),
         };
-        if let Some(account) = self.state().accounts.get_mut(&txn) {
-            account.owned = false;
-        }
+        self.disown(txn);
         outcome
     }
 

@@ -297,6 +297,19 @@ impl TxnManager {
         }
     }
 
+    /// Nobody holds `txn` any more.
+    pub(super) fn disown(&self, txn: TxnId) {
+        if let Some(account) = self.state().accounts.get_mut(&txn) {
+            account.owned = false;
+        }
+    }
+
+    /// Whether the commit record of `txn` has its place in the log.
+    pub(super) fn is_committed(&self, txn: TxnId) -> bool {
+        let state = self.state();
+        state.tables.txns.get(txn).is_some_and(|entry| entry.state == TxnState::Committed)
+    }
+
     /// Gives back `bytes` that were drawn from an account.
     pub(super) fn give_back(&self, bytes: u64) {
         if bytes > 0 {

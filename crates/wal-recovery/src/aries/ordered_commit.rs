@@ -83,10 +83,8 @@ impl OrderedCommit {
 
 impl Drop for OrderedCommit {
     fn drop(&mut self) {
-        if self.owing
-            && let Some(account) = self.manager.state().accounts.get_mut(&self.committed.txn)
-        {
-            account.owned = false;
+        if self.owing {
+            self.manager.disown(self.committed.txn);
         }
     }
 }

@@ -365,7 +365,10 @@ impl Txn {
         let (mut lsn, mut end) = (Lsn::NONE, self.depends_on);
         if self.begun {
             self.check_applied()?;
-            let placed = self.manager.append_commit(self.id, timestamp)?;
+            let appended = self.manager.append_commit(self.id, timestamp);
+            // A log that failed on the way may hold the record all the same.
+            self.over = self.manager.is_committed(self.id);
+            let placed = appended.map_err(|source| self.unless_committed(source))?;
             (lsn, end) = (placed.lsn, placed.end.max(end));
         }
         self.over = true;
@@ -467,6 +470,16 @@ impl Txn {
         self.manager.give_back(surplus);
     }
 
+    /// A commit that failed, and is in the table nevertheless, may be found by a restart.
+    fn unless_committed(&mut self, source: RecoveryError) -> RecoveryError {
+        if !self.over {
+            return source;
+        }
+        self.manager.disown(self.id);
+        let lsn = self.manager.log.end();
+        RecoveryError::CommitUnknown { txn: self.id, lsn, source: Box::new(source) }
+    }
+
     const fn misuse(&self, what: &'static str) -> RecoveryError {
         RecoveryError::Misuse { txn: self.id, what }
     }
@@ -475,9 +488,7 @@ impl Txn {
 impl Drop for Txn {
     fn drop(&mut self) {
         if self.begun && !self.over {
-            if let Some(account) = self.manager.state().accounts.get_mut(&self.id) {
-                account.owned = false;
-            }
+            self.manager.disown(self.id);
         }
     }
 }

@@ -113,6 +113,7 @@ impl<'m> Undo<'m> {
             Body::decode(record.kind(), record.body).map_err(|source| bad_body(&record, source))?;
         match body {
             Some(Body::Begin(_)) => return Ok(Lsn::NONE),
+            _ if prev_lsn.is_none() => return Err(broken(ChainFault::NoBegin)),
             Some(Body::Commit(_) | Body::End(_)) => {
                 return Err(broken(ChainFault::PassesAnEnd));
             }
@@ -130,7 +131,7 @@ impl<'m> Undo<'m> {
             // Redo only, or no change at all: images, the abort record, the prepare record.
             _ => {}
         }
-        if prev_lsn.is_none() { Err(broken(ChainFault::NoBegin)) } else { Ok(prev_lsn) }
+        Ok(prev_lsn)
     }
 
     /// Puts the before image back, wherever the page is in its history by now.
