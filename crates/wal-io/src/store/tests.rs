@@ -5,3 +5,4 @@ mod opening;
 mod appending;
 mod retiring;
 mod full_disk;
+mod held_back;
