@@ -321,9 +321,11 @@ fn checkpoints_of_two_threads_follow_one_another() {
     let bench = Bench::new();
     std::thread::scope(|scope| {
         for _ in 0..4 {
-            scope.spawn(|| (0..20).for_each(|_| {
- let _ = bench.manager.checkpoint(b"").unwrap(;
- })));
+            scope.spawn(|| {
+                (0..20).for_each(|_| {
+                    let _ = bench.manager.checkpoint(b"").unwrap();
+                })
+            });
         }
     });
     let ends = bench.log.all(RecordKind::CHECKPOINT_END);

@@ -33,8 +33,8 @@ fn a08_a_later_total_rollback_skips_what_was_compensated() {
     bench.set(&mut txn, PAGE, 0, 1);
     let savepoint = txn.savepoint();
     (2..6).for_each(|to| {
- let _ = bench.set(&mut txn, PAGE, 0, to;
- }));
+        let _ = bench.set(&mut txn, PAGE, 0, to);
+    });
     txn.rollback_to(&mut bench.pages.clone(), savepoint).unwrap();
     bench.set(&mut txn, PAGE, 1, 9);
     txn.abort(&mut bench.pages.clone()).unwrap();
@@ -105,8 +105,8 @@ fn a08_a_crash_in_a_partial_rollback_undoes_the_rest_and_nothing_twice() {
     bench.set(&mut txn, PAGE, 0, 1);
     let savepoint = txn.savepoint();
     (2..6).for_each(|to| {
- let _ = bench.set(&mut txn, PAGE, 0, to;
- }));
+        let _ = bench.set(&mut txn, PAGE, 0, to);
+    });
     bench.log.burn_after(2);
     assert!(txn.rollback_to(&mut bench.pages.clone(), savepoint).is_err());
     drop(txn);

@@ -132,8 +132,8 @@ fn a09_rollback_to_a_savepoint_gives_back_and_so_does_the_end_of_a_nested_action
     let nested = txn.nested_begin().unwrap();
     let before = bench.reserved();
     (0..100).for_each(|_| {
- let _ = bench.set(&mut txn, PAGE, 0, 3;
- }));
+        let _ = bench.set(&mut txn, PAGE, 0, 3);
+    });
     txn.nested_end(nested).unwrap();
     assert!(bench.reserved() < before);
 }

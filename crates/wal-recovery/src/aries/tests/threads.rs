@@ -53,8 +53,8 @@ fn only_one_of_two_threads_rolls_an_abandoned_transaction_back() {
         let bench = Bench::new();
         let mut txn = bench.begin();
         (0..10).for_each(|_| {
- let _ = bench.add(&mut txn, PageId::new(1), 1;
- }));
+            let _ = bench.add(&mut txn, PageId::new(1), 1);
+        });
         drop(txn);
         let manager = Arc::clone(&bench.manager);
         std::thread::scope(|scope| {
