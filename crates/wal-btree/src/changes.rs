@@ -7,7 +7,8 @@ use wal_format::{Lsn, PageId};
 
 use crate::error::Error;
 use crate::ops::Op;
-use crate::page::Difference;
+use crate::page::{Difference, Page};
+use crate::pool::{Created, Pool};
 
 /// Where changes of pages are logged. All calls come under the latch of the page.
 pub(crate) trait Changes {
@@ -24,6 +25,15 @@ pub(crate) trait Changes {
     ///
     /// Nothing was logged.
     fn log_bytes(&mut self, page: PageId, change: &Difference<'_>) -> Result<Lsn, Error>;
+
+    /// Logs all of a new page; only within [`nested`](Self::nested).
+    ///
+    /// # Errors
+    ///
+    /// Nothing was logged.
+    fn log_new(&mut self, pool: &Pool, id: PageId, page: &Page) -> Result<Created, Error> {
+        pool.log_image(id, page)
+    }
 
     /// Runs `action` as a nested top action: once it is done it stays, whatever becomes of the
     /// transaction (a07). The caller holds the latch of the tree exclusively: nobody sees it half

@@ -89,10 +89,13 @@ impl Error {
     /// Whether the log could not take what it was asked to, and nothing changed.
     pub(crate) fn is_refusal(&self) -> bool {
         let kind = match self {
-            Self::Log(error) => error.kind(),
-            _ => return false,
+            Self::Log(error) => Some(error.kind()),
+            Self::Pages(RecoveryError::Log(error)) => {
+                error.downcast_ref::<wal::Error>().map(wal::Error::kind)
+            }
+            _ => None,
         };
-        matches!(kind, ErrorKind::Refused | ErrorKind::NoSpace)
+        matches!(kind, Some(ErrorKind::Refused | ErrorKind::NoSpace))
     }
 
     /// As recovery wants it: an error of the log goes back to the log as it came.

@@ -104,6 +104,11 @@ impl Page {
         &self.0
     }
 
+    /// The part that is logged.
+    pub(crate) fn body(&self) -> &[u8] {
+        self.0.get(BODY..).unwrap_or_default()
+    }
+
     /// The whole page, for whoever keeps its header as it is.
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.0

@@ -103,6 +103,35 @@ struct Frames {
     order: VecDeque<PageId>,
 }
 
+/// How a new page was logged.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Created {
+    pub(crate) lsn: Lsn,
+    /// As an image.
+    pub(crate) imaged: bool,
+}
+
+impl Frames {
+    /// The frame of a page, made if there is none.
+    fn pin(&mut self, id: PageId) -> Arc<Frame> {
+        let Self { by_page, order } = self;
+        let frame = by_page.entry(id).or_insert_with(|| {
+            order.push_back(id);
+            let cell = Cell { content: Content::Unread, dirty: false, imaged: false, round: 0 };
+            Arc::new(Frame { id, cell: RwLock::new(cell) })
+        });
+        Arc::clone(frame)
+    }
+}
+
+/// What became of pages that were to be written.
+#[derive(Debug, Default)]
+struct Written {
+    written: usize,
+    /// Why some stay as they are: the log could not take their images.
+    refused: Option<Error>,
+}
+
 /// The frames, and the file behind them.
 #[derive(Debug)]
 pub(crate) struct Pool {
@@ -198,15 +227,20 @@ impl Pool {
             }
             let victims = self.make_room(&mut frames);
             if victims.is_empty() {
-                let cell = Cell { content: Content::Unread, dirty: false, imaged: false, round: 0 };
-                let frame = Arc::new(Frame { id, cell: RwLock::new(cell) });
-                frames.by_page.insert(id, Arc::clone(&frame));
-                frames.order.push_back(id);
-                return Ok(frame);
+                return Ok(frames.pin(id));
             }
             drop(frames);
-            self.write_pages(&victims)?;
+            if self.write_pages(&victims)?.written == 0 {
+                return self.pin_one_more(id);
+            }
         }
+    }
+
+    /// A frame beyond those asked for: all are pinned, or the log is full and cannot take their
+    /// images, which must not keep a rollback from going on (a09).
+    fn pin_one_more(&self, id: PageId) -> Result<Arc<Frame>, Error> {
+        let mut frames = self.frames.lock();
+        Ok(frames.pin(id))
     }
 
     /// Evicts clean frames until there is room; else tells which dirty ones to write for it. None
@@ -246,24 +280,39 @@ impl Pool {
             return Ok(());
         }
         let Some(log) = self.log.read().clone() else { return Ok(()) };
-        let mut page = cell.page(id)?.clone();
-        let lsn = log.log_image(id, page.bytes())?;
-        page.set_lsn(lsn);
+        let page = cell.page(id)?.clone();
+        match log.log_image(id, page.bytes()).map_err(Error::from) {
+            Ok(lsn) => {
+                cell.replace(page, lsn);
+                cell.imaged = true;
+                Ok(())
+            }
+            // A full log has room for a rollback, not for this: it is due before the page is written.
+            Err(error) if error.is_refusal() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes `page` the page `id`, whatever was there; `log` logs all of it, and nothing of what it
+    /// replaces (a24).
+    pub(crate) fn create(
+        &self,
+        id: PageId,
+        page: Page,
+        log: &mut dyn FnMut(&Page) -> Result<Created, Error>,
+    ) -> Result<(), Error> {
+        let frame = self.pin(id)?;
+        let mut cell = frame.write();
+        let Created { lsn, imaged } = log(&page)?;
         cell.replace(page, lsn);
-        (cell.imaged, cell.round) = (true, self.round.load(Ordering::Relaxed));
+        (cell.imaged, cell.round) = (imaged, self.round.load(Ordering::Relaxed));
         Ok(())
     }
 
-    /// Makes `page` the page `id`, whatever was there: logs it as an image, and nothing of what it
-    /// replaces (a24).
-    pub(crate) fn create(&self, id: PageId, page: Page) -> Result<(), Error> {
+    /// Logs an image, if the log runs and takes it.
+    pub(crate) fn log_image(&self, id: PageId, page: &Page) -> Result<Created, Error> {
         let log = self.log.read().clone().ok_or(Error::Options("the log does not run yet"))?;
-        let frame = self.pin(id)?;
-        let mut cell = frame.write();
-        let lsn = log.log_image(id, page.bytes())?;
-        cell.replace(page, lsn);
-        (cell.imaged, cell.round) = (true, self.round.load(Ordering::Relaxed));
-        Ok(())
+        Ok(Created { lsn: log.log_image(id, page.bytes())?, imaged: true })
     }
 
     /// Forgets a page whose life is over. When this returns no write of it is on its way.
@@ -294,28 +343,39 @@ impl Pool {
     }
 
     /// Begins a round of checkpoints: writes the pages that have been dirty since before the last,
-    /// so that redo never starts further back than two checkpoints.
+    /// so that redo never starts further back than two checkpoints. A full log may put that off: it
+    /// takes a checkpoint to become less full.
     pub(crate) fn write_old(&self) -> Result<(), Error> {
         let round = self.round.fetch_add(1, Ordering::Relaxed);
         let mut old: Vec<_> = self.frames.lock().by_page.values().map(Arc::clone).collect();
         old.retain(|frame| frame.read().dirty_before(round));
-        old.chunks(BATCH_PAGES_MAX).try_for_each(|batch| self.write_pages(batch))
+        old.chunks(BATCH_PAGES_MAX).try_for_each(|batch| self.write_pages(batch).map(drop))
     }
 
     /// Writes every dirty page.
     pub(crate) fn write_all(&self) -> Result<(), Error> {
         let all: Vec<_> = self.frames.lock().by_page.values().map(Arc::clone).collect();
-        all.chunks(BATCH_PAGES_MAX).try_for_each(|batch| self.write_pages(batch))
+        all.chunks(BATCH_PAGES_MAX)
+            .try_for_each(|batch| self.write_pages(batch)?.refused.map_or(Ok(()), Err))
     }
 
     /// Writes and syncs the dirty ones of these pages.
-    fn write_pages(&self, frames: &[Arc<Frame>]) -> Result<(), Error> {
+    fn write_pages(&self, frames: &[Arc<Frame>]) -> Result<Written, Error> {
         let _one = self.writing.lock();
         self.check()?;
-        let mut batch = Vec::new();
-        let prepared = self.copy_dirty(frames, &mut batch);
-        let Err(error) = prepared.and_then(|()| self.write_copies(&batch)) else {
-            return Ok(());
+        let (mut batch, mut refused) = (Vec::new(), None);
+        let mut outcome = Ok(());
+        let mut frames: Vec<_> = frames.iter().collect();
+        frames.sort_unstable_by_key(|frame| frame.id);
+        for frame in frames {
+            match self.copy_dirty(frame) {
+                Ok(copy) => batch.extend(copy),
+                Err(error) if error.is_refusal() => refused = Some(error),
+                Err(error) => outcome = Err(error),
+            }
+        }
+        let Err(error) = outcome.and_then(|()| self.write_copies(&batch)) else {
+            return Ok(Written { written: batch.len(), refused });
         };
         // Nothing was written that counts: what was copied is as dirty as before.
         for copy in &batch {
@@ -324,27 +384,22 @@ impl Pool {
         Err(error)
     }
 
-    /// Copies dirty pages, and counts them as clean: what changes them from now on makes them dirty
+    /// Copies a dirty page, and counts it as clean: what changes it from now on makes it dirty
     /// again, with an image of its own.
-    fn copy_dirty(&self, frames: &[Arc<Frame>], batch: &mut Vec<Copy>) -> Result<(), Error> {
-        let log = self.log.read().clone();
-        let mut frames: Vec<_> = frames.iter().collect();
-        frames.sort_unstable_by_key(|frame| frame.id);
-        for frame in frames {
-            let mut cell = frame.write();
-            if !cell.dirty {
-                continue;
-            }
-            let mut page = cell.page(frame.id)?.clone();
-            if let Some(log) = log.as_ref().filter(|_| self.images && !cell.imaged) {
-                page.set_lsn(log.log_image(frame.id, page.bytes())?);
-                cell.content = Content::Whole(page.clone());
-            }
-            (cell.dirty, cell.imaged) = (false, false);
-            let sealed = page.sealed(frame.id);
-            batch.push(Copy { frame: Arc::clone(frame), lsn: page.lsn(), sealed });
+    fn copy_dirty(&self, frame: &Arc<Frame>) -> Result<Option<Copy>, Error> {
+        let mut cell = frame.write();
+        if !cell.dirty {
+            return Ok(None);
         }
-        Ok(())
+        let mut page = cell.page(frame.id)?.clone();
+        let log = self.log.read().clone();
+        if let Some(log) = log.filter(|_| self.images && !cell.imaged) {
+            page.set_lsn(log.log_image(frame.id, page.bytes())?);
+            cell.content = Content::Whole(page.clone());
+        }
+        (cell.dirty, cell.imaged) = (false, false);
+        let sealed = page.sealed(frame.id);
+        Ok(Some(Copy { frame: Arc::clone(frame), lsn: page.lsn(), sealed }))
     }
 
     fn write_copies(&self, batch: &[Copy]) -> Result<(), Error> {

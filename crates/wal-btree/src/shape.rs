@@ -114,7 +114,7 @@ impl Core {
         let id = self.allocate(log)?;
         let mut page = Page::zeroed(self.pool.page_bytes());
         node::fill(&mut page, level, leftmost, entries).map_err(|fault| Error::page(id, fault))?;
-        self.pool.create(id, page)?;
+        self.pool.create(id, page, &mut |page| log.log_new(&self.pool, id, page))?;
         Ok(id)
     }
 

@@ -16,8 +16,8 @@ use wal_format::{Lsn, PageId};
 use crate::changes::Changes;
 use crate::error::Error;
 use crate::ops::{self, Op};
-use crate::page::{Difference, Page, PageFault};
-use crate::pool::Cell;
+use crate::page::{BODY, Difference, Page, PageFault};
+use crate::pool::{Cell, Created, Pool};
 use crate::tree::Core;
 
 /// Says what became of a transaction in doubt, by its global id.
@@ -179,6 +179,17 @@ impl Changes for Compensating<'_> {
 
     fn log_bytes(&mut self, page: PageId, change: &Difference<'_>) -> Result<Lsn, Error> {
         Ok(self.scope.log_update(page, change.offset, change.before, change.after)?)
+    }
+
+    fn log_new(&mut self, pool: &Pool, id: PageId, page: &Page) -> Result<Created, Error> {
+        match pool.log_image(id, page) {
+            // Bytes may draw on the space that the transaction reserved for its rollback (a09).
+            Err(error) if error.is_refusal() => {
+                let lsn = self.scope.log_update(id, BODY as u32, &[], page.body())?;
+                Ok(Created { lsn, imaged: false })
+            }
+            logged => logged,
+        }
     }
 
     fn nested(

@@ -1,0 +1,119 @@
+//! A log that is full: everything can be rolled back, a checkpoint can be taken, and then there is
+//! room again (a09).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{contents, fill, key, small};
+use wal_btree::{Error, Transaction, Tree};
+use wal_sim::{CrashMode, Faults, SimDisk};
+
+/// Log and pages on devices of their own, so that the log's alone gets full.
+struct Place {
+    log: SimDisk,
+    pages: SimDisk,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { log: SimDisk::new(), pages: SimDisk::new() }
+    }
+
+    fn open(&self) -> Result<Tree, Error> {
+        Tree::open(small(), Arc::new(self.log.clone()), Arc::new(self.pages.clone()))
+    }
+
+    /// The device of the log takes no more than what it holds and `bytes` more.
+    fn limit(&self, bytes: u64) {
+        let held = self.log.names().into_iter().filter_map(|name| self.log.contents(&name));
+        let held: usize = held.map(|contents| contents.len()).sum();
+        self.log.set_faults(Faults::new().space_bytes(held as u64 + bytes));
+    }
+
+    fn crash(&self) -> Self {
+        let mode = CrashMode::LoseAll;
+        Self { log: self.log.crash(mode), pages: self.pages.crash(mode) }
+    }
+}
+
+/// Changes until the log takes no more.
+fn until_full(mut change: impl FnMut(u32) -> Result<(), Error>) -> u32 {
+    for number in 0..100_000 {
+        match change(number) {
+            Ok(()) => {}
+            Err(Error::Log(error)) if error.kind() == wal::ErrorKind::NoSpace => return number,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("it never gets full");
+}
+
+fn replace(txn: &mut Transaction, number: u32) -> Result<(), Error> {
+    txn.put(&key(number % 200), &vec![number as u8; (number % 70) as usize]).map(drop)
+}
+
+#[test]
+fn a09_a_full_log_can_roll_everything_back_and_take_a_checkpoint() {
+    let place = Place::new();
+    let tree = place.open().unwrap();
+    fill(&tree, 0, 200, b"before");
+    tree.checkpoint().unwrap();
+    let before = contents(&tree);
+    place.limit(1 << 20);
+    let mut txn = tree.begin();
+    assert!(until_full(|number| replace(&mut txn, number)) > 300);
+    txn.abort().unwrap();
+    assert_eq!(contents(&tree), before);
+    for _ in 0..3 {
+        tree.checkpoint().unwrap();
+    }
+    fill(&tree, 0, 100, b"there is room again");
+}
+
+#[test]
+fn a09_deletes_are_rolled_back_in_a_full_log_although_their_room_is_taken() {
+    let place = Place::new();
+    let tree = place.open().unwrap();
+    fill(&tree, 0, 100, &[7; 60]);
+    tree.checkpoint().unwrap();
+    let before = contents(&tree);
+    place.limit(1 << 20);
+    let mut loser = tree.begin();
+    for number in 0..100 {
+        if number % 3 > 0 {
+            loser.delete(&key(number)).unwrap().unwrap();
+        }
+    }
+    // Fills the pages up, so that the rollback must split them, and then the log.
+    let mut other = tree.begin();
+    for number in (0..99).step_by(3) {
+        for letter in b'a'..=b'd' {
+            other.insert(&[&key(number)[..], &[letter]].concat(), &[letter; 30]).unwrap();
+        }
+    }
+    until_full(|number| other.put(b"same", &vec![number as u8; 40]).map(drop));
+    loser.abort().unwrap();
+    other.abort().unwrap();
+    assert_eq!(contents(&tree), before);
+}
+
+#[test]
+fn a09_a_restart_rolls_back_in_a_log_that_is_full() {
+    let place = Place::new();
+    let tree = place.open().unwrap();
+    fill(&tree, 0, 200, b"before");
+    tree.checkpoint().unwrap();
+    let before = contents(&tree);
+    place.limit(1 << 20);
+    let mut txn = tree.begin();
+    until_full(|number| replace(&mut txn, number));
+    tree.log().sync().unwrap();
+    let left = place.crash();
+    // As full as it was; what an opening needs, the log has put by.
+    left.limit(0);
+    let tree = left.open().unwrap();
+    assert_eq!(contents(&tree), before);
+    drop(txn);
+}
