@@ -93,7 +93,7 @@ fn a09_deletes_are_rolled_back_in_a_full_log_although_their_room_is_taken() {
             other.insert(&[&key(number)[..], &[letter]].concat(), &[letter; 30]).unwrap();
         }
     }
-    until_full(|number| other.put(b"same", &vec![number as u8; 40]).map(drop));
+    until_full(|number| other.put(b"same", &[number as u8; 40]).map(drop));
     loser.abort().unwrap();
     other.abort().unwrap();
     assert_eq!(contents(&tree), before);
