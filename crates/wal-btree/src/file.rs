@@ -48,13 +48,17 @@ impl PageFile {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(IoError::failed(IoOp::Open, name, error).into()),
         };
-        let file = Self { file, name: name.to_owned(), page_bytes };
-        if file.read(HEAD)?.bytes().get(BODY_RANGE) != head(page_bytes)?.bytes().get(BODY_RANGE) {
-            return Err(Error::Options(
-                "the page file is of another kind, or of another page size",
-            ));
+        let file = Self::of(file, name, page_bytes)?;
+        let expected = head(page_bytes)?;
+        match file.read(HEAD) {
+            Ok(found) if found.bytes().get(HEAD_FIELDS) == expected.bytes().get(HEAD_FIELDS) => {
+                Ok(Some(file))
+            }
+            Ok(_) | Err(Error::Page { .. }) => {
+                Err(Error::Options("the page file is of another kind, or of another page size"))
+            }
+            Err(error) => Err(error),
         }
-        Ok(Some(file))
     }
 
     /// Creates `name`, durably.
@@ -77,7 +81,7 @@ impl PageFile {
         let file = storage
             .create(&temporary, page_bytes as u64)
             .map_err(|error| IoError::failed(IoOp::Create, &*temporary, error))?;
-        let created = Self { file, name: name.to_owned(), page_bytes };
+        let created = Self::of(file, name, page_bytes)?;
         created.write(HEAD, &head(page_bytes)?.sealed(HEAD))?;
         created.file.sync_all().map_err(|error| IoError::failed(IoOp::Sync, &*temporary, error))?;
         storage
@@ -85,6 +89,13 @@ impl PageFile {
             .map_err(|error| IoError::failed(IoOp::Rename, name, error))?;
         storage.sync_dir().map_err(|error| IoError::failed(IoOp::SyncDir, name, error))?;
         Ok(created)
+    }
+
+    fn of(file: Box<dyn LogFile>, name: &str, page_bytes: usize) -> Result<Self, Error> {
+        if !page_bytes.is_multiple_of(file.block_bytes().max(1)) {
+            return Err(Error::Options("pages are smaller than the blocks of the storage"));
+        }
+        Ok(Self { file, name: name.to_owned(), page_bytes })
     }
 
     /// Bytes of a page.
@@ -133,7 +144,7 @@ impl PageFile {
 }
 
 /// The part of page 0 that says what the file is.
-const BODY_RANGE: std::ops::Range<usize> = MAGIC_AT as usize..FORMAT_AT as usize + 8;
+const HEAD_FIELDS: std::ops::Range<usize> = MAGIC_AT as usize..FORMAT_AT as usize + 8;
 
 fn head(page_bytes: usize) -> Result<Page, Error> {
     let too_large = |_| Error::Options("pages are too large");
@@ -181,7 +192,7 @@ mod tests {
         let disk = SimDisk::new();
         PageFile::create(&storage(&disk), NAME, 512).unwrap();
         let found = PageFile::open(&storage(&disk), NAME, 1024);
-        assert!(matches!(found, Err(Error::Page { .. } | Error::Options(_))), "{found:?}");
+        assert!(matches!(found, Err(Error::Options(_))), "{found:?}");
         assert!(PageFile::open(&storage(&SimDisk::new()), NAME, 512).unwrap().is_none());
     }
 
@@ -200,6 +211,14 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn pages_smaller_than_the_blocks_of_the_storage_are_refused() {
+        let disk = SimDisk::with_block_bytes(4096);
+        let created = PageFile::create(&storage(&disk), NAME, 512);
+        assert!(matches!(created, Err(Error::Options(_))), "{created:?}");
+        PageFile::create(&storage(&disk), NAME, 4096).unwrap();
     }
 
     #[test]

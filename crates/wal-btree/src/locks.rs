@@ -5,7 +5,7 @@
 //! is refused and aborts; there is no queue and no deadlock. Only memory: a restart gives locks back
 //! to nobody but transactions in doubt (a29).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, RangeBounds};
 
 use parking_lot::Mutex;
@@ -26,8 +26,20 @@ pub(crate) struct Locks {
 struct Held {
     /// Keys that a transaction changed, or is about to.
     exclusive: BTreeMap<Vec<u8>, TxnId>,
-    /// Ranges that a transaction read, single keys among them.
-    shared: BTreeMap<TxnId, Vec<KeyRange>>,
+    /// What each transaction read.
+    shared: BTreeMap<TxnId, Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    keys: BTreeSet<Vec<u8>>,
+    ranges: Vec<KeyRange>,
+}
+
+impl Shared {
+    fn holds(&self, key: &[u8]) -> bool {
+        self.keys.contains(key) || self.ranges.iter().any(|range| contains(range, key))
+    }
 }
 
 impl Locks {
@@ -38,15 +50,26 @@ impl Locks {
     /// [`Error::Conflict`]: another transaction read or changed it; nothing is locked.
     pub(crate) fn exclusive(&self, txn: TxnId, key: &[u8]) -> Result<(), Error> {
         let mut held = self.held.lock();
-        let read = |(owner, ranges): (&TxnId, &Vec<KeyRange>)| {
-            *owner != txn && ranges.iter().any(|range| contains(range, key))
-        };
-        if held.exclusive.get(key).is_some_and(|owner| *owner != txn)
-            || held.shared.iter().any(read)
-        {
+        let changed = held.exclusive.get(key).is_some_and(|owner| *owner != txn);
+        let mut others = held.shared.iter().filter(|(owner, _)| **owner != txn);
+        if changed || others.any(|(_, shared)| shared.holds(key)) {
             return Err(Error::Conflict);
         }
         held.exclusive.insert(key.to_vec(), txn);
+        Ok(())
+    }
+
+    /// Locks `key`, whether it is there or not, against changes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Conflict`]: another transaction changed it; nothing is locked.
+    pub(crate) fn shared(&self, txn: TxnId, key: &[u8]) -> Result<(), Error> {
+        let mut held = self.held.lock();
+        if held.exclusive.get(key).is_some_and(|owner| *owner != txn) {
+            return Err(Error::Conflict);
+        }
+        held.shared.entry(txn).or_default().keys.insert(key.to_vec());
         Ok(())
     }
 
@@ -55,7 +78,7 @@ impl Locks {
     /// # Errors
     ///
     /// [`Error::Conflict`]: another transaction changed one of them; nothing is locked.
-    pub(crate) fn shared(&self, txn: TxnId, range: KeyRange) -> Result<(), Error> {
+    pub(crate) fn shared_range(&self, txn: TxnId, range: KeyRange) -> Result<(), Error> {
         let mut held = self.held.lock();
         let changed = held.exclusive.iter().any(|(key, owner)| {
             // Few keys are locked at a time: all are looked at, whatever the order of the bounds.
@@ -64,7 +87,7 @@ impl Locks {
         if changed {
             return Err(Error::Conflict);
         }
-        let ranges = held.shared.entry(txn).or_default();
+        let ranges = &mut held.shared.entry(txn).or_default().ranges;
         if !ranges.contains(&range) {
             ranges.push(range);
         }
@@ -91,11 +114,6 @@ fn contains(range: &KeyRange, key: &[u8]) -> bool {
     <(Bound<&[u8]>, Bound<&[u8]>) as RangeBounds<[u8]>>::contains(&bounds, key)
 }
 
-/// The range of one key.
-pub(crate) fn only(key: &[u8]) -> KeyRange {
-    (Bound::Included(key.to_vec()), Bound::Included(key.to_vec()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,8 +126,8 @@ mod tests {
         let locks = Locks::default();
         locks.exclusive(ONE, b"k").unwrap();
         assert!(matches!(locks.exclusive(TWO, b"k"), Err(Error::Conflict)));
-        assert!(matches!(locks.shared(TWO, only(b"k")), Err(Error::Conflict)));
-        locks.shared(ONE, only(b"k")).unwrap();
+        assert!(matches!(locks.shared(TWO, b"k"), Err(Error::Conflict)));
+        locks.shared(ONE, b"k").unwrap();
         locks.exclusive(ONE, b"k").unwrap();
         locks.release(ONE);
         locks.exclusive(TWO, b"k").unwrap();
@@ -118,8 +136,8 @@ mod tests {
     #[test]
     fn readers_share_a_key_and_the_last_may_change_it() {
         let locks = Locks::default();
-        locks.shared(ONE, only(b"k")).unwrap();
-        locks.shared(TWO, only(b"k")).unwrap();
+        locks.shared(ONE, b"k").unwrap();
+        locks.shared(TWO, b"k").unwrap();
         assert!(matches!(locks.exclusive(ONE, b"k"), Err(Error::Conflict)));
         locks.release(TWO);
         locks.exclusive(ONE, b"k").unwrap();
@@ -129,11 +147,11 @@ mod tests {
     fn a_range_that_was_read_takes_no_new_keys() {
         let locks = Locks::default();
         let range = (Bound::Included(b"b".to_vec()), Bound::Excluded(b"d".to_vec()));
-        locks.shared(ONE, range.clone()).unwrap();
+        locks.shared_range(ONE, range.clone()).unwrap();
         assert!(matches!(locks.exclusive(TWO, b"c"), Err(Error::Conflict)));
         locks.exclusive(TWO, b"d").unwrap();
         locks.exclusive(ONE, b"c").unwrap();
-        assert!(matches!(locks.shared(TWO, range), Err(Error::Conflict)));
+        assert!(matches!(locks.shared_range(TWO, range), Err(Error::Conflict)));
     }
 
     #[test]
@@ -143,7 +161,7 @@ mod tests {
             locks.exclusive(ONE, key).unwrap();
         }
         locks.exclusive(TWO, b"c").unwrap();
-        locks.shared(ONE, only(b"d")).unwrap();
+        locks.shared(ONE, b"d").unwrap();
         assert_eq!(locks.changed_by(ONE), [b"a", b"b"]);
     }
 
@@ -152,6 +170,6 @@ mod tests {
         let locks = Locks::default();
         locks.exclusive(ONE, b"c").unwrap();
         let turned = (Bound::Included(b"d".to_vec()), Bound::Excluded(b"b".to_vec()));
-        locks.shared(TWO, turned).unwrap();
+        locks.shared_range(TWO, turned).unwrap();
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use wal::Decision;
+use wal_io::{CONTROL_NAME, LOCK_NAME, SPARE_NAME, SegmentName, is_temporary};
 
 use crate::error::Error;
 use crate::store::Resolver;
@@ -103,6 +104,13 @@ impl Options {
         }
         if self.frames < FRAMES_MIN {
             return Err(Error::Options("the pool has 8 frames at least"));
+        }
+        let name = self.file_name.as_str();
+        let of_log = [CONTROL_NAME, LOCK_NAME, SPARE_NAME].contains(&name)
+            || is_temporary(name)
+            || SegmentName::parse(name).is_some();
+        if name.is_empty() || of_log {
+            return Err(Error::Options("the log has files of that name"));
         }
         Ok(())
     }

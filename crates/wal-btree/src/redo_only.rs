@@ -23,7 +23,6 @@ use wal::{
 use crate::changes::Changes;
 use crate::error::Error;
 use crate::file::PageFile;
-use crate::locks::only;
 use crate::ops::{self, Op};
 use crate::options::Options;
 use crate::page::Difference;
@@ -246,7 +245,7 @@ impl RedoOnlyTransaction {
     /// [`Error::Conflict`].
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         let core = &self.shared.memory.core;
-        core.locks.shared(self.id, only(key))?;
+        core.locks.shared(self.id, key)?;
         match self.changes.get(key) {
             Some(value) => Ok(value.clone()),
             None => core.get(key),
@@ -262,7 +261,7 @@ impl RedoOnlyTransaction {
         let owned = |bound: Bound<&&'k [u8]>| bound.map(|key| key.to_vec());
         let range = (owned(range.start_bound()), owned(range.end_bound()));
         let core = &self.shared.memory.core;
-        core.locks.shared(self.id, range.clone())?;
+        core.locks.shared_range(self.id, range.clone())?;
         let mut found: BTreeMap<_, _> = core.scan(&range)?.into_iter().collect();
         for (key, value) in self.changes.iter().filter(|(key, _)| range.contains(*key)) {
             match value {

@@ -12,7 +12,6 @@ use wal::{Fate, Lsn, PageId, PageLog, PageTransaction, Savepoint, TxnId};
 
 use crate::changes::Changes;
 use crate::error::Error;
-use crate::locks::only;
 use crate::ops::{self, Op};
 use crate::page::Difference;
 use crate::store::Store;
@@ -57,7 +56,7 @@ impl Transaction {
     /// [`Error::Conflict`], or the key's page cannot be read.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         let core = &self.shared.store.core;
-        core.locks.shared(self.id, only(key))?;
+        core.locks.shared(self.id, key)?;
         core.get(key)
     }
 
@@ -71,7 +70,7 @@ impl Transaction {
         let owned = |bound: Bound<&&'k [u8]>| bound.map(|key| key.to_vec());
         let range = (owned(range.start_bound()), owned(range.end_bound()));
         let core = &self.shared.store.core;
-        core.locks.shared(self.id, range.clone())?;
+        core.locks.shared_range(self.id, range.clone())?;
         core.scan(&range)
     }
 

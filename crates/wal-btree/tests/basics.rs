@@ -149,12 +149,19 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
 
 #[test]
 fn options_that_contradict_each_other_or_the_files_are_refused() {
-    for options in [small().page_bytes(1000), small().page_bytes(64 << 10), small().frames(7)] {
+    for options in [
+        small().page_bytes(1000),
+        small().page_bytes(64 << 10),
+        small().frames(7),
+        small().file_name("control"),
+        small().file_name("pages.tmp"),
+    ] {
         assert!(matches!(open_with(&SimDisk::new(), options), Err(Error::Options(_))));
     }
     let disk = SimDisk::new();
     fill(&open(&disk).unwrap(), 0, 1, b"value");
-    assert!(open_with(&disk, small().page_bytes(1024)).is_err(), "another page size");
+    let other = open_with(&disk, small().page_bytes(1024));
+    assert!(matches!(other, Err(Error::Options(_))), "another page size");
     let other: Arc<SimDisk> = Arc::new(SimDisk::new());
     let opened = Tree::open(small(), Arc::new(disk), other);
     assert!(matches!(opened, Err(Error::PagesMissing { .. })), "the log alone is no tree");
