@@ -11,10 +11,13 @@ use wal_format::{Lsn, RecordKind, TxnId};
 use super::engine_call::call_engine;
 use super::manager::TxnManager;
 use super::pages::{Decision, InDoubt, PageStore};
-use super::reservation::END_RECORD_BYTES;
+use super::reservation::{
+    CLOSING_BYTES, END_RECORD_BYTES, logical_rollback_bytes, update_rollback_bytes,
+};
 use super::tables::Effect;
 use super::undo::Undo;
 use crate::error::RecoveryError;
+use crate::fault::ChainFault;
 use crate::redo_only::bad_body;
 
 /// A transaction which only its coordinator may end, with what its prepare record holds.
@@ -81,7 +84,8 @@ impl TxnManager {
     }
 
     /// Tells the engine of every transaction in doubt, so that it gives them their locks back, and
-    /// does as it decides. Called at restart, before anybody else can lock anything.
+    /// does as it decides. Called at restart, before anybody else can lock anything. One that stays
+    /// in doubt has the space of its rollback reserved again, if there is room.
     ///
     /// # Errors
     ///
@@ -99,7 +103,10 @@ impl TxnManager {
             match decision {
                 Decision::Commit => counts.committed += 1,
                 Decision::Abort => counts.rolled_back += 1,
-                Decision::Wait => counts.waiting += 1,
+                Decision::Wait => {
+                    self.reserve_for(*txn)?;
+                    counts.waiting += 1;
+                }
             }
         }
         Ok(counts)
@@ -140,6 +147,44 @@ impl TxnManager {
         };
         self.disown(txn);
         outcome
+    }
+
+    /// Reserves for a transaction in doubt what its rollback may take, as it had before the restart;
+    /// as far as there is room, since a full disk must not keep a log from being opened.
+    fn reserve_for(&self, txn: TxnId) -> Result<(), RecoveryError> {
+        let mut bytes = CLOSING_BYTES;
+        let mut buf = Vec::new();
+        let mut cursor = self.undo_next(txn);
+        while !cursor.is_none() {
+            let record = self.log.read(cursor, &mut buf)?;
+            let prev_lsn = record.txn.map_or(Lsn::NONE, |link| link.prev_lsn);
+            let body = Body::decode(record.kind(), record.body)
+                .map_err(|source| bad_body(&record, source))?;
+            let next = match body {
+                Some(Body::Clr(clr)) => clr.undo_next,
+                Some(Body::Update(update)) => {
+                    bytes += update_rollback_bytes(update.before.len());
+                    prev_lsn
+                }
+                Some(Body::Logical(logical)) => {
+                    bytes += logical_rollback_bytes(logical.redo.len(), logical.undo.len());
+                    prev_lsn
+                }
+                _ => prev_lsn,
+            };
+            if next >= cursor {
+                let why = ChainFault::PointsForward { to: next };
+                return Err(RecoveryError::BrokenUndo { txn, lsn: cursor, why });
+            }
+            cursor = next;
+        }
+        let mut state = self.state();
+        let missing = bytes.saturating_sub(state.account(txn).reserved);
+        drop(state);
+        if self.log.reserve(missing).is_ok() {
+            self.state().account(txn).reserved += missing;
+        }
+        Ok(())
     }
 
     fn commit_prepared(&self, txn: TxnId) -> Result<(), RecoveryError> {

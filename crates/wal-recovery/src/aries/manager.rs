@@ -304,6 +304,11 @@ impl TxnManager {
         }
     }
 
+    /// The last record of `txn`.
+    pub(super) fn last_lsn(&self, txn: TxnId) -> Lsn {
+        self.state().tables.txns.get(txn).map_or(Lsn::NONE, |entry| entry.last_lsn)
+    }
+
     /// Whether the commit record of `txn` has its place in the log.
     pub(super) fn is_committed(&self, txn: TxnId) -> bool {
         let state = self.state();

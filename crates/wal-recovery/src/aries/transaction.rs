@@ -476,7 +476,7 @@ impl Txn {
             return source;
         }
         self.manager.disown(self.id);
-        let lsn = self.manager.log.end();
+        let lsn = self.manager.last_lsn(self.id);
         RecoveryError::CommitUnknown { txn: self.id, lsn, source: Box::new(source) }
     }
 

@@ -29,6 +29,8 @@ pub(super) struct Inner {
     pub(super) reserved: u64,
     /// Appends that still succeed; then the log is dead, as after a crash.
     pub(super) fuse: Option<u64>,
+    /// Records of this kind get an address, and then the log fails.
+    pub(super) fails_behind: Option<RecordKind>,
     /// Waits fail from now on.
     pub(super) poisoned: bool,
     pub(super) master: Option<CheckpointPointer>,
@@ -183,6 +185,10 @@ impl TxnLog for MemLog {
         inner.records.insert(lsn, record);
         inner.used += bytes as u64;
         inner.end = lsn.checked_add(bytes as u64).unwrap();
+        if inner.fails_behind == Some(draft.kind) {
+            inner.poisoned = true;
+            return Err(dead());
+        }
         Ok(Placed { lsn, end: inner.end })
     }
 

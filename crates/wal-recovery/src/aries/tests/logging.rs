@@ -75,6 +75,19 @@ fn a03_a_commit_of_a_poisoned_log_is_unknown_and_its_transaction_is_not_ended() 
 }
 
 #[test]
+fn a03_a_commit_whose_record_has_an_address_when_the_log_fails_is_unknown() {
+    let bench = Bench::new();
+    let mut txn = bench.begin();
+    bench.set(&mut txn, PAGE, 0, 1);
+    bench.log.0.lock().fails_behind = Some(RecordKind::COMMIT);
+    let error = txn.commit(0).unwrap_err();
+    let commit = bench.log.all(RecordKind::COMMIT)[0];
+    assert!(matches!(error, RecoveryError::CommitUnknown { lsn, .. } if lsn == commit), "{error}");
+    assert_eq!(bench.manager.abandoned(), [], "it must not be rolled back: a restart may find it");
+    assert_eq!(bench.manager.active_transactions(), 1);
+}
+
+#[test]
 fn a04_commit_then_end_and_only_then_out_of_the_table() {
     let bench = Bench::new();
     let mut txn = bench.begin();

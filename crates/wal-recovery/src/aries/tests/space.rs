@@ -5,7 +5,7 @@ use wal_format::PageId;
 use super::log::MemLog;
 use super::pages::COUNTER;
 use super::restart::{Bench, PAGE};
-use crate::aries::Txn;
+use crate::aries::{Decision, Txn};
 
 /// A full log, with transactions that have changed as much as it took.
 fn filled(capacity: u64) -> (Bench, Vec<Txn>) {
@@ -78,6 +78,25 @@ fn a09_a_full_log_undoes_its_losers_at_restart() {
     drop(txns);
     after.pages.0.lock().nested_in_undo = true;
     after.undo().unwrap();
+    assert_eq!(after.pages.sum(COUNTER), 0);
+}
+
+#[test]
+fn a09_what_stays_in_doubt_over_a_restart_has_the_space_of_its_rollback_again() {
+    let bench = Bench::on(MemLog::with_capacity(64 << 10));
+    let mut txn = bench.begin();
+    (0..50).for_each(|_| {
+        bench.set(&mut txn, PAGE, 0, 1);
+        bench.add(&mut txn, PAGE, 1);
+    });
+    txn.prepare(b"bank-7", b"").unwrap();
+    let id = txn.id();
+    drop(txn);
+    let (after, _) = bench.restart();
+    after.manager.settle_in_doubt(&mut after.pages.clone()).unwrap();
+    let mut others = after.begin();
+    while after.try_set(&mut others, PAGE, 1, 1).is_ok() {}
+    after.manager.resolve(id, Decision::Abort, &mut after.pages.clone()).unwrap();
     assert_eq!(after.pages.sum(COUNTER), 0);
 }
 
