@@ -149,7 +149,10 @@ fn a_failed_sync_poisons_the_pool() {
 fn a24_a_page_that_was_freed_is_not_written_any_more() {
     let (pool, log, _disk) = pool(4);
     change(&pool, &log, 1, 1).unwrap();
+    // Somebody was about to write it.
+    let frame = pool.fetch(PageId::new(1)).unwrap();
     pool.discard(PageId::new(1));
+    pool.write_pages(&[frame]).unwrap();
     pool.write_all().unwrap();
     assert!(log.0.lock().written.is_empty());
 }
@@ -175,4 +178,19 @@ fn what_redo_has_written_is_told_when_the_log_runs() {
     pool.log_runs(&as_log);
     let written: Vec<_> = log.0.lock().written.keys().copied().collect();
     assert_eq!(written, [PageId::new(2)], "1 changed again, 3 is still dirty");
+}
+
+#[test]
+fn what_redo_changes_while_it_is_written_does_not_count_as_written() {
+    let storage: Arc<dyn Storage> = Arc::new(SimDisk::new());
+    let pool = Pool::new(PageFile::create(&storage, "pages", 512).unwrap(), 4, true);
+    let log = FakeLog::default();
+    let id = PageId::new(1);
+    let frame = pool.fetch(id).unwrap();
+    let page = frame.read().page(id).unwrap().clone();
+    pool.recovered(id, &mut frame.write(), page.clone(), log.next());
+    let copy = pool.copy_dirty(&frame).unwrap().unwrap();
+    pool.recovered(id, &mut frame.write(), page, log.next());
+    pool.write_copies(&[copy]).unwrap();
+    assert!(pool.redone.lock().is_empty());
 }
