@@ -76,9 +76,18 @@ pub enum Error {
     /// [`kind`](wal::Error::kind) says what to do.
     #[error(transparent)]
     Log(#[from] wal::Error),
-    /// The log failed or refused what a rollback or the writing of a page asked of it.
+    /// Pages and log do not fit together, or the log does not fit this engine.
     #[error(transparent)]
-    Pages(#[from] RecoveryError),
+    Pages(RecoveryError),
+}
+
+impl From<RecoveryError> for Error {
+    fn from(error: RecoveryError) -> Self {
+        match error {
+            RecoveryError::Log(_) => Self::Log(error.into()),
+            other => Self::Pages(other),
+        }
+    }
 }
 
 impl Error {
@@ -88,20 +97,15 @@ impl Error {
 
     /// Whether the log could not take what it was asked to, and nothing changed.
     pub(crate) fn is_refusal(&self) -> bool {
-        let kind = match self {
-            Self::Log(error) => Some(error.kind()),
-            Self::Pages(RecoveryError::Log(error)) => {
-                error.downcast_ref::<wal::Error>().map(wal::Error::kind)
-            }
-            _ => None,
-        };
-        matches!(kind, Some(ErrorKind::Refused | ErrorKind::NoSpace))
+        let Self::Log(error) = self else { return false };
+        matches!(error.kind(), ErrorKind::Refused | ErrorKind::NoSpace)
     }
 
     /// As recovery wants it: an error of the log goes back to the log as it came.
     pub(crate) fn into_engine_error(self) -> EngineError {
         match self {
             Self::Pages(error) => Box::new(error),
+            Self::Log(error) => Box::new(RecoveryError::Log(Box::new(error))),
             other => Box::new(other),
         }
     }

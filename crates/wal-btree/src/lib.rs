@@ -51,6 +51,7 @@
 //! - Nodes are removed when they are empty, never merged. A rollback leaves empty leaves behind.
 //! - Locks are refused, never waited for.
 //! - Space in the log for splits in a rollback is reserved once per leaf, not once per entry.
+//! - No page is ever offline: a page that cannot be read stops the restart, which can be repeated.
 //! - Two openings at once are kept apart by the log's lock; the page file has none of its own.
 //!
 //! [`RedoOnlyTree`] is the same tree on the other strategy.

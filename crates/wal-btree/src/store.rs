@@ -204,3 +204,6 @@ impl Changes for Compensating<'_> {
         outcome
     }
 }
+
+#[cfg(test)]
+mod tests;

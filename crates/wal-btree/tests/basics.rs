@@ -6,6 +6,7 @@ mod common;
 use std::sync::Arc;
 
 use common::{contents, fill, key, open, open_with, put_all, small};
+use wal::RecordKind;
 use wal_btree::{Error, Options, Tree};
 use wal_sim::SimDisk;
 
@@ -106,6 +107,33 @@ fn pages_that_became_empty_are_used_again() {
         assert!(round == 0 || file <= bytes, "round {round}: {file} bytes");
         bytes = file;
     }
+}
+
+#[test]
+fn a24_the_life_of_a_page_ends_in_the_log_behind_the_action_that_unlinked_it() {
+    let disk = SimDisk::new();
+    let tree = open(&disk).unwrap();
+    let start = tree.log().positions().durable;
+    fill(&tree, 0, 200, b"value");
+    let mut txn = tree.begin();
+    for number in 0..200 {
+        txn.delete(&key(number)).unwrap().unwrap();
+    }
+    txn.commit().unwrap();
+    let mut reader = tree.log().read_from(start).unwrap();
+    let (mut freed, mut within_action) = (0, false);
+    while let Some(record) = reader.next().unwrap() {
+        match record.kind() {
+            RecordKind::UPDATE => within_action = true,
+            RecordKind::CLR => within_action = false,
+            RecordKind::PAGE_FREE => {
+                assert!(!within_action, "were it undone, the page's last changes would be needed");
+                freed += 1;
+            }
+            _ => {}
+        }
+    }
+    assert!(freed > 10, "{freed} pages");
 }
 
 #[test]

@@ -100,6 +100,23 @@ fn a09_deletes_are_rolled_back_in_a_full_log_although_their_room_is_taken() {
 }
 
 #[test]
+fn a_split_that_the_log_has_no_room_for_is_taken_back_at_once() {
+    // Each size meets the end of the log in another place, in the middle of splits too.
+    for entry_bytes in 20..60 {
+        let place = Place::new();
+        let tree = place.open().unwrap();
+        fill(&tree, 0, 20, b"before");
+        place.limit(256 << 10);
+        let mut txn = tree.begin();
+        let value = vec![7; entry_bytes];
+        let done = until_full(|number| txn.insert(&key(1_000 + number), &value));
+        // The transaction is still running: whoever comes now finds a tree.
+        let found = tree.check().unwrap();
+        assert_eq!(found.len(), 20 + done as usize, "{entry_bytes} bytes");
+    }
+}
+
+#[test]
 fn a09_a_restart_rolls_back_in_a_log_that_is_full() {
     let place = Place::new();
     let tree = place.open().unwrap();

@@ -154,7 +154,8 @@ fn a26_parallel_redo_ends_in_the_same_bytes_as_serial_redo() {
     let recovered = |threads: usize| {
         let left = disk.crash(wal_sim::CrashMode::KeepAll);
         let tree = open_with(&left, small().redo_threads(threads)).unwrap();
-        assert!(tree.recovery().aries.as_ref().unwrap().redo.applied > 100);
+        let redo = &tree.recovery().aries.as_ref().unwrap().redo;
+        assert!(redo.applied > 100 && redo.threads == threads, "{redo:?}");
         tree.write_pages().unwrap();
         (left.contents("pages").unwrap(), contents(&tree))
     };
