@@ -160,7 +160,12 @@ impl Transaction {
                     core.pool.poison(&error);
                     return Err(error);
                 }
-                self.shared.log.rollback_abandoned(&mut self.shared.store.clone())?;
+                let rolled_back =
+                    self.shared.log.rollback_abandoned(&mut self.shared.store.clone());
+                if let Err(worse) = rolled_back.map_err(Error::from) {
+                    core.pool.poison(&worse);
+                    return Err(worse);
+                }
                 Err(error)
             }
         };

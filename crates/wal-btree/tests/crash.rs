@@ -19,8 +19,8 @@ struct Told {
     asked: Map,
 }
 
-/// Fills, overwrites and deletes by turns, with rollbacks, savepoints and checkpoints between, so
-/// that pages split, move and become empty; a pool of eight frames writes uncommitted changes all
+/// Fills, overwrites and deletes by turns, with rollbacks, savepoints and checkpoints between, and
+/// beside a long transaction, so that pages split, move and become empty; a pool of eight frames writes uncommitted changes all
 /// the time. Ends when the power does.
 fn workload(disk: &SimDisk, told: &Notes<Told>) {
     // An error is a crash that the workload survived; what it was promised it keeps.
@@ -30,7 +30,15 @@ fn workload(disk: &SimDisk, told: &Notes<Told>) {
 fn run(disk: &SimDisk, told: &Notes<Told>) -> Result<(), Error> {
     let tree = open(disk)?;
     let mut now = Map::new();
+    // Never committed, over checkpoints and splits that others make in the same pages.
+    let mut long = tree.begin();
     for round in 0..6_u32 {
+        for number in (round * 12..round * 12 + 40).step_by(5) {
+            let own = [&key(number)[..], b"-long"].concat();
+            if long.put(&own, &[0xee; 30])?.is_some() {
+                long.delete(&own)?;
+            }
+        }
         let mut next = now.clone();
         let mut txn = tree.begin();
         for number in (round * 12..round * 12 + 40).rev() {
@@ -59,6 +67,7 @@ fn run(disk: &SimDisk, told: &Notes<Told>) -> Result<(), Error> {
             tree.checkpoint()?;
         }
     }
+    long.abort()?;
     tree.close()
 }
 
