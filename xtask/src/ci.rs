@@ -213,7 +213,7 @@ fn has_target(target: &str) -> bool {
     )
 }
 
-/// The demonstration, small: long enough to meet flushes, short enough for every change.
+/// The demonstrations, small: long enough to meet flushes, short enough for every change.
 fn short_demo() -> Outcome {
     demo::run(&demo::Arguments {
         lines: Some(20_000),
@@ -221,7 +221,8 @@ fn short_demo() -> Outcome {
         threads: 8,
         seed: None,
         ..demo::Arguments::default()
-    })
+    })?;
+    demo::run(&demo::Arguments { kills: 6, aries: true, ..demo::Arguments::default() })
 }
 
 #[cfg(test)]

@@ -115,7 +115,7 @@ pub(crate) fn check<E: Engine>(
         return Err(broken.clone());
     }
     let salt = disk.fingerprint();
-    if salt.is_multiple_of(ANALYSIS_EVERY) {
+    if E::TELLS_STEPS && salt.is_multiple_of(ANALYSIS_EVERY) {
         let left = cut_in_analysis::<E>(disk, story, shape, salt)?;
         figures.lock().cut_in("analysis");
         judge::<E>(&left, story, shape, figures, salt)
@@ -165,11 +165,14 @@ fn judge<E: Engine>(
     books.audit().map_err(|reason| format!("{reason}\n  found {books}"))?;
     identify(story, &mut note, &books)?;
     note.write(disk);
-    let expected = go_on::<E>(disk, story, shape, &mut note, &mut bank, salt)
+    let (expected, open) = go_on::<E>(disk, story, shape, &mut note, &mut bank, salt)
         .map_err(|error| format!("after a restart: {}", said(&error)))?;
-    drop(bank);
     let mode = if salt & 64 == 0 { CrashMode::LoseAll } else { CrashMode::Random(salt) };
-    reopen::<E>(disk.crash(mode), shape, expected, salt)
+    let left = disk.crash(mode);
+    // Cut while it was open: the next restart takes it back.
+    drop(open);
+    drop(bank);
+    reopen::<E>(left, shape, expected, salt)
 }
 
 /// Transactions in doubt are those that should be, with their locks; then the check decides them.
@@ -262,7 +265,7 @@ fn go_on<E: Engine>(
     note: &mut Note,
     bank: &mut E,
     salt: u64,
-) -> Result<Books, BankError> {
+) -> Result<(Books, E::Txn), BankError> {
     let kept = note.kept.unwrap_or(0);
     let before = expected(story, note, kept, note.promised);
     let mut open = bank.begin();
@@ -294,9 +297,7 @@ fn go_on<E: Engine>(
     bank.checkpoint()?;
     disk.put_file(STEP, b"after restart");
     bank.truncate()?;
-    // Left open: the next restart takes it back.
-    drop(open);
-    Ok(expected(story, note, kept, note.promised))
+    Ok((expected(story, note, kept, note.promised), open))
 }
 
 /// What was promised after a restart is there after the next, which converges.

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use wal::{Progress, Storage};
+use wal::{Options, Progress, Storage, Threads};
 
 use crate::error::BankError;
 use crate::story::{Account, Books, Serial};
@@ -25,6 +25,20 @@ pub struct Shape {
     pub segment_bytes: u64,
     /// Whether the log may have a thread.
     pub helper_thread: bool,
+}
+
+impl Shape {
+    /// How the log is kept.
+    #[must_use]
+    pub fn log_options(&self) -> Options {
+        let threads = if self.helper_thread { Threads::Helper } else { Threads::None };
+        Options::default()
+            .segment_bytes(self.segment_bytes)
+            .buffer_bytes(16 << 10)
+            .threads(threads)
+            .slow_sync(None)
+            .idle_after(None)
+    }
 }
 
 /// What a restart found and did.
@@ -74,6 +88,8 @@ pub trait Engine: Sized {
 
     /// Its name on the command line.
     const NAME: &'static str;
+    /// Whether its openings tell how far they are.
+    const TELLS_STEPS: bool;
 
     /// Opens the bank in `storage`, or makes it; asks `decisions` about transactions in doubt.
     ///

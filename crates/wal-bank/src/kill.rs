@@ -102,7 +102,7 @@ impl Kills {
         let lived = Duration::from_millis(match rng.below(4) {
             0 => rng.below(12),
             1 => rng.below(60),
-            _ => 40 + rng.below(260),
+            _ => 80 + rng.below(520),
         });
         let next_serial = highest(books) + 1_000_000;
         let work = ["work", "--seed", &rng.next_u64().to_string(), "--next-serial"];

@@ -15,6 +15,7 @@ use crate::figures::Figures;
 use crate::paged::PagedBank;
 use crate::story::Story;
 use crate::teller::Teller;
+use crate::treed::TreeBank;
 
 /// How much of each case is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +82,13 @@ pub const FLAVOURS: &[Flavour] = &[
         shape: Shape { pool_pages: 64, ..SHAPE },
         steps: 28,
         run: run::<PagedBank>,
+    },
+    Flavour {
+        name: "bank-tree",
+        about: "the reference engine: a B+tree whose pages tear",
+        shape: Shape { accounts: 16, pool_pages: 8, images: true, ..SHAPE },
+        steps: 20,
+        run: run::<TreeBank>,
     },
 ];
 
@@ -259,7 +267,10 @@ fn run<E: Engine>(
     let aside = Mutex::new(Figures::default());
     let judge = |disk: SimDisk, story: &Story| check::<E>(&disk, story, shape, &aside);
     match explorer.record_sized(case.steps, work, judge) {
-        Err(shorter) => Err(Box::new(Failure { coverage: failure.coverage, ..*shorter })),
+        Err(mut shorter) => {
+            shorter.coverage = failure.coverage;
+            Err(shorter)
+        }
         Ok(_) => Err(failure),
     }
 }

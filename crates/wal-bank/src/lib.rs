@@ -13,10 +13,12 @@
 mod error;
 mod story;
 mod engine;
+mod records;
 mod page;
 mod pool;
 mod vault;
 mod paged;
+mod treed;
 mod teller;
 mod check;
 mod figures;
@@ -31,5 +33,6 @@ pub use lab::{Broken, Case, Effort, FLAVOURS, Flavour};
 pub use paged::PagedBank;
 pub use story::{Account, Books, Doubt, Effect, Event, Ledger, PAID_IN, Serial, Story};
 pub use teller::Teller;
+pub use treed::TreeBank;
 
 pub use wal_sim::Seen;

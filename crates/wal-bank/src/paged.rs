@@ -1,17 +1,17 @@
 //! The engine of this crate: pages of a [`Vault`], transactions of a [`PageLog`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use wal::{
-    Aries, Decision, Lsn, LsnRange, Options, PageLog, PageTransaction, Phase, Progress, Savepoint,
-    Storage, Threads, TxnId,
+    Aries, Decision, Lsn, LsnRange, PageLog, PageTransaction, Phase, Progress, Savepoint, Storage,
+    TxnId,
 };
-use wal_format::body::Body;
 
 use crate::engine::{Engine, Restart, Shape, Tally};
 use crate::error::BankError;
 use crate::page::{Entry, balance_at};
+use crate::records::{restart_of, tally};
 use crate::story::{Account, Books, Ledger, Serial};
 use crate::vault::{
     INSERT, REMOVE, UNDO_SPLIT_BYTES, Vault, encode_locks, global_id, name_of, redo_of,
@@ -78,6 +78,7 @@ impl Engine for PagedBank {
     type Savepoint = Savepoint;
 
     const NAME: &'static str = "paged";
+    const TELLS_STEPS: bool = true;
 
     fn open(
         storage: Arc<dyn Storage>,
@@ -87,36 +88,15 @@ impl Engine for PagedBank {
     ) -> Result<Self, BankError> {
         let pool = (shape.pool_pages, shape.images);
         let mut vault = Vault::open(&storage, pool, shape.accounts, decisions)?;
-        let threads = if shape.helper_thread { Threads::Helper } else { Threads::None };
-        let options = Options::default()
-            .segment_bytes(shape.segment_bytes)
-            .buffer_bytes(16 << 10)
-            .threads(threads)
-            .slow_sync(None)
-            .idle_after(None);
         let strategy = Aries::new().redo_threads(shape.redo_threads);
-        let opener = options.recover_with(strategy).progress(Passed(progress));
+        let opener = shape.log_options().recover_with(strategy).progress(Passed(progress));
         let log = opener.open_pages_in(storage, &mut vault)?;
         vault.pool.log_runs(log.write_ahead());
         Ok(Self { vault, log, shape })
     }
 
     fn restart(&self) -> Restart {
-        let Some(report) = &self.log.recovery().aries else { return Restart::default() };
-        let wal::AriesReport { analysis, redo, undo, .. } = report;
-        Restart {
-            analysed: analysis.records,
-            winners: analysis.winners as u64,
-            losers: analysis.losers as u64,
-            in_doubt: analysis.in_doubt as u64,
-            dirty_pages: analysis.dirty_pages as u64,
-            redone: redo.applied,
-            skipped: redo.skipped_clean + redo.skipped_before + redo.skipped_newer,
-            torn: redo.torn_rebuilt,
-            clrs: undo.clrs,
-            undo_read: undo.records_read,
-            rolled_back: undo.transactions,
-        }
+        restart_of(self.log.recovery())
     }
 
     fn books(&mut self) -> Result<Books, BankError> {
@@ -229,20 +209,7 @@ impl Engine for PagedBank {
     }
 
     fn tally(&mut self) -> Result<Tally, BankError> {
-        self.log.sync()?;
-        let (mut tally, mut compensated) = (Tally::default(), BTreeSet::new());
-        let mut reader = self.log.read_from(self.log.head())?;
-        while let Some(record) = reader.next()? {
-            match Body::decode(record.kind(), record.body) {
-                Ok(Some(Body::Update(_) | Body::Logical(_))) => tally.changes += 1,
-                Ok(Some(Body::Clr(clr))) if !clr.compensated.is_none() => {
-                    tally.compensations += 1;
-                    tally.twice += u64::from(!compensated.insert(clr.compensated));
-                }
-                _ => {}
-            }
-        }
-        Ok(tally)
+        tally(&self.log)
     }
 
     fn close(self) -> Result<(), BankError> {

@@ -96,11 +96,7 @@ const BANS: &[Ban] = &[
     Ban {
         name: "wal-recovery",
         place: Where::Everywhere,
-        paths: &[
-            &["std", "fs"],
-            &["std", "time", "Instant"],
-            &["std", "time", "SystemTime"],
-        ],
+        paths: &[&["std", "fs"], &["std", "time", "Instant"], &["std", "time", "SystemTime"]],
         why: "wal-recovery reads through wal-io, and reads no clock",
     },
     Ban {

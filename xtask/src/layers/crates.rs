@@ -30,7 +30,11 @@ const LAYERS: &[Layer] = &[
         may_use: &["wal-format", "wal-io", "wal-commit", "wal-recovery"],
         tests_may_use: &["wal-sim"],
     },
-    Layer { name: "wal-lsm", may_use: &["wal-io", "wal"], tests_may_use: &["wal-sim", "wal-recovery"] },
+    Layer {
+        name: "wal-lsm",
+        may_use: &["wal-io", "wal"],
+        tests_may_use: &["wal-sim", "wal-recovery"],
+    },
     // The reference engine: an example, and what the lab crashes.
     Layer {
         name: "wal-btree",
@@ -46,7 +50,7 @@ const LAYERS: &[Layer] = &[
     // Nor on this one.
     Layer {
         name: "wal-bank",
-        may_use: &["wal-format", "wal-io", "wal-recovery", "wal-sim", "wal"],
+        may_use: &["wal-format", "wal-io", "wal-recovery", "wal-sim", "wal", "wal-btree"],
         tests_may_use: &[],
     },
     Layer { name: "wal-cli", may_use: &["wal"], tests_may_use: &["wal-sim"] },
