@@ -26,6 +26,13 @@ pub(super) struct Caught {
     pub(super) reason: String,
 }
 
+impl Caught {
+    /// States have names of their own; a test has none.
+    fn is_test(&self) -> bool {
+        self.state.is_empty() && !self.case.contains(':')
+    }
+}
+
 impl Row {
     pub(super) fn is_caught(&self) -> bool {
         self.caught.is_some()
@@ -50,6 +57,9 @@ pub(super) fn of(rows: &[Row]) -> String {
     );
     for row in rows {
         let (found, states) = match &row.caught {
+            Some(caught) if caught.is_test() => {
+                (format!("`{}`", name(caught)), "a test".to_owned())
+            }
             Some(caught) => (format!("`{}`", name(caught)), row.states.to_string()),
             None => ("not found".to_owned(), format!("> {}", row.states)),
         };
@@ -65,15 +75,34 @@ fn name(caught: &Caught) -> String {
     format!("{}:{}", caught.case, caught.state)
 }
 
-/// Puts the table between its markers.
+/// Puts the rows into the table between its markers: each in the place of the row of its name, new
+/// ones behind.
 ///
 /// # Errors
 ///
 /// When the page cannot be read or written, or has no markers.
 pub(super) fn write_table(page: &Path, rows: &[Row]) -> Outcome {
-    let text = replaced(&read(page)?, &of(rows))
+    let text = read(page)?;
+    let text = replaced(&text, &merged(&text, &of(rows)))
         .ok_or_else(|| Failure::new(format!("{}: no `{BEGIN}`, `{END}`", page.display())))?;
     std::fs::write(page, text).map_err(|error| Failure::at(page, &error))
+}
+
+/// `table`, with the rows of the old one on `page` that are not in it.
+fn merged(page: &str, table: &str) -> String {
+    let name = |line: &str| line.split('|').nth(1).map(str::trim).unwrap_or_default().to_owned();
+    let is_row = |line: &&str| line.starts_with("| ") && name(line) != "planted bug";
+    let old = page.split_once(BEGIN).and_then(|(_, rest)| rest.split_once(END));
+    let mut fresh: Vec<&str> = table.lines().filter(is_row).collect();
+    let mut lines: Vec<&str> = table.lines().take(2).collect();
+    for row in old.map_or("", |(old, _)| old).lines().filter(is_row) {
+        match fresh.iter().position(|line| name(line) == name(row)) {
+            Some(at) => lines.push(fresh.remove(at)),
+            None => lines.push(row),
+        }
+    }
+    lines.extend(fresh);
+    lines.join("\n") + "\n"
 }
 
 fn replaced(page: &str, table: &str) -> Option<String> {
@@ -101,6 +130,18 @@ mod tests {
         assert!(text.contains("| skip | does nothing | `mixed:1:wide:3.1` | 12 |"), "{text}");
         assert!(text.contains("| not found | > 12 |"), "{text}");
         assert!(row(true).told().contains("gone") && row(false).told().starts_with("NOT FOUND"));
+    }
+
+    #[test]
+    fn rows_that_were_not_run_stay_as_they_were() {
+        let old = Row { name: "other", ..row(false) };
+        let page = format!("a\n{BEGIN}\n\n{}\n{END}\nb", of(&[row(false), old]));
+        let new = Row { name: "new", ..row(true) };
+        let table = merged(&page, &of(&[row(true), new]));
+        let rows: Vec<&str> =
+            table.lines().skip(2).map(|line| line.split(' ').nth(1).unwrap()).collect();
+        assert_eq!(rows, ["skip", "other", "new"]);
+        assert!(table.contains("wide:3.1") && table.contains("not found"), "{table}");
     }
 
     #[test]
