@@ -247,6 +247,18 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Test { package: "wal-recovery", target: "", name: "undo_of_n_records" },
+        name: "aries-undo-scans-the-log",
+        about: "each record to undo is found by scanning the log from its head",
+        edits: &[Edit {
+            file: UNDO,
+            find: "let record = self.manager.log.read(cursor, buf)?;\n        self.records_read += 1;",
+            replace: "self.manager.log.scan(Lsn::FIRST, &mut |_| Ok(()))?;\n        \
+                      let record = self.manager.log.read(cursor, buf)?;\n        \
+                      self.records_read += 1;",
+        }],
+    },
+    Mutant {
         found_by: Finder::Bank,
         name: "aries-in-doubt-undone",
         about: "transactions in doubt are rolled back with the losers",
