@@ -20,8 +20,8 @@ mod vault;
 mod paged;
 mod treed;
 mod teller;
-mod check;
 mod figures;
+mod check;
 mod lab;
 mod kill;
 
