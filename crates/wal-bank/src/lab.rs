@@ -46,10 +46,13 @@ pub struct Flavour {
     pub shape: Shape,
     /// Steps of the teller.
     pub steps: usize,
-    run: fn(&Case, &str, Option<&str>, Effort, &Seen, &Mutex<Figures>) -> Explored,
+    run: Run,
 }
 
 type Explored = Result<Coverage, Box<Failure>>;
+
+/// Explores a case one way, or one state of it, on an engine.
+type Run = fn(&Case, &str, Option<&str>, Effort, &Seen, &Mutex<Figures>) -> Explored;
 
 const SHAPE: Shape = Shape {
     accounts: 8,

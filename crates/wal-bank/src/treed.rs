@@ -168,7 +168,7 @@ impl Engine for TreeBank {
     fn in_doubt(&mut self) -> Result<BTreeMap<Serial, Vec<Account>>, BankError> {
         let probe = self.tree.begin();
         let locked = |account: &Account| {
-            matches!(probe.get(&key(*account, BALANCE)), Err(wal_btree::Error::Conflict { .. }))
+            matches!(probe.get(&key(*account, BALANCE)), Err(wal_btree::Error::Conflict))
         };
         let locks: Vec<Account> = (0..self.accounts).filter(locked).collect();
         let named = self.tree.in_doubt()?.into_iter();

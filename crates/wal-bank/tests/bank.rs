@@ -25,6 +25,12 @@ fn torn_pages_are_mended_by_their_images() {
 }
 
 #[test]
+fn the_reference_engine_keeps_its_books() {
+    let figures = explore("bank-tree/16:2", SHALLOW);
+    assert!(figures.states() > 50 && figures.restart.clrs > 50, "{}", figures.to_json());
+}
+
+#[test]
 fn restarts_cut_in_every_step_converge() {
     // Which cuts fall into undo is up to the seed: the slice of `cargo xtask sim` holds it to a floor.
     let effort = Effort { states: 1, depth: 2, threads: 2 };
