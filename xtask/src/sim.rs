@@ -39,7 +39,7 @@ const CI_BANK_DISTINCT: u64 = 10_000;
 /// Judged crash states that each step of restart must be cut in there.
 const CI_BANK_FLOOR: u64 = 100;
 /// Their cases when nobody says how many: more than a million states.
-const BANK_CASES: u64 = 165;
+const BANK_CASES: u64 = 200;
 
 /// Crash the log on the simulated disk, in its recovery too, and judge what is left
 #[derive(Args, Clone, Debug)]
@@ -273,7 +273,7 @@ mod tests {
         assert!(of_bank(&asked) && !of_bank(&arguments()));
         let shown = describe(&with(&asked, bank(), BANK_CASES));
         let expected = "cargo run --release --quiet --package wal-bank -- run --seed 5 --depth 2 \
-                        --cases 165 --workload bank-torn";
+                        --cases 200 --workload bank-torn";
         assert_eq!(shown, expected);
         let replay = Some("bank-torn:17:deep:n24:60.1".to_owned());
         assert!(of_bank(&Arguments { replay, workload: Vec::new(), ..arguments() }));

@@ -202,3 +202,32 @@ fn judge(dir: &Path, story: &Story) -> Result<(Restart, Books, Option<String>), 
 fn differ(one: &Books, other: &Books, account: Account) -> bool {
     one.0.get(&account) != other.0.get(&account)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::story::Effect;
+
+    #[test]
+    fn a_promise_that_is_not_in_the_books_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut story = Story::new(SHAPE.accounts);
+        assert_eq!(judge(dir.path(), &story).unwrap().2, None);
+        let effects = vec![Effect::Post { account: 3, serial: 1, amount: PAID_IN }];
+        story.tell(&Event::Asked(1, effects));
+        assert_eq!(judge(dir.path(), &story).unwrap().2, None, "nobody was promised it");
+        story.tell(&Event::Promised(1));
+        let broken = judge(dir.path(), &story).unwrap().2.unwrap();
+        assert!(broken.contains("not those that were promised: account Some(3)"), "{broken}");
+    }
+
+    #[test]
+    fn a_prepared_transaction_that_is_gone_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut story = Story::new(SHAPE.accounts);
+        story.tell(&Event::Preparing(8, Vec::new()));
+        story.tell(&Event::Prepared(8));
+        let broken = judge(dir.path(), &story).unwrap().2.unwrap();
+        assert!(broken.contains("8 is not in doubt"), "{broken}");
+    }
+}

@@ -177,7 +177,8 @@ mod tests {
     use wal_io::backend::MemoryStorage;
 
     fn entry(number: u32) -> Entry {
-        let value = (!number.is_multiple_of(7)).then(|| vec![number as u8; (number % 300) as usize]);
+        let value =
+            (!number.is_multiple_of(7)).then(|| vec![number as u8; (number % 300) as usize]);
         (format!("key {number:06}").into_bytes(), value)
     }
 
