@@ -188,35 +188,36 @@ fn a09_a_restart_on_the_full_disk_that_is_cut_anywhere_is_repeated_and_succeeds(
 
 #[test]
 fn a09_holds_with_direct_io_where_every_flush_pads_a_block() {
-    let disk = Model::new().block_bytes(4096).disk();
-    let options =
-        || Options::default().segment_bytes(1 << 20).buffer_bytes(64 << 10).threads(Threads::None);
-    let pages_disk = SimDisk::new();
+    let (disk, pages_disk) = (Model::new().block_bytes(4096).disk(), SimDisk::new());
     let mut pages = Pages::open(&as_storage(&pages_disk)).unwrap();
-    let opener = options().recover_with(wal::Aries::new());
+    let options = Options::default().segment_bytes(1 << 20).buffer_bytes(64 << 10);
+    let opener = options.threads(Threads::None).recover_with(wal::Aries::new());
     let log = opener.open_pages_in(as_storage(&disk), &mut pages).unwrap();
-    leave_room(&disk, 3 << 20);
-    let mut running: Vec<PageTransaction> = (0..6).map(|_| log.begin()).collect();
-    let mut refused = 0;
-    let mut rng = SimRng::new(4);
-    while refused < 20 {
-        let which = rng.below(6);
-        match pages.put(&mut running[which as usize], which, rng.below(SLOTS), 5) {
-            // Each change is written on its own, and so takes a block.
-            Ok(_) => pages.steal(which).unwrap(),
-            Err(error) => {
-                assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");
-                refused += 1;
-            }
-        }
+    // Four hundred changes in a few flushes, to be taken back one by one.
+    let mut long = log.begin();
+    let mut savepoints = Vec::new();
+    for number in 0..400 {
+        savepoints.push(long.savepoint());
+        pages.put(&mut long, 0, number % SLOTS, number).unwrap();
     }
     leave_room(&disk, 0);
-    for txn in running {
-        txn.abort(&mut pages).unwrap();
-        pages.clean().unwrap();
+    let mut other = log.begin();
+    let refused = loop {
+        match pages.put(&mut other, 1, 0, 5) {
+            Ok(_) => pages.steal(1).unwrap(),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(refused.kind(), ErrorKind::NoSpace, "{refused}");
+    while let Some(savepoint) = savepoints.pop() {
+        long.rollback_to(&mut pages, savepoint).unwrap();
+        // Each compensation is flushed on its own, and so takes a block.
+        pages.steal(0).unwrap();
     }
+    long.abort(&mut pages).unwrap();
+    other.abort(&mut pages).unwrap();
     log.checkpoint(b"").unwrap();
-    assert!(pages.all(6).iter().all(|number| *number == 0));
+    assert!(pages.all(2).iter().all(|number| *number == 0));
 }
 
 #[test]
