@@ -193,10 +193,10 @@ fn a09_holds_with_direct_io_where_every_flush_pads_a_block() {
     let options = Options::default().segment_bytes(1 << 20).buffer_bytes(64 << 10);
     let opener = options.threads(Threads::None).recover_with(wal::Aries::new());
     let log = opener.open_pages_in(as_storage(&disk), &mut pages).unwrap();
-    // Four hundred changes in a few flushes, to be taken back one by one.
+    // Eight hundred changes in a few flushes, to be taken back one by one.
     let mut long = log.begin();
     let mut savepoints = Vec::new();
-    for number in 0..400 {
+    for number in 0..800 {
         savepoints.push(long.savepoint());
         pages.put(&mut long, 0, number % SLOTS, number).unwrap();
     }
