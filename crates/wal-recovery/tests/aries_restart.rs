@@ -74,7 +74,9 @@ fn finishing_what_was_not_begun_is_refused() {
 fn work() -> LogBuilder {
     let mut log = builder();
     let mut owners: Vec<Txn> = (1..=4).map(txn).collect();
-    owners.iter_mut().for_each(|owner| drop(log.begin(owner)));
+    for owner in &mut owners {
+        log.begin(owner);
+    }
     for round in 0..4 {
         for (index, owner) in owners.iter_mut().enumerate() {
             let number = ((index + round) % 4) as u64;
