@@ -27,7 +27,7 @@ impl Opener<Aries> {
     ///
     /// # Errors
     ///
-    /// As [`Wal::open`], and:
+    /// As [`Wal::open`](crate::Wal::open), and:
     ///
     /// - [`Refused`](crate::ErrorKind::Refused): the options say to sync nothing.
     /// - [`Page`](crate::ErrorKind::Page): a page is torn and cannot be rebuilt, or is of another
