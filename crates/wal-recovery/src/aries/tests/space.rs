@@ -27,6 +27,20 @@ fn filled(capacity: u64) -> (Bench, Vec<Txn>) {
     (bench, txns)
 }
 
+/// Whether everything that is promised still fits.
+fn keeps_its_promises(bench: &Bench) -> bool {
+    let inner = bench.log.0.lock();
+    inner.used + inner.reserved <= inner.capacity.unwrap()
+}
+
+#[test]
+fn a09_a_checkpoint_takes_nothing_from_what_rollbacks_were_promised() {
+    let (bench, _txns) = filled(64 << 10);
+    assert!(keeps_its_promises(&bench));
+    bench.manager.checkpoint(&[0; 1024]).unwrap();
+    assert!(keeps_its_promises(&bench));
+}
+
 #[test]
 fn a09_fill_the_log_then_roll_everything_back() {
     let (bench, txns) = filled(64 << 10);
@@ -34,6 +48,7 @@ fn a09_fill_the_log_then_roll_everything_back() {
     assert!(changes > 100, "{changes}");
     for txn in txns {
         txn.abort(&mut bench.pages.clone()).unwrap();
+        assert!(keeps_its_promises(&bench));
     }
     assert_eq!(bench.pages.sum(COUNTER), 0);
     assert_eq!(bench.manager.active_transactions(), 0);

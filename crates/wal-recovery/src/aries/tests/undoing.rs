@@ -188,6 +188,22 @@ fn a32_a_page_that_lacks_changes_is_left_alone_until_it_is_recovered() {
 }
 
 #[test]
+fn a32_bytes_of_a_page_that_is_back_and_lacks_changes_are_not_put_into_it() {
+    let bench = Bench::new();
+    let mut txn = bench.begin();
+    bench.set(&mut txn, OTHER, 0, 1);
+    drop(txn);
+    let log = bench.log.crashed();
+    let manager = crate::aries::TxnManager::resume(log.as_log(), log.tables(), vec![OTHER]);
+    let after = Bench { log, pages: MemPages::default(), manager };
+    let report = after.undo().unwrap();
+    assert_eq!((report.rolled_back, report.clrs), (1, 1), "compensated in the log");
+    // In the page its LSN would say that the changes before it are there too.
+    assert!(after.pages.0.lock().versions.is_empty());
+    assert_eq!(after.manager.deferred_pages(), [OTHER]);
+}
+
+#[test]
 fn a32_a_logical_undo_that_needs_an_offline_page_waits_and_the_others_do_not() {
     let bench = Bench::new();
     let mut waits = bench.begin();
