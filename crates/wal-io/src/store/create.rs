@@ -35,6 +35,8 @@ impl SegmentStore {
     ///
     /// - [`IoError::BadOption`]: nothing was changed.
     /// - [`IoError::Exists`]: the directory holds a log; open it instead.
+    /// - [`IoError::Unsound`]: a creation never finished, and yet a segment of it holds something:
+    ///   damage, for somebody to look at. Nothing was changed.
     /// - [`IoError::Failed`]: try again once the cause is gone.
     pub fn create(
         storage: Arc<dyn Storage>,
@@ -66,15 +68,17 @@ impl SegmentStore {
             let name = first.unwrap_or_else(|| CONTROL_NAME.to_owned());
             return Err(IoError::Exists { place: survey.place, name });
         }
+        // Before anything is changed: a refusal leaves the directory as it was.
+        let leftovers = empty_leftovers(storage.as_ref(), &survey)?;
         for temporary in &survey.temporary {
             remove_if_there(storage.as_ref(), temporary)?;
         }
+        for leftover in &leftovers {
+            remove_if_there(storage.as_ref(), leftover)?;
+        }
         let slot = match survey.control.current() {
             None => first_slot(random_log_id(storage.as_ref())?),
-            Some(slot) => {
-                remove_leftovers(storage.as_ref(), &survey)?;
-                ControlSlot { epoch: next_epoch(slot.epoch, 1)?, ..slot.clone() }
-            }
+            Some(slot) => ControlSlot { epoch: next_epoch(slot.epoch, 1)?, ..slot.clone() },
         };
         // Also over an unfinished one: its name may never have become durable.
         let control = ControlFile::create(&storage, &slot)?;
@@ -228,19 +232,22 @@ fn slot_of_survey(survey: &Survey, log_id: LogId, epoch: Epoch) -> ControlSlot {
     slot
 }
 
-/// Removes the segments of a creation which never finished, if they are as empty as they must be.
-fn remove_leftovers(storage: &dyn Storage, survey: &Survey) -> Result<(), IoError> {
+/// The segments of a creation which never finished, if they are as empty as they must be.
+///
+/// One that is not is damage, or the control file lies: either way somebody has to look.
+fn empty_leftovers(storage: &dyn Storage, survey: &Survey) -> Result<Vec<String>, IoError> {
     let links = survey.links.iter().map(|link| link.name);
-    let names: Vec<_> = links.chain(survey.dead.iter().map(|dead| dead.name)).collect();
-    for name in &names {
-        if !begins_empty(storage, *name)? {
-            return Err(IoError::Exists { place: survey.place.clone(), name: name.to_string() });
+    let mut names = Vec::new();
+    for name in links.chain(survey.dead.iter().map(|dead| dead.name)) {
+        if !begins_empty(storage, name)? {
+            let problem = format!(
+                "by its control file nothing was ever written to it, yet `{name}` holds something"
+            );
+            return Err(IoError::Unsound { place: survey.place.clone(), problem });
         }
+        names.push(name.to_string());
     }
-    for name in names {
-        remove_if_there(storage, &name.to_string())?;
-    }
-    Ok(())
+    Ok(names)
 }
 
 /// Whether no record was ever written at the start of a segment.
