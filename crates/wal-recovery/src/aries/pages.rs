@@ -192,10 +192,18 @@ pub trait PageStore {
 
     /// Makes `image` the whole page, whatever was there, and sets its LSN to `lsn`.
     ///
+    /// An empty image makes the page what it was before anything was ever applied to it: so begins
+    /// the rebuilding of a torn page from its first change on. The default cannot do that, and
+    /// refuses it.
+    ///
     /// # Errors
     ///
     /// As [`page_state`](Self::page_state).
     fn write_image(&mut self, page: PageId, image: &[u8], lsn: Lsn) -> Result<(), EngineError> {
+        if image.is_empty() {
+            // What a torn page holds must not stay beneath the changes that are applied next.
+            return Err(format!("this engine cannot empty page {page} to rebuild it").into());
+        }
         self.write(page, 0, image, lsn)
     }
 
@@ -263,5 +271,35 @@ pub trait PageStore {
     fn split(&mut self, workers: usize) -> Option<Vec<Box<dyn PageStore + Send + '_>>> {
         let _ = workers;
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An engine of physical changes, which offers no more than it must.
+    struct Least;
+
+    impl PageStore for Least {
+        fn page_state(&mut self, _page: PageId) -> Result<PageState, EngineError> {
+            Ok(PageState::Torn)
+        }
+
+        fn write(&mut self, _: PageId, _: u32, _: &[u8], _: Lsn) -> Result<(), EngineError> {
+            Ok(())
+        }
+
+        fn mark_dirty(&mut self, _page: PageId) -> Result<(), EngineError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a25_an_engine_that_cannot_empty_a_torn_page_says_so() {
+        let page = PageId::new(7);
+        assert!(Least.write_image(page, b"whole", Lsn::FIRST).is_ok());
+        let refused = Least.write_image(page, b"", Lsn::NONE).unwrap_err();
+        assert!(refused.to_string().contains("cannot empty page 7"), "{refused}");
     }
 }
