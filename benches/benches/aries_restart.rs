@@ -38,10 +38,14 @@ fn main() {
             format!("{} MB", bytes >> 20),
             scanned.to_string(),
             format!("{:.2}", time / first),
+            peak_memory(),
         ]);
         std::fs::remove_dir_all(&path).unwrap();
     }
-    print_table(&["log", "records scanned", "time, of the smallest log's"], rows);
+    print_table(
+        &["log", "records scanned", "time, of the smallest log's", "peak memory so far"],
+        rows,
+    );
 }
 
 /// Fills a log, takes a checkpoint, changes pages after it, and leaves without closing. Gives the
@@ -82,6 +86,13 @@ fn copy_files(from: &Path, to: &Path) {
         let path = entry.unwrap().path();
         std::fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
     }
+}
+
+/// The most memory that this process ever had, as the kernel says; it only grows.
+fn peak_memory() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.map_or("unknown".to_owned(), |value| value.trim().to_owned())
 }
 
 fn restart(path: &Path, written: &MemoryPages) -> (Duration, u64) {
