@@ -156,6 +156,20 @@ fn a12_a_begin_without_an_end_is_ignored() {
     assert_eq!((found.losers, found.dirty_pages), (0, 1));
 }
 
+#[test]
+fn a12_a_part_of_a_checkpoint_that_never_ended_is_of_no_account_within_another() {
+    let mut log = builder();
+    let (owner, first) = active(&mut log, 1, 1);
+    let cut_off = log.checkpoint_begin();
+    let begin = log.checkpoint_begin();
+    log.part(cut_off, 0, &[], &[(9, first)]);
+    log.part(begin, 0, &[active_entry(&owner, first)], &[(1, owner.last)]);
+    let whole = log.checkpoint_end(begin, first, 1);
+    let found = analysis(&log.finish());
+    assert_eq!((found.checkpoint, found.passed_over), (Some(whole), vec![]));
+    assert_eq!((found.losers, found.dirty_pages), (1, 1));
+}
+
 fn txn_at(owner: &Txn) -> Txn {
     Txn { id: owner.id, last: owner.last }
 }
@@ -472,4 +486,19 @@ fn a34_history_is_not_repeated_across_what_a_salvage_lost() {
     let error = recover(&log.finish(), &mut pages).unwrap_err();
     assert!(matches!(error, RecoveryError::LostRecords { .. }), "{error}");
     assert_eq!(pages.applied, [], "nothing was changed");
+}
+
+#[test]
+fn a34_redo_does_not_cross_a_loss_before_the_checkpoint_either() {
+    for threads in [1, 2] {
+        let mut log = builder();
+        let (owner, first) = active(&mut log, 1, 1);
+        log.lose(4096);
+        log.whole_checkpoint(&[active_entry(&owner, first)], &[(1, owner.last)]);
+        let mut pages = Toy { parts: Some(threads), ..Toy::default() };
+        let aries = Aries::new().redo_threads(threads);
+        let (_, report) = aries_support::recover_with(aries, &log.finish(), &mut pages);
+        let error = report.unwrap_err();
+        assert!(matches!(error, RecoveryError::LostRecords { .. }), "{error}");
+    }
 }

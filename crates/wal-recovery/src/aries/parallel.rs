@@ -19,35 +19,39 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread;
 
-use parking_lot::{Condvar, Mutex};
-use wal_format::{Lsn, decode_header_at};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use wal_format::Lsn;
 
-use super::change::{Change, changes_pages};
+use super::change::Change;
 use super::page_map::part_of;
 use super::pages::PageStore;
 use super::redo::{Applier, Unfinished, redo_range};
 use super::tables::Tables;
+use super::walk::next_run;
 use crate::error::RecoveryError;
 use crate::progress::{Pace, Phase, Progress};
 use crate::report::RedoReport;
-use crate::scan::{Cut, Run, Scanner, StopReason};
+use crate::scan::{Run, Scanner};
 use crate::source::LogSource;
 
-/// Bytes of log in one run: few enough to stay in a processor's cache until they are applied.
-const RUN_BYTES: usize = 256 << 10;
+/// How often a thread gives way before it sleeps: another needs less time for its part of a run
+/// than the kernel for waking somebody.
+const YIELDS: u32 = 1_000;
 
 /// A run whose records are proven.
 #[derive(Debug)]
 struct Proven {
-    start: Lsn,
+    /// The thread that cut it, and cuts into this memory again: its cache holds it.
+    owner: usize,
+    run: Option<Run>,
     bytes: Vec<u8>,
     /// Where the changes of each part stand in `bytes`, in order.
     parts: Vec<Vec<u32>>,
 }
 
 impl Proven {
-    const fn empty() -> Self {
-        Self { start: Lsn::NONE, bytes: Vec::new(), parts: Vec::new() }
+    const fn empty(owner: usize) -> Self {
+        Self { owner, run: None, bytes: Vec::new(), parts: Vec::new() }
     }
 }
 
@@ -64,8 +68,8 @@ struct Queue {
     cutting: bool,
     /// The log has no more runs.
     exhausted: bool,
-    /// Memory to be used again.
-    spare: Vec<Proven>,
+    /// Memory to be used again, by owner.
+    spare: Vec<Vec<Proven>>,
     /// The failure at the lowest address so far; everybody stops.
     failed: Option<(Lsn, RecoveryError)>,
     records: u64,
@@ -170,7 +174,7 @@ impl Shared {
             taken: vec![0; threads],
             cutting: false,
             exhausted: false,
-            spare: Vec::new(),
+            spare: (0..threads).map(|_| Vec::new()).collect(),
             failed: None,
             records: 0,
             bytes: 0,
@@ -187,6 +191,7 @@ impl Shared {
     /// Waits for something that `part` can do.
     fn next(&self, part: usize) -> Task {
         let mut queue = self.queue.lock();
+        let mut patience = YIELDS;
         loop {
             if queue.failed.is_some() {
                 return Task::Done;
@@ -202,9 +207,15 @@ impl Shared {
             }
             if !queue.cutting && !queue.exhausted && queue.runs.len() < self.runs_max {
                 queue.cutting = true;
-                return Task::Cut(queue.spare.pop().unwrap_or(Proven::empty()));
+                let spare = queue.spare.get_mut(part).and_then(Vec::pop);
+                return Task::Cut(spare.unwrap_or(Proven::empty(part)));
             }
-            self.changed.wait(&mut queue);
+            if patience > 0 {
+                patience -= 1;
+                MutexGuard::unlocked(&mut queue, thread::yield_now);
+            } else {
+                self.changed.wait(&mut queue);
+            }
         }
     }
 
@@ -220,8 +231,9 @@ impl Shared {
             queue.first += 1;
             if let Some(Some(run)) = queue.runs.pop_front()
                 && let Ok(run) = Arc::try_unwrap(run)
+                && let Some(spare) = queue.spare.get_mut(run.owner)
             {
-                queue.spare.push(run);
+                spare.push(run);
             }
         }
         drop(queue);
@@ -232,7 +244,8 @@ impl Shared {
     fn cut(&self, mut proven: Proven, parts: usize) -> Result<(), (Lsn, RecoveryError)> {
         let mut scanner = self.scanner.lock();
         let at = scanner.position();
-        let run = self.cut_run(&mut scanner, &mut proven.bytes).map_err(|error| (at, error))?;
+        let run =
+            next_run(&mut scanner, self.end, &mut proven.bytes).map_err(|error| (at, error))?;
         let mut queue = self.queue.lock();
         queue.cutting = false;
         let Some(run) = run else {
@@ -259,32 +272,6 @@ impl Shared {
         Ok(())
     }
 
-    fn cut_run(
-        &self,
-        scanner: &mut Scanner,
-        bytes: &mut Vec<u8>,
-    ) -> Result<Option<Run>, RecoveryError> {
-        loop {
-            match scanner.cut(RUN_BYTES, bytes)? {
-                Cut::Run(run) if scanner.position() > self.end => {
-                    return Err(RecoveryError::Changed { lsn: run.start });
-                }
-                Cut::Run(run) => return Ok(Some(run)),
-                Cut::Jump { from, to, after_loss: true } => {
-                    return Err(RecoveryError::LostRecords { from, to });
-                }
-                Cut::Jump { .. } => {}
-                Cut::Stopped(stop) => {
-                    let ended = matches!(stop.why, StopReason::RangeEnd | StopReason::EndOfChain);
-                    if !ended || stop.at < self.end {
-                        return Err(RecoveryError::Changed { lsn: stop.at });
-                    }
-                    return Ok(None);
-                }
-            }
-        }
-    }
-
     fn fail(&self, lsn: Lsn, error: RecoveryError) {
         let mut queue = self.queue.lock();
         if queue.failed.as_ref().is_none_or(|(lowest, _)| lsn < *lowest) {
@@ -297,7 +284,7 @@ impl Shared {
 
 /// Proves the records of a run and notes where the changes of each part stand.
 fn sort(run: &Run, proven: &mut Proven, parts: usize) -> Result<u64, RecoveryError> {
-    proven.start = run.start;
+    proven.run = Some(*run);
     proven.parts.resize(parts, Vec::new());
     proven.parts.iter_mut().for_each(Vec::clear);
     let Proven { bytes, parts: places, .. } = proven;
@@ -343,7 +330,7 @@ impl Worker<'_, '_> {
                         self.shared.fail(lsn, error);
                         return None;
                     }
-                    reached(run.start);
+                    reached(run.run.map_or(Lsn::NONE, |proven| proven.start));
                     self.shared.took(self.part, run);
                 }
                 Task::Cut(proven) => {
@@ -370,27 +357,13 @@ impl Worker<'_, '_> {
     /// Applies what a run holds for the pages of this part.
     fn apply(&mut self, run: &Proven) -> Result<(), (Lsn, RecoveryError)> {
         let places = run.parts.get(self.part).map(Vec::as_slice).unwrap_or_default();
+        let Some(proven) = &run.run else { return Ok(()) };
         for place in places {
-            let offset = *place as usize;
-            let lsn = run.start.checked_add(offset as u64).unwrap_or(Lsn::MAX);
-            let record = run.bytes.get(offset..).unwrap_or_default();
-            self.apply_one(lsn, record).map_err(|error| (lsn, error))?;
+            let place = *place as usize;
+            self.applier
+                .take_proven(&mut *self.pages, proven, place, &run.bytes)
+                .map_err(|error| (proven.address_of(place), error))?;
         }
         Ok(())
-    }
-
-    /// `bytes` were proven already: the header tells where the body lies.
-    fn apply_one(&mut self, lsn: Lsn, bytes: &[u8]) -> Result<(), RecoveryError> {
-        let changed = RecoveryError::Changed { lsn };
-        let Ok(header) = decode_header_at(bytes, lsn) else { return Err(changed) };
-        debug_assert!(changes_pages(header.kind), "others are not noted");
-        let body_at = wal_format::layout::RECORD_HEADER_BYTES + header.extension_bytes();
-        let Some(body) = bytes.get(body_at..header.unpadded_bytes()) else { return Err(changed) };
-        let change = Change::decode(header.kind, body)
-            .map_err(|source| RecoveryError::BadBody { lsn, kind: header.kind, source })?;
-        match change {
-            Some(change) => self.applier.take(&mut *self.pages, lsn, &change),
-            None => Ok(()),
-        }
     }
 }

@@ -14,18 +14,19 @@
 //!
 //! Source: ARIES, section 6.2; statements 20 to 25 and 32.
 
-use wal_format::layout::RECORD_ALIGN_BYTES;
-use wal_format::{Lsn, LsnRange, PageId};
+use wal_format::layout::{RECORD_ALIGN_BYTES, RECORD_HEADER_BYTES};
+use wal_format::{Lsn, LsnRange, PageId, decode_header_at};
 
 use super::change::{Action, Change};
 use super::engine_call::call_engine;
 use super::page_map::{PageMap, part_of};
 use super::pages::{LogicalRedo, PageState, PageStore};
 use super::tables::Tables;
-use super::walk::each_record;
+use super::walk::next_run;
 use crate::error::RecoveryError;
-use crate::progress::{Phase, Progress};
+use crate::progress::{Pace, Phase, Progress};
 use crate::report::RedoReport;
+use crate::scan::Run;
 use crate::source::LogSource;
 
 /// What is known of a page.
@@ -83,15 +84,27 @@ pub(super) fn redo<E: PageStore + ?Sized>(
         return Ok((RedoReport::default(), Unfinished::default()));
     };
     let mut applier = Applier::new(tables, end, |_| true);
+    let mut scanner = source.scan(range);
+    let mut pace = Pace::start(Phase::Replay, range, progress);
     let (mut records, mut bytes) = (0, 0);
-    each_record(source, range, Phase::Replay, progress, |record| {
-        records += 1;
-        bytes += record.encoded_bytes() as u64;
-        match Change::of(record)? {
-            Some(change) => applier.take(engine, record.lsn(), &change),
-            None => Ok(()),
+    let (mut held, mut places) = (Vec::new(), Vec::new());
+    // A run is proven whole before its changes are applied: each loop stays in its own memory, and
+    // the pages of one change can be fetched while another is applied.
+    while let Some(run) = next_run(&mut scanner, end, &mut held)? {
+        places.clear();
+        records += run.prove(&held, |place, record| {
+            if Change::of(record)?.is_some() {
+                places.push(place);
+            }
+            Ok(())
+        })?;
+        for place in &places {
+            applier.take_proven(engine, &run, *place, &held)?;
         }
-    })?;
+        bytes += held.len() as u64;
+        pace.reach(scanner.position(), progress);
+    }
+    pace.finish(range.end, progress);
     let unfinished = applier.finish(engine)?;
     Ok((RedoReport { range, records, bytes, threads: 1, ..applier.report }, unfinished))
 }
@@ -152,6 +165,30 @@ impl Applier {
             _ => apply(engine, lsn, change, owed, &mut self.report)?,
         }
         Ok(())
+    }
+
+    /// Takes the change in the record at `place` of a run whose records are proven, and whose bytes
+    /// are `held`.
+    pub(super) fn take_proven<E: PageStore + ?Sized>(
+        &mut self,
+        engine: &mut E,
+        run: &Run,
+        place: usize,
+        held: &[u8],
+    ) -> Result<(), RecoveryError> {
+        let lsn = run.address_of(place);
+        let changed = RecoveryError::Changed { lsn };
+        let record = held.get(place..).unwrap_or_default();
+        // The header tells where the body lies.
+        let Ok(header) = decode_header_at(record, lsn) else { return Err(changed) };
+        let body_at = RECORD_HEADER_BYTES + header.extension_bytes();
+        let Some(body) = record.get(body_at..header.unpadded_bytes()) else { return Err(changed) };
+        let change = Change::decode(header.kind, body)
+            .map_err(|source| RecoveryError::BadBody { lsn, kind: header.kind, source })?;
+        match change {
+            Some(change) => self.take(engine, lsn, &change),
+            None => Ok(()),
+        }
     }
 
     /// Every change was taken. Pages that none of them concerned are looked at too: they stay in

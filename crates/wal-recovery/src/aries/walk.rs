@@ -1,10 +1,11 @@
-//! The records of a range, one after the other, each proven; a gap is an error.
+//! The records of a range, one after the other, or in runs which the taker proves; a gap is an
+//! error.
 
-use wal_format::{LsnRange, RecordRef};
+use wal_format::{Lsn, LsnRange, RecordRef};
 
 use crate::error::RecoveryError;
 use crate::progress::{Pace, Phase, Progress};
-use crate::scan::{Step, StopReason};
+use crate::scan::{Cut, Run, Scanner, Step, StopReason};
 use crate::source::LogSource;
 
 /// Hands every record of `range` to `visit`, in order.
@@ -53,4 +54,39 @@ where
     }
     pace.finish(range.end, progress);
     Ok(())
+}
+
+/// Bytes of log in one run: few enough to stay in a processor's cache until they are applied.
+const RUN_BYTES: usize = 256 << 10;
+
+/// Brings the next run of records into `bytes`; `None` at `end`, where the range ends.
+///
+/// # Errors
+///
+/// As [`each_record`].
+pub(super) fn next_run(
+    scanner: &mut Scanner,
+    end: Lsn,
+    bytes: &mut Vec<u8>,
+) -> Result<Option<Run>, RecoveryError> {
+    loop {
+        match scanner.cut(RUN_BYTES, bytes)? {
+            Cut::Run(run) if scanner.position() > end => {
+                return Err(RecoveryError::Changed { lsn: run.start });
+            }
+            Cut::Run(run) => return Ok(Some(run)),
+            Cut::Jump { from, to, after_loss: true } => {
+                return Err(RecoveryError::LostRecords { from, to });
+            }
+            Cut::Jump { .. } => {}
+            Cut::Stopped(stop) => {
+                let ended = matches!(stop.why, StopReason::RangeEnd | StopReason::EndOfChain);
+                // Statement 34, as above.
+                if !ended || stop.at < end {
+                    return Err(RecoveryError::Changed { lsn: stop.at });
+                }
+                return Ok(None);
+            }
+        }
+    }
 }

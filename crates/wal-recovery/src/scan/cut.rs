@@ -155,6 +155,11 @@ fn whole_records(bytes: &[u8], start: Lsn) -> (usize, Result<(), DecodeError>) {
 }
 
 impl Run {
+    /// The address of the record at `place`, in bytes from the start.
+    pub(crate) fn address_of(&self, place: usize) -> Lsn {
+        self.start.checked_add(place as u64).unwrap_or(Lsn::MAX)
+    }
+
     /// Hands every record of the run in `bytes` to `visit`, proven; returns how many there are.
     ///
     /// Errors: [`RecoveryError::Changed`] at the first one that is not valid; those of `visit`.
@@ -167,7 +172,7 @@ impl Run {
         let mut in_force: Option<EpochTracker> = None;
         while offset < bytes.len() {
             let rest = bytes.get(offset..).unwrap_or_default();
-            let lsn = self.start.checked_add(offset as u64).unwrap_or(Lsn::MAX);
+            let lsn = self.address_of(offset);
             let record = match &mut in_force {
                 Some(tracker) => tracker.decode(rest, lsn).map(|tracked| tracked.record),
                 None => decode_under_any(rest, lsn, self.log_id, self.lowest, self.highest),

@@ -220,9 +220,10 @@ pub(super) static BUGS: &[Mutant] = &[
         about: "redo passes over the changes of losers",
         edits: &[Edit {
             file: REDO,
-            find: "Some(change) => applier.take(engine, record.lsn(), &change),\n            None => Ok(()),",
-            replace: "Some(change) if record.txn.is_none_or(|it| tables.txns.get(it.txn_id).is_none()) => {\n                \
-                      applier.take(engine, record.lsn(), &change)\n            }\n            _ => Ok(()),",
+            find: "if Change::of(record)?.is_some() {\n                places.push(place);",
+            replace: "if Change::of(record)?.is_some()\n                \
+                      && record.txn.is_none_or(|it| tables.txns.get(it.txn_id).is_none())\n            \
+                      {\n                places.push(place);",
         }],
     },
     Mutant {
