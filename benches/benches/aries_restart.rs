@@ -84,7 +84,10 @@ fn change(log: &PageLog, pages: &mut MemoryPages, number: u64, bytes: &[u8]) {
 fn copy_files(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
-        std::fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+        let copy = to.join(path.file_name().unwrap());
+        std::fs::copy(&path, &copy).unwrap();
+        // Or the restart would wait for the copy to reach the device.
+        std::fs::File::open(&copy).unwrap().sync_all().unwrap();
     }
 }
 

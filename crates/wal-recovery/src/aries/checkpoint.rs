@@ -33,7 +33,13 @@ struct Copied {
     /// The lowest address that its entries need.
     redo_from: Lsn,
     body: Vec<u8>,
+    /// Bytes of parts since the last wait.
+    unsynced: u64,
 }
+
+/// A checkpoint is this far ahead of what is durable at the most. Whoever commits meanwhile shares
+/// a sync with it, and one of so few bytes takes no longer than any.
+const AHEAD_BYTES: u64 = 64 << 10;
 
 impl TxnManager {
     /// Takes a fuzzy checkpoint, with `engine_payload` in it for the engine's own use.
@@ -50,7 +56,8 @@ impl TxnManager {
     ///
     /// # Cost
     ///
-    /// One record a thousand entries; one wait. Nobody waits for it, except other checkpoints.
+    /// One record a thousand entries; a sync for each 64 KiB of them, shared with whoever commits
+    /// meanwhile. Nobody waits for it, except other checkpoints.
     pub fn checkpoint(&self, engine_payload: &[u8]) -> Result<CheckpointPointer, RecoveryError> {
         let _one_at_a_time = self.checkpoints.lock();
         // A committed transaction that lacks its end would hold the log for ever.
@@ -67,7 +74,8 @@ impl TxnManager {
     fn write_checkpoint(&self, engine_payload: &[u8]) -> Result<CheckpointPointer, RecoveryError> {
         let begun = CheckpointBegin { begun_unix_us: self.log.unix_us() }.encode();
         let begin = self.append_checkpoint(RecordKind::CHECKPOINT_BEGIN, &[&begun])?.lsn;
-        let mut copied = Copied { begin, parts: 0, redo_from: begin, body: Vec::new() };
+        let mut copied =
+            Copied { begin, parts: 0, redo_from: begin, body: Vec::new(), unsynced: 0 };
         self.copy_txns(&mut copied)?;
         self.copy_pages(&mut copied)?;
         let next_txn_id = self.state().tables.txns.last_id().saturating_add(1);
@@ -122,7 +130,12 @@ impl TxnManager {
         copied.body.clear();
         CheckpointPart::encode_into(copied.begin, copied.parts, txns, pages, &mut copied.body)
             .map_err(|source| self.unfit(source))?;
-        self.append_checkpoint(RecordKind::CHECKPOINT_PART, &[&copied.body])?;
+        let placed = self.append_checkpoint(RecordKind::CHECKPOINT_PART, &[&copied.body])?;
+        copied.unsynced += placed.end.distance_from(placed.lsn).unwrap_or(0);
+        if copied.unsynced >= AHEAD_BYTES {
+            self.log.wait_durable(placed.end)?;
+            copied.unsynced = 0;
+        }
         copied.parts += 1;
         copied.redo_from = oldest.map_or(copied.redo_from, |lsn| lsn.min(copied.redo_from));
         Ok(())

@@ -178,6 +178,22 @@ fn a10_updates_go_on_while_a_checkpoint_is_taken_and_none_is_missed() {
 }
 
 #[test]
+fn a10_a_large_checkpoint_never_puts_much_before_the_commits_of_others() {
+    let bench = Bench::new();
+    let mut txn = bench.begin();
+    for page in 0..20_000 {
+        txn.log_update(PageId::new(page), 0, &[], &[1]).unwrap();
+    }
+    bench.manager.log().wait_durable(bench.log.end()).unwrap();
+    let waits = bench.log.0.lock().waits;
+    let begin = bench.manager.checkpoint(b"").unwrap().begin;
+    let bytes = bench.log.end().distance_from(begin).unwrap();
+    assert!(bytes > 20_000 * 16, "{bytes} bytes");
+    let waits = bench.log.0.lock().waits - waits;
+    assert!(waits >= bytes / (96 << 10), "{waits} waits for {bytes} bytes");
+}
+
+#[test]
 fn a11_the_master_record_changes_only_after_the_end_record_is_durable() {
     let bench = Bench::new();
     let mut txn = bench.begin();
