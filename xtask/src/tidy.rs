@@ -1,7 +1,8 @@
 //! `cargo xtask tidy`: what keeps the sources readable, checked so that nobody has to argue.
 //!
 //! Sizes and heads (`shape`), words that have no place here (`words`), files that nothing reaches
-//! (`dead`), links that lead nowhere (`links`), and a test for each rule (`rules`).
+//! (`dead`), links that lead nowhere (`links`), and a test for each rule and each
+//! statement (`rules`).
 
 mod dead;
 mod links;
@@ -15,7 +16,7 @@ use crate::workspace::{Workspace, read};
 /// Files whose words are checked. `Cargo.lock` is cargo's own.
 const TEXTS: &[&str] = &[".rs", ".md", ".toml", ".yml", ".sh", "/.ci/run"];
 
-/// Runs all checks, and prints the table of rules and tests.
+/// Runs all checks, and prints the tables of rules, statements and tests.
 ///
 /// # Errors
 ///
@@ -38,9 +39,11 @@ pub(crate) fn run() -> Outcome {
     }
     findings.extend(dead::check(&workspace)?);
 
-    let titles = rules::titles(&read(&workspace.root.join("docs/rules.md"))?);
-    let table = rules::table(&titles, &sources);
-    print!("{}", rules::rendered(&table));
-    findings.extend(rules::check(&table));
+    for family in &rules::FAMILIES {
+        let titles = rules::titles(&read(&workspace.root.join(family.page))?);
+        let table = rules::table(family, &titles, &sources);
+        print!("{}", rules::rendered(family, &table));
+        findings.extend(rules::check(family, &table));
+    }
     conclude("tidy", &findings, &format!("{} sources in order", sources.len()))
 }
