@@ -18,6 +18,12 @@ pub(super) fn check(workspace: &Workspace) -> Outcome<Vec<Finding>> {
         let tree = ModuleTree::read(&target.source)?;
         reached.extend(tree.modules.into_iter().map(|module| module.file));
     }
+    // A workspace of its own, which ordinary builds do not compile.
+    let peers = workspace.root.join("benches/peers/src/main.rs");
+    if peers.exists() {
+        let tree = ModuleTree::read(&peers)?;
+        reached.extend(tree.modules.into_iter().map(|module| module.file));
+    }
     // Shells of checks that are sources of ours: a workspace of its own, which cargo-fuzz builds.
     let shells = workspace.root.join("fuzz/targets");
     let unreached = |file: &PathBuf| !reached.contains(file) && !file.starts_with(&shells);

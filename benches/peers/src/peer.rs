@@ -1,0 +1,52 @@
+//! What a log must do to be measured here: commit one body durably, from any number of threads.
+//!
+//! Leaves how each library does it to `peers`, and who is measured when to `turns`.
+
+use std::error::Error;
+use std::path::Path;
+
+/// Why a peer could not do what was asked: its own words.
+pub type Failure = Box<dyn Error + Send + Sync>;
+
+/// A log which is open.
+pub trait Peer: Send + Sync {
+    /// What thread `thread` (counted from 0) commits with.
+    fn committer(&self, thread: usize) -> Result<Box<dyn Committer + '_>, Failure>;
+}
+
+/// One thread's side of a log.
+pub trait Committer: Send {
+    /// Returns when `body` is durable, as far as the log promises.
+    fn commit(&mut self, body: &[u8]) -> Result<(), Failure>;
+}
+
+impl<F: FnMut(&[u8]) -> Result<(), Failure> + Send> Committer for F {
+    fn commit(&mut self, body: &[u8]) -> Result<(), Failure> {
+        self(body)
+    }
+}
+
+/// What a run will ask of a log, for those which prepare for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// Threads which commit.
+    pub threads: usize,
+}
+
+/// How a log is opened, anew, in an empty directory.
+pub type Open = fn(&Path, Load) -> Result<Box<dyn Peer>, Failure>;
+
+/// A log that can be measured.
+#[derive(Clone, Copy)]
+pub struct Entry {
+    /// Its name on the command line and in the tables.
+    pub name: &'static str,
+    /// The version which `Cargo.lock` holds.
+    pub version: &'static str,
+    /// The options it is opened with: its fastest which are durable.
+    pub options: &'static str,
+    /// What a reader of the figures must know about it, or nothing.
+    pub caveat: &'static str,
+    /// Opens it.
+    pub open: Open,
+}

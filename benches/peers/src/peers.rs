@@ -1,0 +1,69 @@
+//! How each log is opened and committed to: one file a library, all to the same trait.
+//!
+//! Each is a feature of this package, so that one can be built without the others.
+
+mod ours;
+mod raw;
+
+#[cfg(feature = "aegis")]
+mod aegis;
+#[cfg(feature = "fjall")]
+mod fjall;
+#[cfg(feature = "logdb")]
+mod logdb;
+#[cfg(feature = "motedb")]
+mod motedb;
+#[cfg(feature = "okaywal")]
+mod okaywal;
+#[cfg(feature = "raft-engine")]
+mod raft_engine;
+#[cfg(feature = "reasonkit")]
+mod reasonkit;
+#[cfg(feature = "rocksdb")]
+mod rocksdb;
+#[cfg(feature = "sochdb")]
+mod sochdb;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+#[cfg(feature = "wal-db")]
+mod wal_db;
+
+use crate::peer::Entry;
+
+/// Every log which this program was built with: the bare device first, then this repository's.
+pub const ALL: &[Entry] = &[
+    raw::ENTRY,
+    ours::ENTRY,
+    #[cfg(feature = "rocksdb")]
+    rocksdb::ENTRY,
+    #[cfg(feature = "raft-engine")]
+    raft_engine::ENTRY,
+    #[cfg(feature = "okaywal")]
+    okaywal::ENTRY,
+    #[cfg(feature = "logdb")]
+    logdb::ENTRY,
+    #[cfg(feature = "wal-db")]
+    wal_db::ENTRY,
+    #[cfg(feature = "fjall")]
+    fjall::ENTRY,
+    #[cfg(feature = "sqlite")]
+    sqlite::ENTRY,
+    #[cfg(feature = "sochdb")]
+    sochdb::ENTRY,
+    #[cfg(feature = "aegis")]
+    aegis::ENTRY,
+    #[cfg(feature = "reasonkit")]
+    reasonkit::ENTRY,
+    #[cfg(feature = "motedb")]
+    motedb::ENTRY,
+    #[cfg(feature = "motedb")]
+    motedb::RECOMMENDED,
+];
+
+/// Those which the aims of this repository are held against; the best changes with the threads.
+pub const RIVALS: [&str; 4] = ["rocksdb", "raft-engine", "okaywal", "logdb"];
+
+/// The entry called `name`.
+pub fn named(name: &str) -> Option<&'static Entry> {
+    ALL.iter().find(|entry| entry.name == name)
+}

@@ -1,0 +1,42 @@
+//! reasonkit-mem: an asynchronous interface over blocking calls, polled here to its end.
+
+use std::path::Path;
+
+use pollster::block_on;
+use reasonkit_mem::storage::wal::{SyncMode, WalConfig, WalOperation, WriteAheadLog};
+use uuid::Uuid;
+
+use crate::peer::{Committer, Entry, Failure, Load, Peer};
+
+/// This log.
+pub const ENTRY: Entry = Entry {
+    name: "reasonkit",
+    version: "0.1.7",
+    options: "Immediate (sync each append), 64 MiB segments (its preallocation does nothing)",
+    caveat: "what is appended after a torn tail is lost",
+    open,
+};
+
+fn open(dir: &Path, _: Load) -> Result<Box<dyn Peer>, Failure> {
+    let config = WalConfig::new(dir.to_owned()).with_sync_mode(SyncMode::Immediate);
+    Ok(Box::new(Log(block_on(WriteAheadLog::new(config))?)))
+}
+
+struct Log(WriteAheadLog);
+
+impl Peer for Log {
+    fn committer(&self, thread: usize) -> Result<Box<dyn Committer + '_>, Failure> {
+        let mut number = (thread as u128) << 64;
+        Ok(Box::new(move |body: &[u8]| {
+            number += 1;
+            let insert = WalOperation::Insert {
+                id: Uuid::from_u128(number),
+                // Text holds a byte a letter, so as many bytes as the body.
+                content: body.iter().map(|byte| char::from(byte & 0x7f)).collect(),
+                embedding: Vec::new(),
+            };
+            block_on(self.0.append(insert))?;
+            Ok(())
+        }))
+    }
+}

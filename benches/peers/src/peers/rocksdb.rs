@@ -1,0 +1,60 @@
+//! RocksDB: one key a write, with `sync`; its log files written and recycled before the run.
+
+use std::path::Path;
+
+use rocksdb::{DB, DBCompressionType, Options, WriteOptions};
+
+use crate::peer::{Committer, Entry, Failure, Load, Peer};
+
+/// This log.
+pub const ENTRY: Entry = Entry {
+    name: "rocksdb",
+    version: "0.25.0 (11.8.1)",
+    options: "sync=true, recycle_log_file_num=4 with all four written beforehand, 64 MiB \
+              memtables written concurrently, no compression, no compaction",
+    caveat: "",
+    open,
+};
+
+const MEMTABLE_BYTES: usize = 64 << 20;
+
+/// Log files which are kept to be written again.
+const RECYCLED_LOGS: usize = 4;
+
+fn open(dir: &Path, _: Load) -> Result<Box<dyn Peer>, Failure> {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.set_recycle_log_file_num(RECYCLED_LOGS);
+    options.set_write_buffer_size(MEMTABLE_BYTES);
+    options.set_max_write_buffer_number(8);
+    options.set_allow_concurrent_memtable_write(true);
+    options.set_enable_write_thread_adaptive_yield(true);
+    options.set_compression_type(DBCompressionType::None);
+    options.set_disable_auto_compactions(true);
+    options.set_stats_dump_period_sec(0);
+    let database = DB::open(&options, dir)?;
+    // A log file is recycled when its memtable is written out: fill and write out one for each.
+    let block = vec![0_u8; 1 << 20];
+    for log in 0..=RECYCLED_LOGS as u64 {
+        for number in 0..(MEMTABLE_BYTES >> 20) as u64 - 4 {
+            database.put([log.to_be_bytes(), number.to_be_bytes()].concat(), &block)?;
+        }
+        database.flush()?;
+    }
+    Ok(Box::new(Log(database)))
+}
+
+struct Log(DB);
+
+impl Peer for Log {
+    fn committer(&self, thread: usize) -> Result<Box<dyn Committer + '_>, Failure> {
+        let mut options = WriteOptions::default();
+        options.set_sync(true);
+        let mut number = (thread as u64) << 32;
+        Ok(Box::new(move |body: &[u8]| {
+            number += 1;
+            self.0.put_opt(number.to_be_bytes(), body, &options)?;
+            Ok(())
+        }))
+    }
+}
