@@ -26,6 +26,7 @@ mod sanitizers;
 mod demo;
 mod sim;
 mod mutants;
+mod bench;
 mod ci;
 
 /// What can be asked of the repository beyond `cargo build` and `cargo test`.
@@ -67,6 +68,8 @@ enum Verb {
     Inject(inject::Arguments),
     /// Feed arbitrary bytes to every decoder, and damaged files to openings
     Fuzz(fuzz::Arguments),
+    /// Measure whole workloads, each beside the bare device
+    Bench(bench::Arguments),
     /// Run the tests under AddressSanitizer
     Asan,
     /// Run the tests of the crates with threads under ThreadSanitizer
@@ -85,6 +88,7 @@ fn main() -> ExitCode {
         Verb::Mutants(arguments) => mutants::run(&arguments),
         Verb::Inject(arguments) => inject::run(&arguments),
         Verb::Fuzz(arguments) => fuzz::run(&arguments),
+        Verb::Bench(arguments) => bench::run(&arguments),
         Verb::Asan => sanitizers::asan(),
         Verb::Tsan => sanitizers::tsan(),
     };
