@@ -3,7 +3,9 @@
 //! Leaves how each library does it to `peers`, and who is measured when to `turns`.
 
 use std::error::Error;
+use std::future::Future;
 use std::path::Path;
+use std::pin::Pin;
 
 /// Why a peer could not do what was asked: its own words.
 pub type Failure = Box<dyn Error + Send + Sync>;
@@ -12,7 +14,15 @@ pub type Failure = Box<dyn Error + Send + Sync>;
 pub trait Peer: Send + Sync {
     /// What thread `thread` (counted from 0) commits with.
     fn committer(&self, thread: usize) -> Result<Box<dyn Committer + '_>, Failure>;
+
+    /// One commit to be awaited by a task, of a log which can do that.
+    fn commit_in_task<'a>(&'a self, _body: &'a [u8]) -> Awaited<'a> {
+        Box::pin(async { Err("this log's commits cannot be awaited".into()) })
+    }
 }
+
+/// Ready when a commit is durable.
+pub type Awaited<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send + 'a>>;
 
 /// One thread's side of a log.
 pub trait Committer: Send {
@@ -47,6 +57,8 @@ pub struct Entry {
     pub options: &'static str,
     /// What a reader of the figures must know about it, or nothing.
     pub caveat: &'static str,
+    /// Whether its committers are tasks of one thread, not threads.
+    pub in_tasks: bool,
     /// Opens it.
     pub open: Open,
 }

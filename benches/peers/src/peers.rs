@@ -34,6 +34,7 @@ use crate::peer::Entry;
 pub const ALL: &[Entry] = &[
     raw::ENTRY,
     ours::ENTRY,
+    ours::IN_TASKS,
     #[cfg(feature = "rocksdb")]
     rocksdb::ENTRY,
     #[cfg(feature = "raft-engine")]

@@ -12,10 +12,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use futures::executor::block_on;
+use futures::future::join_all;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-use crate::peer::{Committer, Failure, Load, Peer};
+use crate::peer::{Committer, Entry, Failure, Load, Peer};
 use crate::peers;
 
 /// What to run.
@@ -77,93 +79,153 @@ pub fn run(plan: &Plan) -> Result<Option<Measured>, Failure> {
     let peer = (entry.open)(&plan.dir, load)?;
     let body = wal_bench::body(plan.body_bytes);
     match plan.commits {
-        Some(commits) => counted(&*peer, plan, &body, commits).map(|()| None),
-        None => timed(&*peer, plan, &body).map(Some),
+        Some(commits) => counted(&*peer, entry, plan, &body, commits).map(|()| None),
+        None => timed(&*peer, entry, plan, &body).map(Some),
     }
 }
 
 /// Stack of a committing thread: there may be a thousand of them.
 const STACK_BYTES: usize = 1 << 20;
 
-fn timed(peer: &dyn Peer, plan: &Plan, body: &[u8]) -> Result<Measured, Failure> {
+fn timed(peer: &dyn Peer, entry: &Entry, plan: &Plan, body: &[u8]) -> Result<Measured, Failure> {
     let phase = AtomicU8::new(WARMING);
-    let barrier = Barrier::new(plan.threads + 1);
-    thread::scope(|scope| {
-        let mut workers = Vec::new();
-        for thread in 0..plan.threads {
-            let (phase, barrier) = (&phase, &barrier);
-            let work = move || {
-                let committer = peer.committer(thread);
-                barrier.wait();
-                commit_until_over(committer?, body, phase)
-            };
-            workers.push(thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work)?);
-        }
-        barrier.wait();
+    let rule = Rule::WhileNotOver(&phase);
+    let ((before, after), latencies) = committing(peer, entry, plan, body, rule, || {
         thread::sleep(Duration::from_millis(plan.warm_up_millis));
         let before = Usage::now();
         phase.store(MEASURING, Ordering::SeqCst);
         thread::sleep(Duration::from_millis(plan.millis));
         phase.store(OVER, Ordering::SeqCst);
-        let after = Usage::now();
+        (before, Usage::now())
+    })?;
+    Ok(before.until(&after, latencies))
+}
+
+fn counted(
+    peer: &dyn Peer,
+    entry: &Entry,
+    plan: &Plan,
+    body: &[u8],
+    commits: u64,
+) -> Result<(), Failure> {
+    let mark = |mark: &str| drop(File::open(Path::new(mark)));
+    let rule = Rule::SoOften { commits, begins: &|| mark(MARKS[0]) };
+    committing(peer, entry, plan, body, rule, || ())?;
+    mark(MARKS[1]);
+    Ok(())
+}
+
+/// When a committer has done enough.
+#[derive(Clone, Copy)]
+enum Rule<'a> {
+    WhileNotOver(&'a AtomicU8),
+    SoOften { commits: u64, begins: &'a (dyn Fn() + Sync) },
+}
+
+/// Has all committers commit as the rule says, and `meanwhile` runs beside them; what it returns,
+/// and the latencies which count, in nanoseconds.
+fn committing<R>(
+    peer: &dyn Peer,
+    entry: &Entry,
+    plan: &Plan,
+    body: &[u8],
+    rule: Rule<'_>,
+    meanwhile: impl FnOnce() -> R,
+) -> Result<(R, Vec<u32>), Failure> {
+    let threads = if entry.in_tasks { 1 } else { plan.threads };
+    let barrier = Barrier::new(threads + 1);
+    thread::scope(|scope| {
+        let mut workers = Vec::new();
+        for thread in 0..threads {
+            let barrier = &barrier;
+            let work = move || {
+                let committer = peer.committer(thread);
+                barrier.wait();
+                barrier.wait();
+                if entry.in_tasks {
+                    commit_in_tasks(peer, plan.threads, body, rule)
+                } else {
+                    commit_in_thread(committer?, body, rule)
+                }
+            };
+            workers.push(thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work)?);
+        }
+        barrier.wait();
+        if let Rule::SoOften { begins, .. } = rule {
+            begins();
+        }
+        barrier.wait();
+        let returned = meanwhile();
         let mut latencies = Vec::new();
         for worker in workers {
             let of_one: Result<Vec<u32>, Failure> =
                 worker.join().map_err(|_| "a committing thread panicked")?;
             latencies.extend(of_one?);
         }
-        Ok(before.until(&after, latencies))
+        Ok((returned, latencies))
     })
 }
 
-/// Commits until the phase is over; the latencies, in nanoseconds, of what ended while measured.
-fn commit_until_over(
+fn commit_in_thread(
     mut committer: Box<dyn Committer + '_>,
     body: &[u8],
-    phase: &AtomicU8,
+    rule: Rule<'_>,
 ) -> Result<Vec<u32>, Failure> {
-    let mut latencies = Vec::with_capacity(1 << 16);
-    let mut started = Instant::now();
-    loop {
+    let mut tally = Tally::new(rule);
+    while tally.goes_on() {
         committer.commit(body)?;
-        let ended = Instant::now();
-        match phase.load(Ordering::Relaxed) {
-            WARMING => {}
-            MEASURING => {
-                let nanos = ended.duration_since(started).as_nanos();
-                latencies.push(u32::try_from(nanos).unwrap_or(u32::MAX));
-            }
-            _ => return Ok(latencies),
-        }
-        started = ended;
     }
+    Ok(tally.latencies)
 }
 
-fn counted(peer: &dyn Peer, plan: &Plan, body: &[u8], commits: u64) -> Result<(), Failure> {
-    let barrier = Barrier::new(plan.threads + 1);
-    let mark = |mark: &str| drop(File::open(Path::new(mark)));
-    thread::scope(|scope| {
-        let mut workers = Vec::new();
-        for thread in 0..plan.threads {
-            let barrier = &barrier;
-            let work = move || {
-                let committer = peer.committer(thread);
-                barrier.wait();
-                barrier.wait();
-                let mut committer = committer?;
-                (0..commits).try_for_each(|_| committer.commit(body))
-            };
-            workers.push(thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work)?);
+fn commit_in_tasks(
+    peer: &dyn Peer,
+    tasks: usize,
+    body: &[u8],
+    rule: Rule<'_>,
+) -> Result<Vec<u32>, Failure> {
+    let task = |_| async {
+        let mut tally = Tally::new(rule);
+        while tally.goes_on() {
+            peer.commit_in_task(body).await?;
         }
-        barrier.wait();
-        mark(MARKS[0]);
-        barrier.wait();
-        for worker in workers {
-            worker.join().map_err(|_| "a committing thread panicked")??;
+        Ok(tally.latencies)
+    };
+    let all: Vec<Result<Vec<u32>, Failure>> = block_on(join_all((0..tasks).map(task)));
+    let all: Result<Vec<Vec<u32>>, Failure> = all.into_iter().collect();
+    Ok(all?.concat())
+}
+
+/// One committer's commits: asked before each, it takes the time of the one before.
+struct Tally<'a> {
+    rule: Rule<'a>,
+    started: Option<Instant>,
+    commits: u64,
+    latencies: Vec<u32>,
+}
+
+impl<'a> Tally<'a> {
+    fn new(rule: Rule<'a>) -> Self {
+        Self { rule, started: None, commits: 0, latencies: Vec::with_capacity(1 << 10) }
+    }
+
+    /// Whether one more commit is to be made; it is taken to start now.
+    fn goes_on(&mut self) -> bool {
+        let now = Instant::now();
+        let ended = self.started.replace(now).map(|started| now.duration_since(started));
+        let phase = match self.rule {
+            Rule::WhileNotOver(phase) => phase.load(Ordering::Relaxed),
+            Rule::SoOften { commits, .. } if self.commits == commits => OVER,
+            Rule::SoOften { .. } => WARMING,
+        };
+        self.commits += 1;
+        if let Some(latency) = ended
+            && phase == MEASURING
+        {
+            self.latencies.push(u32::try_from(latency.as_nanos()).unwrap_or(u32::MAX));
         }
-        mark(MARKS[1]);
-        Ok(())
-    })
+        phase != OVER
+    }
 }
 
 /// What this process has used so far.

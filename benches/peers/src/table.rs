@@ -39,6 +39,9 @@ pub fn print(cases: &[Case]) {
         && let Some(ours) = ours
     {
         println!("wal is {:.2} of the best rival, {name}.", ours / best);
+        if let Some(tasks) = rate_of(cases, "wal-tasks") {
+            println!("wal-tasks is {:.2} of it.", tasks / best);
+        }
     }
 }
 

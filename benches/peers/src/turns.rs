@@ -81,6 +81,9 @@ impl Case {
     }
 }
 
+/// From here on a log whose commits can be awaited is run in tasks too.
+const TASKS_MIN: usize = 128;
+
 /// The threads a log is run with: separate raw writers beyond two would only fill the device.
 fn threads_of(entry: &Entry, threads: usize) -> usize {
     if entry.name == "raw" && threads > 2 { 1 } else { threads }
@@ -113,6 +116,7 @@ pub fn run(arguments: &Arguments, mut done: impl FnMut(&[Case])) -> Result<Vec<C
             let mut cases: Vec<Case> = entries
                 .iter()
                 .zip(&alone)
+                .filter(|(entry, _)| !entry.in_tasks || threads >= TASKS_MIN)
                 .map(|(&entry, &syncs_alone)| Case {
                     entry,
                     threads: threads_of(entry, threads),

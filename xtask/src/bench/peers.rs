@@ -74,7 +74,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
 
 /// The features of the peers' package that `logs` need; ours and the bare device need none.
 fn features(logs: &[String], rocksdb: bool) -> Vec<&str> {
-    let named = logs.iter().map(String::as_str).filter(|log| !matches!(*log, "wal" | "raw"));
+    let named = logs.iter().map(String::as_str).filter(|log| !matches!(*log, "raw" | "wal" | "wal-tasks"));
     // One library may be run in two ways: "motedb", "motedb-recommended".
     let named = named.map(|log| log.strip_suffix("-recommended").unwrap_or(log));
     let features: BTreeSet<&str> = named.chain(rocksdb.then_some("rocksdb")).collect();

@@ -14,6 +14,7 @@ pub const ENTRY: Entry = Entry {
     version: "0.2.6",
     options: "sync_on_commit, one insert record and a flush (it cannot preallocate)",
     caveat: "what is appended after a torn tail is lost",
+    in_tasks: false,
     open,
 };
 

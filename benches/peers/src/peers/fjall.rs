@@ -12,6 +12,7 @@ pub const ENTRY: Entry = Entry {
     version: "3.1",
     options: "batch of one, SyncData; memtable of 512 MiB, so that none is written out meanwhile",
     caveat: "one sync a commit, whatever the threads",
+    in_tasks: false,
     open,
 };
 

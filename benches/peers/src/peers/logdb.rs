@@ -13,6 +13,7 @@ pub const ENTRY: Entry = Entry {
     options: "one shard, sync after every batch, append and flush, its thread yields instead of \
               sleeping",
     caveat: "burns CPU while waiting; a torn atomic batch leaves a part of it",
+    in_tasks: false,
     open,
 };
 

@@ -14,6 +14,7 @@ pub const ENTRY: Entry = Entry {
     version: "0.1.4",
     options: "one partition, Synchronous, a batch of one record (it cannot preallocate)",
     caveat: "what is appended after a torn tail is lost",
+    in_tasks: false,
     open: open_synchronous,
 };
 
@@ -23,6 +24,7 @@ pub const RECOMMENDED: Entry = Entry {
     version: "0.1.4",
     options: "one partition, GroupCommit, log_insert",
     caveat: "said to be durable, never syncs",
+    in_tasks: false,
     open: open_recommended,
 };
 

@@ -15,6 +15,7 @@ pub const ENTRY: Entry = Entry {
     version: "0.3.1",
     options: "16 MiB segments, checkpoint after 15 MiB, recycled; 64 KiB buffer",
     caveat: "a failed sync leaves every thread waiting for ever; a torn tail cannot be opened",
+    in_tasks: false,
     open,
 };
 

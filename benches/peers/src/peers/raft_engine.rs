@@ -13,6 +13,7 @@ pub const ENTRY: Entry = Entry {
     version: "0.4.2",
     options: "64 MiB files, 256 MiB of them prefilled, recycled; no compression; a group a thread",
     caveat: "panics when a sync fails",
+    in_tasks: false,
     open,
 };
 

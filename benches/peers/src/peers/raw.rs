@@ -15,6 +15,7 @@ pub const ENTRY: Entry = Entry {
     version: "",
     options: "pwrite and fdatasync of body and 24 bytes, a prepared file of 16 MiB a thread",
     caveat: "",
+    in_tasks: false,
     open,
 };
 

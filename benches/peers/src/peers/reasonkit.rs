@@ -14,6 +14,7 @@ pub const ENTRY: Entry = Entry {
     version: "0.1.7",
     options: "Immediate (sync each append), 64 MiB segments (its preallocation does nothing)",
     caveat: "what is appended after a torn tail is lost",
+    in_tasks: false,
     open,
 };
 

@@ -13,6 +13,7 @@ pub const ENTRY: Entry = Entry {
     options: "sync=true, recycle_log_file_num=4 with all four written beforehand, 64 MiB \
               memtables written concurrently, no compression, no compaction",
     caveat: "",
+    in_tasks: false,
     open,
 };
 

@@ -21,6 +21,7 @@ pub const ENTRY: Entry = Entry {
               cannot preallocate)",
     caveat: "its plain commit syncs before the record is written; what is appended after a torn \
              tail is lost",
+    in_tasks: false,
     open,
 };
 

@@ -17,6 +17,7 @@ pub const ENTRY: Entry = Entry {
     options: "WAL, synchronous=FULL, exclusive lock, WAL file of 64 MiB written beforehand and \
               reused, one connection behind a mutex",
     caveat: "one sync a commit, whatever the threads; writes whole pages",
+    in_tasks: false,
     open,
 };
 

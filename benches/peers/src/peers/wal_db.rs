@@ -12,6 +12,7 @@ pub const ENTRY: Entry = Entry {
     version: "1.1.0",
     options: "one growing file (it cannot preallocate), append_and_sync",
     caveat: "goes on acknowledging after a failed sync",
+    in_tasks: false,
     open,
 };
 
