@@ -17,6 +17,7 @@ mod syncs;
 mod turns;
 mod table;
 mod results;
+mod appends;
 
 /// Other write-ahead logs under the workload of this one.
 #[derive(Parser)]
@@ -29,17 +30,24 @@ struct Arguments {
 enum Verb {
     /// Run logs in turns and print a table of each load
     Table(turns::Arguments),
+    /// Append without making each body durable, read all back, and print a table of each load
+    Appends(appends::Arguments),
     /// List the logs which were built in
     List,
     /// One run of one log in this process; its figures go to standard output as JSON
     #[command(hide = true)]
     Run(run::Plan),
+    /// One turn of appending and reading in this process; its figures go to standard output as JSON
+    #[command(hide = true)]
+    Append(appends::Plan),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().verb {
         Verb::Table(arguments) => print_tables(&arguments),
         Verb::List => turns::chosen(&[]).map(|entries| table::print_options(&entries)),
+        Verb::Appends(arguments) => appends::run(&arguments),
+        Verb::Append(plan) => append_once(&plan),
         Verb::Run(plan) => run_once(&plan),
     };
     match outcome {
@@ -57,10 +65,13 @@ fn print_tables(arguments: &turns::Arguments) -> Result<(), peer::Failure> {
     table::print_options(&turns::chosen(&arguments.logs)?);
     let cases = turns::run(arguments, table::print)?;
     if let Some(dir) = &arguments.results {
-        for path in results::write(dir, arguments, &cases)? {
-            println!("written: {}", path.display());
-        }
+        results::write_commits(dir, arguments, &cases)?;
     }
+    Ok(())
+}
+
+fn append_once(plan: &appends::Plan) -> Result<(), peer::Failure> {
+    println!("{}", serde_json::to_string(&appends::run_once(plan)?)?);
     Ok(())
 }
 

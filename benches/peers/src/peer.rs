@@ -1,4 +1,5 @@
-//! What a log must do to be measured here: commit one body durably, from any number of threads.
+//! What a log must do to be measured here: commit one body durably, from any number of threads;
+//! and, if it can, take bodies without making each durable, and read all of them back.
 //!
 //! Leaves how each library does it to `peers`, and who is measured when to `turns`.
 
@@ -6,18 +7,51 @@ use std::error::Error;
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
+use std::time::Instant;
 
 /// Why a peer could not do what was asked: its own words.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
 /// A log which is open.
 pub trait Peer: Send + Sync {
-    /// What thread `thread` (counted from 0) commits with.
+    /// What thread `thread` (counted from 0) commits with; a log opened not to be durable takes
+    /// bodies in the cheapest way it has.
     fn committer(&self, thread: usize) -> Result<Box<dyn Committer + '_>, Failure>;
+
+    /// Returns when the kernel has every body which was taken.
+    fn written(&self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Reads every record in the quickest way it has, after `written`: how many it met. What it
+    /// must finish first comes before it starts the clock.
+    fn scan(self: Box<Self>, _dir: &Path, _clock: &mut Clock) -> Result<u64, Failure> {
+        Err("offers no way to read the log".into())
+    }
 
     /// One commit to be awaited by a task, of a log which can do that.
     fn commit_in_task<'a>(&'a self, _body: &'a [u8]) -> Awaited<'a> {
         Box::pin(async { Err("this log's commits cannot be awaited".into()) })
+    }
+}
+
+/// When something started.
+pub struct Clock(Option<Instant>);
+
+impl Clock {
+    /// A clock which has not started.
+    pub fn new() -> Self {
+        Self(None)
+    }
+
+    /// Starts it now.
+    pub fn start(&mut self) {
+        self.0 = Some(Instant::now());
+    }
+
+    /// Seconds since it was started; 0 if it never was.
+    pub fn seconds(&self) -> f64 {
+        self.0.map_or(0.0, |started| started.elapsed().as_secs_f64())
     }
 }
 
@@ -41,6 +75,12 @@ impl<F: FnMut(&[u8]) -> Result<(), Failure> + Send> Committer for F {
 pub struct Load {
     /// Threads which commit.
     pub threads: usize,
+    /// Whether a body must be durable when its commit returns.
+    pub durable: bool,
+    /// Bytes of all bodies together, where that is known beforehand; else 0.
+    pub bytes: u64,
+    /// Bytes of one body.
+    pub body_bytes: usize,
 }
 
 /// How a log is opened, anew, in an empty directory.

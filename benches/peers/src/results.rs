@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use serde::Serialize;
@@ -13,16 +13,64 @@ use crate::run::Measured;
 use crate::syncs::Syncs;
 use crate::turns::{Arguments, Case};
 
+/// What the figures are of.
 #[derive(Serialize)]
-struct Report<'a> {
+struct Machine {
     taken: String,
     kernel: String,
     processors: usize,
     device_and_file_system: String,
+    wal_options: String,
+}
+
+impl Machine {
+    /// This one, and the device under `dir`.
+    fn here(dir: Option<&Path>) -> Self {
+        let dir = dir.map_or_else(std::env::temp_dir, Path::to_owned).display().to_string();
+        let place = said("df", &["--output=source,fstype", &dir]);
+        Self {
+            taken: said("date", &["-u", "+%Y-%m-%dT%H%M%SZ"]),
+            kernel: said("uname", &["-srm"]),
+            processors: std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
+            device_and_file_system: place.lines().last().unwrap_or("unknown").to_owned(),
+            wal_options: format!("{:?}", wal_bench::options()),
+        }
+    }
+}
+
+/// Writes figures as `<name>-<time>.csv`, `lines` under the machine, and `.json`, `whole` beside it.
+pub fn write(
+    name: &str,
+    results: &Path,
+    device: Option<&Path>,
+    lines: &[String],
+    whole: &impl Serialize,
+) -> Result<(), Failure> {
+    #[derive(Serialize)]
+    struct Report<'a, T> {
+        machine: &'a Machine,
+        figures: &'a T,
+    }
+    fs::create_dir_all(results)?;
+    let machine = Machine::here(device);
+    let path = |ending: &str| results.join(format!("{name}-{}.{ending}", machine.taken));
+    let mut csv = fs::File::create(path("csv"))?;
+    let Machine { taken, kernel, processors, device_and_file_system, wal_options } = &machine;
+    writeln!(csv, "# taken {taken}, {kernel}, {processors} processors, {device_and_file_system}")?;
+    writeln!(csv, "# wal options: {wal_options}")?;
+    csv.write_all(lines.join("\n").as_bytes())?;
+    csv.write_all(b"\n")?;
+    let json = fs::File::create(path("json"))?;
+    serde_json::to_writer_pretty(json, &Report { machine: &machine, figures: whole })?;
+    println!("written: {} and .json", path("csv").display());
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct Commits<'a> {
     rounds: u64,
     millis: u64,
     warm_up_millis: u64,
-    wal_options: String,
     loads: Vec<Load<'a>>,
 }
 
@@ -40,28 +88,44 @@ struct Load<'a> {
     rounds: &'a [Measured],
 }
 
-/// Writes both files into `dir`, which is made if need be.
-pub fn write(dir: &Path, arguments: &Arguments, cases: &[Case]) -> Result<[PathBuf; 2], Failure> {
-    fs::create_dir_all(dir)?;
-    let taken = said("date", &["-u", "+%Y-%m-%dT%H%M%SZ"]);
-    let path = |ending: &str| dir.join(format!("peers-{taken}.{ending}"));
-    let place = arguments.dir.clone().unwrap_or_else(std::env::temp_dir).display().to_string();
-    let place = said("df", &["--output=source,fstype", &place]);
-    let report = Report {
-        kernel: said("uname", &["-srm"]),
-        processors: std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
-        device_and_file_system: place.lines().last().unwrap_or("unknown").to_owned(),
+/// Writes the figures of commits.
+pub fn write_commits(results: &Path, arguments: &Arguments, cases: &[Case]) -> Result<(), Failure> {
+    let whole = Commits {
         rounds: arguments.rounds,
         millis: arguments.millis,
         warm_up_millis: arguments.warm_up_millis,
-        wal_options: format!("{:?}", wal_bench::options()),
         loads: cases.iter().map(load).collect(),
-        taken: taken.clone(),
     };
-    let (csv, json) = (path("csv"), path("json"));
-    write_csv(&csv, &report, cases)?;
-    serde_json::to_writer_pretty(fs::File::create(&json)?, &report)?;
-    Ok([csv, json])
+    let mut lines = vec![
+        "log,version,threads,body_bytes,rounds,commits_per_second,p50_micros,p99_micros,\
+         p999_micros,cpu_micros_per_commit,syncs_per_commit,durable"
+            .to_owned(),
+    ];
+    lines.extend(cases.iter().zip(&whole.loads).map(|(case, load)| line(case, load)));
+    write("peers-commits", results, arguments.dir.as_deref(), &lines, &whole)
+}
+
+/// A number, or nothing where there is none.
+pub fn number(value: Option<f64>) -> String {
+    value.map_or_else(String::new, |value| value.to_string())
+}
+
+fn line(case: &Case, load: &Load<'_>) -> String {
+    let fields = [
+        load.log.to_owned(),
+        load.version.to_owned(),
+        load.threads.to_string(),
+        load.body_bytes.to_string(),
+        load.rounds.len().to_string(),
+        number(case.rate()),
+        number(case.median(|round| round.p50_micros)),
+        number(case.median(|round| round.p99_micros)),
+        number(case.median(|round| round.p999_micros)),
+        number(case.cpu_micros()),
+        number(load.syncs_per_commit),
+        load.durable.map_or("unknown".to_owned(), |durable| durable.to_string()),
+    ];
+    fields.join(",")
 }
 
 fn load(case: &Case) -> Load<'_> {
@@ -81,38 +145,6 @@ fn load(case: &Case) -> Load<'_> {
         failure: case.failure.as_deref(),
         rounds: &case.rounds,
     }
-}
-
-fn write_csv(path: &Path, report: &Report<'_>, cases: &[Case]) -> Result<(), Failure> {
-    let mut file = std::io::BufWriter::new(fs::File::create(path)?);
-    let Report { taken, kernel, processors, device_and_file_system, .. } = report;
-    writeln!(file, "# taken {taken}, {kernel}, {processors} processors, {device_and_file_system}")?;
-    writeln!(file, "# wal options: {}", report.wal_options)?;
-    writeln!(
-        file,
-        "log,version,threads,body_bytes,rounds,commits_per_second,p50_micros,p99_micros,\
-         p999_micros,cpu_micros_per_commit,syncs_per_commit,durable"
-    )?;
-    for (case, load) in cases.iter().zip(&report.loads) {
-        let number = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
-        let fields = [
-            load.log.to_owned(),
-            load.version.to_owned(),
-            load.threads.to_string(),
-            load.body_bytes.to_string(),
-            load.rounds.len().to_string(),
-            number(case.rate()),
-            number(case.median(|round| round.p50_micros)),
-            number(case.median(|round| round.p99_micros)),
-            number(case.median(|round| round.p999_micros)),
-            number(case.cpu_micros()),
-            number(load.syncs_per_commit),
-            load.durable.map_or("unknown".to_owned(), |durable| durable.to_string()),
-        ];
-        writeln!(file, "{}", fields.join(","))?;
-    }
-    file.flush()?;
-    Ok(())
 }
 
 /// What a program says, in one line; "unknown" if it says nothing.

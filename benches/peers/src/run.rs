@@ -75,7 +75,7 @@ pub fn run(plan: &Plan) -> Result<Option<Measured>, Failure> {
     let entry = peers::named(&plan.log).ok_or_else(|| {
         format!("no log called {:?} was built in: its feature may be off", plan.log)
     })?;
-    let load = Load { threads: plan.threads };
+    let load = Load { threads: plan.threads, durable: true, bytes: 0, body_bytes: plan.body_bytes };
     let peer = (entry.open)(&plan.dir, load)?;
     let body = wal_bench::body(plan.body_bytes);
     match plan.commits {

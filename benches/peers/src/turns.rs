@@ -65,9 +65,7 @@ impl Case {
 
     /// The middle one of the rounds' values.
     pub fn median(&self, of: impl Fn(&Measured) -> f64) -> Option<f64> {
-        let mut values: Vec<f64> = self.rounds.iter().map(of).collect();
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied()
+        median(self.rounds.iter().map(of).collect())
     }
 
     /// Commits a second.
@@ -79,6 +77,12 @@ impl Case {
     pub fn cpu_micros(&self) -> Option<f64> {
         self.median(|round| round.cpu_seconds * 1e6 / round.commits.max(1) as f64)
     }
+}
+
+/// The middle one of `values`.
+pub fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
 }
 
 /// From here on a log whose commits can be awaited is run in tasks too.
@@ -171,8 +175,8 @@ fn turn(arguments: &Arguments, case: &mut Case) {
     if case.failure.is_some() {
         return;
     }
-    let measured = fresh(arguments).and_then(|dir| {
-        let mut command = command(case.entry, case.threads, case.body_bytes, dir.path())?;
+    let measured = fresh(arguments.dir.as_deref()).and_then(|dir| {
+        let mut command = command("run", case.entry, case.threads, case.body_bytes, dir.path())?;
         command.arg("--millis").arg(arguments.millis.to_string());
         command.arg("--warm-up-millis").arg(arguments.warm_up_millis.to_string());
         let output = command.stderr(Stdio::inherit()).output()?;
@@ -206,30 +210,33 @@ fn traced(
     body_bytes: usize,
     commits_each: u64,
 ) -> Result<Syncs, Failure> {
-    let (dir, trace) = (fresh(arguments)?, tempfile::NamedTempFile::new()?);
-    let mut command = command(entry, threads, body_bytes, dir.path())?;
+    let (dir, trace) = (fresh(arguments.dir.as_deref())?, tempfile::NamedTempFile::new()?);
+    let mut command = command("run", entry, threads, body_bytes, dir.path())?;
     command.args(["--millis", "0", "--warm-up-millis", "0"]);
     command.arg("--commits").arg(commits_each.to_string());
     syncs::count(&command, trace.path(), commits_each * threads as u64)
 }
 
-fn command(
+/// This program again, with `verb` for one turn of a log.
+pub fn command(
+    verb: &str,
     entry: &Entry,
     threads: usize,
     body_bytes: usize,
     dir: &Path,
 ) -> Result<Command, Failure> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["run", "--log", entry.name]).arg("--dir").arg(dir);
+    command.args([verb, "--log", entry.name]).arg("--dir").arg(dir);
     command.arg("--threads").arg(threads.to_string());
     command.arg("--body-bytes").arg(body_bytes.to_string());
     Ok(command)
 }
 
-fn fresh(arguments: &Arguments) -> Result<tempfile::TempDir, Failure> {
+/// An empty directory in `dir`, which is gone when the value is.
+pub fn fresh(dir: Option<&Path>) -> Result<tempfile::TempDir, Failure> {
     let mut builder = tempfile::Builder::new();
     builder.prefix("wal-peers-");
-    Ok(match &arguments.dir {
+    Ok(match dir {
         Some(dir) => builder.tempdir_in(dir)?,
         None => builder.tempdir()?,
     })

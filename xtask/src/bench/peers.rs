@@ -22,6 +22,12 @@ pub(crate) struct Arguments {
     /// RocksDB too: a long build, which needs libclang; see benches/peers/README.md
     #[arg(long)]
     rocksdb: bool,
+    /// Instead of durable commits: append without making each durable, and read all back
+    #[arg(long)]
+    appends: bool,
+    /// Mebibytes which are appended
+    #[arg(long, default_value_t = 1024)]
+    mebibytes: u32,
     /// Numbers of committing threads
     #[arg(long, value_delimiter = ',')]
     threads: Vec<u32>,
@@ -74,7 +80,8 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
 
 /// The features of the peers' package that `logs` need; ours and the bare device need none.
 fn features(logs: &[String], rocksdb: bool) -> Vec<&str> {
-    let named = logs.iter().map(String::as_str).filter(|log| !matches!(*log, "raw" | "wal" | "wal-tasks"));
+    let named =
+        logs.iter().map(String::as_str).filter(|log| !matches!(*log, "raw" | "wal" | "wal-tasks"));
     // One library may be run in two ways: "motedb", "motedb-recommended".
     let named = named.map(|log| log.strip_suffix("-recommended").unwrap_or(log));
     let features: BTreeSet<&str> = named.chain(rocksdb.then_some("rocksdb")).collect();
@@ -83,7 +90,8 @@ fn features(logs: &[String], rocksdb: bool) -> Vec<&str> {
 
 /// The command line of the peers' program.
 fn words(arguments: &Arguments) -> Vec<String> {
-    let mut words = vec!["table".to_owned()];
+    let verb = if arguments.appends { "appends" } else { "table" };
+    let mut words = vec![verb.to_owned()];
     let mut add = |name: &str, value: String| words.extend([format!("--{name}"), value]);
     let list = |numbers: &[u32]| {
         let words: Vec<String> = numbers.iter().map(u32::to_string).collect();
@@ -103,11 +111,15 @@ fn words(arguments: &Arguments) -> Vec<String> {
         add("body-bytes", list(&arguments.body_bytes));
     }
     add("rounds", arguments.rounds.to_string());
-    add("millis", arguments.millis.to_string());
+    if arguments.appends {
+        add("mebibytes", arguments.mebibytes.to_string());
+    } else {
+        add("millis", arguments.millis.to_string());
+    }
     if let Some(dir) = &arguments.dir {
         add("dir", dir.display().to_string());
     }
-    if arguments.skip_syncs {
+    if arguments.skip_syncs && !arguments.appends {
         words.push("--skip-syncs".to_owned());
     }
     words
@@ -131,9 +143,11 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_is_handed_on() {
-        let arguments = Arguments {
+        let mut arguments = Arguments {
             logs: owned(&["wal"]),
             rocksdb: true,
+            appends: false,
+            mebibytes: 64,
             threads: vec![1, 8],
             body_bytes: Vec::new(),
             rounds: 5,
@@ -144,6 +158,9 @@ mod tests {
         };
         let expected =
             "table --logs wal,rocksdb --threads 1,8 --rounds 5 --millis 300 --skip-syncs";
+        assert_eq!(words(&arguments).join(" "), expected);
+        arguments.appends = true;
+        let expected = "appends --logs wal,rocksdb --threads 1,8 --rounds 5 --mebibytes 64";
         assert_eq!(words(&arguments).join(" "), expected);
     }
 }

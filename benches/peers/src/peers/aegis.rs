@@ -6,7 +6,7 @@ use aegis_common::{PageId, TransactionId};
 use aegis_storage::WriteAheadLog;
 use bytes::Bytes;
 
-use crate::peer::{Committer, Entry, Failure, Load, Peer};
+use crate::peer::{Clock, Committer, Entry, Failure, Load, Peer};
 
 /// This log.
 pub const ENTRY: Entry = Entry {
@@ -18,20 +18,38 @@ pub const ENTRY: Entry = Entry {
     open,
 };
 
-fn open(dir: &Path, _: Load) -> Result<Box<dyn Peer>, Failure> {
-    Ok(Box::new(Log(WriteAheadLog::new(dir.to_owned(), true)?)))
+fn open(dir: &Path, load: Load) -> Result<Box<dyn Peer>, Failure> {
+    let wal = WriteAheadLog::new(dir.to_owned(), load.durable)?;
+    Ok(Box::new(Log { wal, durable: load.durable }))
 }
 
-struct Log(WriteAheadLog);
+struct Log {
+    wal: WriteAheadLog,
+    durable: bool,
+}
 
 impl Peer for Log {
     fn committer(&self, thread: usize) -> Result<Box<dyn Committer + '_>, Failure> {
         let transaction = TransactionId(thread as u64 + 1);
         Ok(Box::new(move |body: &[u8]| {
             let body = Bytes::copy_from_slice(body);
-            self.0.log_insert(transaction, None, PageId(1), body)?;
-            self.0.flush()?;
+            self.wal.log_insert(transaction, None, PageId(1), body)?;
+            if self.durable {
+                self.wal.flush()?;
+            }
             Ok(())
         }))
+    }
+
+    fn written(&self) -> Result<(), Failure> {
+        self.wal.flush()?;
+        Ok(())
+    }
+
+    fn scan(self: Box<Self>, dir: &Path, clock: &mut Clock) -> Result<u64, Failure> {
+        drop(self);
+        clock.start();
+        let (_, recovery) = WriteAheadLog::open_and_recover(dir.to_owned(), false)?;
+        Ok(recovery.records_processed as u64)
     }
 }

@@ -16,16 +16,20 @@ pub const ENTRY: Entry = Entry {
     open,
 };
 
-fn open(dir: &Path, _: Load) -> Result<Box<dyn Peer>, Failure> {
+const MEMTABLE_BYTES: u64 = 512 << 20;
+
+fn open(dir: &Path, load: Load) -> Result<Box<dyn Peer>, Failure> {
     let database = Database::builder(dir).manual_journal_persist(true).open()?;
-    let options = || KeyspaceCreateOptions::default().max_memtable_size(512 << 20);
+    let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
     let keyspace = database.keyspace("log", options)?;
-    Ok(Box::new(Log { database, keyspace }))
+    let mode = load.durable.then_some(PersistMode::SyncData);
+    Ok(Box::new(Log { database, keyspace, mode }))
 }
 
 struct Log {
     database: Database,
     keyspace: Keyspace,
+    mode: Option<PersistMode>,
 }
 
 impl Peer for Log {
@@ -33,10 +37,14 @@ impl Peer for Log {
         let mut number = (thread as u64) << 32;
         Ok(Box::new(move |body: &[u8]| {
             number += 1;
-            let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
+            let mut batch = self.database.batch().durability(self.mode);
             batch.insert(&self.keyspace, number.to_be_bytes(), body);
             batch.commit()?;
             Ok(())
         }))
+    }
+
+    fn written(&self) -> Result<(), Failure> {
+        Ok(self.database.persist(PersistMode::Buffer)?)
     }
 }

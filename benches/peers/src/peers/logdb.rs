@@ -4,7 +4,7 @@ use std::path::Path;
 
 use logdb::{Config, DurabilityMode, LogDb, WaitStrategy};
 
-use crate::peer::{Committer, Entry, Failure, Load, Peer};
+use crate::peer::{Clock, Committer, Entry, Failure, Load, Peer};
 
 /// This log.
 pub const ENTRY: Entry = Entry {
@@ -17,24 +17,48 @@ pub const ENTRY: Entry = Entry {
     open,
 };
 
-fn open(dir: &Path, _: Load) -> Result<Box<dyn Peer>, Failure> {
+fn open(dir: &Path, load: Load) -> Result<Box<dyn Peer>, Failure> {
     let config = Config {
         data_dir: dir.to_owned(),
-        durability_mode: DurabilityMode::Sync,
+        durability_mode: if load.durable { DurabilityMode::Sync } else { DurabilityMode::Async },
         wait_strategy: WaitStrategy { yield_count: u32::MAX - 64, ..WaitStrategy::default() },
         ..Config::default()
     };
-    Ok(Box::new(Log(LogDb::open(config)?)))
+    let database = LogDb::open(config)?;
+    Ok(Box::new(Log { database, durable: load.durable }))
 }
 
-struct Log(LogDb);
+struct Log {
+    database: LogDb,
+    durable: bool,
+}
 
 impl Peer for Log {
     fn committer(&self, _: usize) -> Result<Box<dyn Committer + '_>, Failure> {
         Ok(Box::new(|body: &[u8]| {
-            self.0.append(body)?;
-            self.0.flush()?;
+            self.database.append(body)?;
+            if self.durable {
+                self.database.flush()?;
+            }
             Ok(())
         }))
+    }
+
+    fn written(&self) -> Result<(), Failure> {
+        while self.database.committed_cursor() < self.database.producer_cursor() {
+            std::thread::yield_now();
+        }
+        Ok(())
+    }
+
+    fn scan(self: Box<Self>, _: &Path, clock: &mut Clock) -> Result<u64, Failure> {
+        // It reads only what is durable.
+        self.database.flush()?;
+        clock.start();
+        let mut records = 0;
+        for record in self.database.scan(0, self.database.producer_cursor())? {
+            records += u64::from(!record?.content.is_empty());
+        }
+        Ok(records)
     }
 }

@@ -6,7 +6,7 @@ use motedb::DurabilityLevel;
 use motedb::txn::wal::{WALConfig, WALManager, WALRecord};
 use motedb::types::Value;
 
-use crate::peer::{Committer, Entry, Failure, Load, Peer};
+use crate::peer::{Clock, Committer, Entry, Failure, Load, Peer};
 
 /// Its batches, which sync.
 pub const ENTRY: Entry = Entry {
@@ -28,7 +28,10 @@ pub const RECOMMENDED: Entry = Entry {
     open: open_recommended,
 };
 
-fn open_synchronous(dir: &Path, _: Load) -> Result<Box<dyn Peer>, Failure> {
+fn open_synchronous(dir: &Path, load: Load) -> Result<Box<dyn Peer>, Failure> {
+    if !load.durable {
+        return open_recommended(dir, load);
+    }
     let config = WALConfig { durability_level: DurabilityLevel::Synchronous };
     Ok(Box::new(Synchronous(WALManager::create_with_config(dir, 1, config)?)))
 }
@@ -68,5 +71,10 @@ impl Peer for Recommended {
             self.0.log_insert("log", 0, row_id, row(body))?;
             Ok(())
         }))
+    }
+
+    fn scan(self: Box<Self>, _: &Path, clock: &mut Clock) -> Result<u64, Failure> {
+        clock.start();
+        Ok(self.0.recover()?.values().map(|records| records.len() as u64).sum())
     }
 }

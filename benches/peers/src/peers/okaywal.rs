@@ -22,7 +22,10 @@ pub const ENTRY: Entry = Entry {
 const SEGMENT_BYTES: u32 = 16 << 20;
 const CHECKPOINT_BYTES: u64 = 15 << 20;
 
-fn open(dir: &Path, _: Load) -> Result<Box<dyn Peer>, Failure> {
+fn open(dir: &Path, load: Load) -> Result<Box<dyn Peer>, Failure> {
+    if !load.durable {
+        return Err("syncs every commit".into());
+    }
     let log = Configuration::default_for(dir)
         .preallocate_bytes(SEGMENT_BYTES)
         .checkpoint_after_bytes(CHECKPOINT_BYTES)

@@ -5,7 +5,7 @@ use std::path::Path;
 use protobuf::well_known_types::BytesValue;
 use raft_engine::{Config, Engine, LogBatch, MessageExt, ReadableSize};
 
-use crate::peer::{Committer, Entry, Failure, Load, Peer};
+use crate::peer::{Clock, Committer, Entry, Failure, Load, Peer};
 
 /// This log.
 pub const ENTRY: Entry = Entry {
@@ -19,21 +19,29 @@ pub const ENTRY: Entry = Entry {
 
 const MIB: u64 = 1 << 20;
 
-fn open(dir: &Path, _: Load) -> Result<Box<dyn Peer>, Failure> {
-    let config = Config {
+fn open(dir: &Path, load: Load) -> Result<Box<dyn Peer>, Failure> {
+    let engine = Engine::open(config(dir, load.durable))?;
+    Ok(Box::new(Log { engine, durable: load.durable }))
+}
+
+fn config(dir: &Path, durable: bool) -> Config {
+    Config {
         dir: dir.display().to_string(),
         target_file_size: ReadableSize(64 * MIB),
-        purge_threshold: ReadableSize(192 * MIB),
+        // What is to be read again must not be purged.
+        purge_threshold: ReadableSize(if durable { 192 * MIB } else { 64 << 30 }),
         enable_log_recycle: true,
-        prefill_for_recycle: true,
+        prefill_for_recycle: durable,
         prefill_limit: Some(ReadableSize(256 * MIB)),
         batch_compression_threshold: ReadableSize(0),
         ..Config::default()
-    };
-    Ok(Box::new(Log(Engine::open(config)?)))
+    }
 }
 
-struct Log(Engine);
+struct Log {
+    engine: Engine,
+    durable: bool,
+}
 
 /// An entry is the body itself; its first eight bytes are replaced by its index.
 struct Body;
@@ -65,12 +73,21 @@ impl Peer for Log {
                 }
             }
             batch.add_entries::<Body>(group, &entries)?;
-            self.0.write(&mut batch, true)?;
-            if index.is_multiple_of(ENTRIES_KEPT) {
-                self.0.compact_to(group, index);
-                self.0.purge_expired_files()?;
+            self.engine.write(&mut batch, self.durable)?;
+            if self.durable && index.is_multiple_of(ENTRIES_KEPT) {
+                self.engine.compact_to(group, index);
+                self.engine.purge_expired_files()?;
             }
             Ok(())
         }))
+    }
+
+    /// Opening reads and verifies the whole log, and keeps where each entry is, not the entry.
+    fn scan(self: Box<Self>, dir: &Path, clock: &mut Clock) -> Result<u64, Failure> {
+        drop(self);
+        clock.start();
+        let engine = Engine::open(config(dir, false))?;
+        let entries = |group| Some(engine.last_index(group)? + 1 - engine.first_index(group)?);
+        Ok(engine.raft_groups().into_iter().filter_map(entries).sum())
     }
 }

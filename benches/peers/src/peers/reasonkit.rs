@@ -6,7 +6,7 @@ use pollster::block_on;
 use reasonkit_mem::storage::wal::{SyncMode, WalConfig, WalOperation, WriteAheadLog};
 use uuid::Uuid;
 
-use crate::peer::{Committer, Entry, Failure, Load, Peer};
+use crate::peer::{Clock, Committer, Entry, Failure, Load, Peer};
 
 /// This log.
 pub const ENTRY: Entry = Entry {
@@ -18,8 +18,9 @@ pub const ENTRY: Entry = Entry {
     open,
 };
 
-fn open(dir: &Path, _: Load) -> Result<Box<dyn Peer>, Failure> {
-    let config = WalConfig::new(dir.to_owned()).with_sync_mode(SyncMode::Immediate);
+fn open(dir: &Path, load: Load) -> Result<Box<dyn Peer>, Failure> {
+    let mode = if load.durable { SyncMode::Immediate } else { SyncMode::Async };
+    let config = WalConfig::new(dir.to_owned()).with_sync_mode(mode);
     Ok(Box::new(Log(block_on(WriteAheadLog::new(config))?)))
 }
 
@@ -39,5 +40,10 @@ impl Peer for Log {
             block_on(self.0.append(insert))?;
             Ok(())
         }))
+    }
+
+    fn scan(self: Box<Self>, _: &Path, clock: &mut Clock) -> Result<u64, Failure> {
+        clock.start();
+        Ok(block_on(self.0.recover())?.entries_recovered as u64)
     }
 }

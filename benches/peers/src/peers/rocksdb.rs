@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use rocksdb::{DB, DBCompressionType, Options, WriteOptions};
+use rocksdb::{DB, DBCompressionType, Options, WriteBatchIterator, WriteOptions};
 
-use crate::peer::{Committer, Entry, Failure, Load, Peer};
+use crate::peer::{Clock, Committer, Entry, Failure, Load, Peer};
 
 /// This log.
 pub const ENTRY: Entry = Entry {
@@ -18,15 +18,21 @@ pub const ENTRY: Entry = Entry {
 };
 
 const MEMTABLE_BYTES: usize = 64 << 20;
+const MEMTABLE_BYTES_NO_FLUSH: usize = 8 << 30;
 
 /// Log files which are kept to be written again.
 const RECYCLED_LOGS: usize = 4;
 
-fn open(dir: &Path, _: Load) -> Result<Box<dyn Peer>, Failure> {
+fn open(dir: &Path, load: Load) -> Result<Box<dyn Peer>, Failure> {
     let mut options = Options::default();
     options.create_if_missing(true);
-    options.set_recycle_log_file_num(RECYCLED_LOGS);
-    options.set_write_buffer_size(MEMTABLE_BYTES);
+    if load.durable {
+        options.set_recycle_log_file_num(RECYCLED_LOGS);
+        options.set_write_buffer_size(MEMTABLE_BYTES);
+    } else {
+        // What is to be read again must stay in log files.
+        options.set_write_buffer_size(MEMTABLE_BYTES_NO_FLUSH);
+    }
     options.set_max_write_buffer_number(8);
     options.set_allow_concurrent_memtable_write(true);
     options.set_enable_write_thread_adaptive_yield(true);
@@ -34,6 +40,9 @@ fn open(dir: &Path, _: Load) -> Result<Box<dyn Peer>, Failure> {
     options.set_disable_auto_compactions(true);
     options.set_stats_dump_period_sec(0);
     let database = DB::open(&options, dir)?;
+    if !load.durable {
+        return Ok(Box::new(Log { database, durable: false }));
+    }
     // A log file is recycled when its memtable is written out: fill and write out one for each.
     let block = vec![0_u8; 1 << 20];
     for log in 0..=RECYCLED_LOGS as u64 {
@@ -42,20 +51,44 @@ fn open(dir: &Path, _: Load) -> Result<Box<dyn Peer>, Failure> {
         }
         database.flush()?;
     }
-    Ok(Box::new(Log(database)))
+    Ok(Box::new(Log { database, durable: true }))
 }
 
-struct Log(DB);
+struct Log {
+    database: DB,
+    durable: bool,
+}
+
+/// Counts what a batch in the log holds.
+struct Counted(u64);
+
+impl WriteBatchIterator for Counted {
+    fn put(&mut self, _: &[u8], _: &[u8]) {
+        self.0 += 1;
+    }
+
+    fn delete(&mut self, _: &[u8]) {}
+}
 
 impl Peer for Log {
     fn committer(&self, thread: usize) -> Result<Box<dyn Committer + '_>, Failure> {
         let mut options = WriteOptions::default();
-        options.set_sync(true);
+        options.set_sync(self.durable);
         let mut number = (thread as u64) << 32;
         Ok(Box::new(move |body: &[u8]| {
             number += 1;
-            self.0.put_opt(number.to_be_bytes(), body, &options)?;
+            self.database.put_opt(number.to_be_bytes(), body, &options)?;
             Ok(())
         }))
+    }
+
+    fn scan(self: Box<Self>, _: &Path, clock: &mut Clock) -> Result<u64, Failure> {
+        clock.start();
+        let mut counted = Counted(0);
+        for batch in self.database.get_updates_since(0)? {
+            let (_, batch) = batch?;
+            batch.iterate(&mut counted);
+        }
+        Ok(counted.0)
     }
 }

@@ -24,7 +24,10 @@ pub const ENTRY: Entry = Entry {
 /// Rows of a megabyte which fill the WAL file before the run, so that it is overwritten in it.
 const FILLING_ROWS: usize = 64;
 
-fn open(dir: &Path, _: Load) -> Result<Box<dyn Peer>, Failure> {
+fn open(dir: &Path, load: Load) -> Result<Box<dyn Peer>, Failure> {
+    if !load.durable {
+        return Err("is no log to append to".into());
+    }
     let connection = Connection::open(dir.join("log"))?;
     connection.execute_batch(
         "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;

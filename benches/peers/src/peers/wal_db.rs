@@ -4,7 +4,7 @@ use std::path::Path;
 
 use wal_db::Wal;
 
-use crate::peer::{Committer, Entry, Failure, Load, Peer};
+use crate::peer::{Clock, Committer, Entry, Failure, Load, Peer};
 
 /// This log.
 pub const ENTRY: Entry = Entry {
@@ -16,17 +16,34 @@ pub const ENTRY: Entry = Entry {
     open,
 };
 
-fn open(dir: &Path, _: Load) -> Result<Box<dyn Peer>, Failure> {
-    Ok(Box::new(Log(Wal::open(dir.join("log"))?)))
+fn open(dir: &Path, load: Load) -> Result<Box<dyn Peer>, Failure> {
+    let wal = Wal::open(dir.join("log"))?;
+    Ok(Box::new(Log { wal, durable: load.durable }))
 }
 
-struct Log(Wal);
+struct Log {
+    wal: Wal,
+    durable: bool,
+}
 
 impl Peer for Log {
     fn committer(&self, _: usize) -> Result<Box<dyn Committer + '_>, Failure> {
         Ok(Box::new(|body: &[u8]| {
-            let _ = self.0.append_and_sync(body)?;
+            let _ = if self.durable {
+                self.wal.append_and_sync(body)?
+            } else {
+                self.wal.append(body)?
+            };
             Ok(())
         }))
+    }
+
+    fn scan(self: Box<Self>, _: &Path, clock: &mut Clock) -> Result<u64, Failure> {
+        clock.start();
+        let mut records = 0;
+        for record in self.wal.iter()? {
+            records += u64::from(!record?.is_empty());
+        }
+        Ok(records)
     }
 }
