@@ -135,6 +135,16 @@ impl Error {
         self.lsn
     }
 
+    /// The clean mark of a log of which everything is durable could not be written: no poison of
+    /// commits, whatever the control file went through before.
+    pub(crate) fn of_mark(error: IoError) -> Self {
+        let kind = match &error {
+            IoError::Poisoned { .. } => ErrorKind::Io,
+            other => io_kind(other),
+        };
+        Self { kind, lsn: None, cause: Cause::Io(error) }
+    }
+
     pub(crate) fn at(self, lsn: Lsn) -> Self {
         Self { lsn: Some(lsn), ..self }
     }

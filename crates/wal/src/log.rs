@@ -335,9 +335,11 @@ impl Wal {
     ///
     /// # Errors
     ///
-    /// [`Poisoned`](crate::ErrorKind::Poisoned), or [`Io`](crate::ErrorKind::Io): the log is
-    /// closed, but not cleanly; the next opening recovers it. [`Closed`](crate::ErrorKind::Closed):
-    /// it was closed before.
+    /// - [`Poisoned`](crate::ErrorKind::Poisoned): not everything may be durable. The log is closed,
+    ///   but not cleanly; the next opening recovers it.
+    /// - [`Io`](crate::ErrorKind::Io): everything is durable, but that could not be noted in the
+    ///   control file, also because an earlier note failed. The next opening recovers the log.
+    /// - [`Closed`](crate::ErrorKind::Closed): it was closed before.
     pub fn close(&self) -> Result<(), Error> {
         let shared = &self.shared;
         // A poisoned log keeps its lock until it is dropped (rule 15).
@@ -350,7 +352,7 @@ impl Wal {
         // A truncation under way removes files by name: others may not come in before it is done.
         let _no_truncation_is_under_way = shared.truncation.lock();
         shared.store.release();
-        Ok(marked?)
+        marked.map_err(Error::of_mark)
     }
 
     pub(crate) fn check_kind(&self, kind: RecordKind) -> Result<(), Error> {

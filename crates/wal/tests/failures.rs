@@ -4,10 +4,11 @@
 mod common;
 
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use common::{body, open, reopen, small};
-use wal::{CommitFate, ErrorKind, Fate, MemoryStorage, ReplayRecord, Storage, Wal};
+use wal::{CommitFate, ErrorKind, Fate, LogView, MemoryStorage, ReplayRecord, Storage, Wal};
 use wal_sim::{Call, CrashMode, Faults, SimDisk};
 
 fn on(disk: &SimDisk) -> Arc<dyn Storage> {
@@ -40,6 +41,34 @@ fn a_failed_sync_poisons_the_log_and_is_never_retried() {
     drop(wal);
     let (_wal, found) = reopen(&on(&disk.crash(CrashMode::LoseAll)));
     assert_eq!(found, [body(0)]);
+}
+
+#[test]
+fn a_close_which_cannot_be_noted_is_told_from_one_which_may_lose_records() {
+    let disk = SimDisk::new();
+    let (wal, _) = reopen(&on(&disk));
+    // A checkpoint fails at the control file, which is not touched again; commits go on.
+    let checkpoint = wal.checkpoint_begin().unwrap();
+    disk.set_faults(Faults::new().fail_on(Call::Sync, "control", 1));
+    let error = checkpoint.complete(b"").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+    drop(wal.append(&body(0)).unwrap());
+    let error = wal.close().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+    let positions = wal.positions();
+    assert_eq!(positions.durable, positions.reserved);
+    assert_eq!(wal.sync().unwrap(), positions.durable, "which is no more than the truth");
+    drop(wal);
+    let view = LogView::open_in(on(&disk.crash(CrashMode::LoseAll))).unwrap();
+    assert!(!view.is_clean());
+    let found = view.for_each(view.range(), |record| {
+        if record.body == body(0) {
+            ControlFlow::Break(record.lsn())
+        } else {
+            ControlFlow::Continue(())
+        }
+    });
+    assert!(found.unwrap().is_some(), "what was durable is there");
 }
 
 #[test]
