@@ -16,6 +16,9 @@ pub fn print_options(cases: &[&crate::peer::Entry]) {
     }
 }
 
+/// What the bare device may differ by from round to round for the ratios to mean something.
+const STEADY: f64 = 1.5;
+
 /// Prints one load: its cases have the bare device first.
 pub fn print(cases: &[Case]) {
     let Some((raw, first)) = cases.first().zip(cases.get(1).or(cases.first())) else { return };
@@ -35,6 +38,14 @@ pub fn print(cases: &[Case]) {
         "",
     ];
     wal_bench::print_table(&head, rows);
+    if let Some((slowest, fastest)) = raw.rates()
+        && fastest > slowest * STEADY
+    {
+        println!(
+            "UNSTEADY: the bare device made {slowest:.0} to {fastest:.0} commits/s in these rounds; \
+             the ratios mean little, measure again."
+        );
+    }
     if let Some((name, best)) = best_rival(cases)
         && let Some(ours) = ours
     {

@@ -73,6 +73,14 @@ impl Case {
         self.median(|round| round.commits as f64 / round.seconds)
     }
 
+    /// Commits a second of the slowest and of the fastest round.
+    pub fn rates(&self) -> Option<(f64, f64)> {
+        let rates = self.rounds.iter().map(|round| round.commits as f64 / round.seconds);
+        let all: Vec<f64> = rates.collect();
+        let slowest = all.iter().copied().reduce(f64::min)?;
+        Some((slowest, all.iter().copied().reduce(f64::max)?))
+    }
+
     /// CPU time of a commit, in microseconds.
     pub fn cpu_micros(&self) -> Option<f64> {
         self.median(|round| round.cpu_seconds * 1e6 / round.commits.max(1) as f64)
