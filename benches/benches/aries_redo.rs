@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use wal::{Aries, FileStorage, Lsn, PageId, SyncPolicy};
-use wal_bench::{MemoryPages, PAGE_BYTES, describe, median, options, print_table};
+use wal_bench::{MemoryPages, PAGE_BYTES, describe, look_at, median, options, print_table};
 use wal_format::body::Update;
 use wal_format::{LsnRange, RecordKind};
 use wal_io::Storage;
@@ -254,6 +254,11 @@ impl PageStore for Shared<'_> {
         page.bytes[offset..offset + bytes.len()].copy_from_slice(bytes);
         page.lsn = lsn;
         Ok(())
+    }
+
+    fn expect_change(&mut self, page: PageId, offset: u32, bytes: usize) {
+        let page = self.0[page.get() as usize].0.lock().unwrap();
+        look_at(&page.bytes, offset as usize, bytes);
     }
 
     fn mark_dirty(&mut self, _page: PageId) -> Result<(), EngineError> {

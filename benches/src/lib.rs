@@ -14,7 +14,7 @@ use std::process::Command;
 
 use wal::Options;
 
-pub use memory_pages::{MemoryPages, PAGE_BYTES};
+pub use memory_pages::{MemoryPages, PAGE_BYTES, look_at};
 pub use table::{Row, median, print_table};
 
 /// Bodies measured, in bytes.

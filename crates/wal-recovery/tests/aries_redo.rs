@@ -305,6 +305,51 @@ fn an_engine_that_fails_or_panics_is_named_with_the_record_and_restart_can_be_re
 }
 
 #[test]
+fn an_engine_hears_of_up_to_sixteen_changes_before_the_first_of_them_is_made() {
+    let mut log = builder();
+    let mut owner = txn(1);
+    log.begin(&mut owner);
+    let changes: Vec<Lsn> =
+        (0..20).map(|n| log.update(&mut owner, u64::from(n) % 3, n, 0, 7)).collect();
+    // Page 1 is clean, page 2 needs what comes behind the tenth change.
+    log.commit(&mut owner);
+    log.end(&mut owner, Outcome::Committed);
+    log.whole_checkpoint(&[], &[(0, changes[0]), (2, changes[10])]);
+    let mut pages = Toy::default();
+    redo(log, &mut pages);
+    let told: Vec<(u64, u32, usize)> = pages
+        .expected
+        .iter()
+        .map(|(page, offset, bytes, _)| (page.get(), *offset, *bytes))
+        .collect();
+    let wanted = (0..20).filter(|n| n % 3 == 0 || (n % 3 == 2 && *n >= 10));
+    assert_eq!(told, wanted.map(|n| (u64::from(n) % 3, n, 1)).collect::<Vec<_>>());
+    for (_, offset, _, applied) in &pages.expected {
+        let first = changes[*offset as usize / 16 * 16];
+        let made = pages.applied.iter().filter(|(_, lsn)| *lsn < first).count();
+        assert_eq!(*applied, made, "told of {offset}");
+    }
+}
+
+#[test]
+fn an_engine_that_panics_when_it_is_told_of_a_change_is_named() {
+    let mut log = builder();
+    let mut owner = txn(1);
+    log.begin(&mut owner);
+    let change = log.update(&mut owner, 1, 0, 0, 7);
+    let built = log.finish();
+    let mut pages = Toy { panics_when_told: true, ..Toy::default() };
+    let error = recover(&built, &mut pages).unwrap_err();
+    assert!(
+        matches!(error, RecoveryError::HandlerPanicked { lsn, .. } if lsn == change),
+        "{error}"
+    );
+    pages.panics_when_told = false;
+    recover(&built, &mut pages).unwrap();
+    assert_eq!(pages.byte(1, 0), 7);
+}
+
+#[test]
 fn a32_changes_of_a_page_that_is_offline_are_put_off() {
     let mut log = builder();
     let mut owner = txn(1);

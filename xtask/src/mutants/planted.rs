@@ -1,11 +1,12 @@
 //! The bugs that can be planted: each a few replacements of text in the sources.
 //!
-//! They stand in the order of the layers, the commit path first.
+//! They stand in the order of the layers, the commit path first; bugs of published logs follow.
 
 mod bug;
 mod commit;
 mod store;
 mod recovery;
+mod published;
 mod aries;
 
 pub(super) use bug::{Finder, Mutant};
@@ -13,20 +14,29 @@ pub(super) use bug::{Finder, Mutant};
 /// Every bug, by the layer in which it is planted.
 pub(super) static MUTANTS: &[&Mutant] = &all();
 
-const COUNT: usize =
-    commit::BUGS.len() + store::BUGS.len() + recovery::BUGS.len() + aries::BUGS.len();
+/// Every group of bugs, in the order of the table.
+const GROUPS: [&[Mutant]; 5] =
+    [commit::BUGS, store::BUGS, recovery::BUGS, published::BUGS, aries::BUGS];
+
+const COUNT: usize = {
+    let (mut count, mut group) = (0, 0);
+    while group < GROUPS.len() {
+        count += GROUPS[group].len();
+        group += 1;
+    }
+    count
+};
 
 const fn all() -> [&'static Mutant; COUNT] {
     let mut all = [&commit::BUGS[0]; COUNT];
-    let layers: [&'static [Mutant]; 4] = [commit::BUGS, store::BUGS, recovery::BUGS, aries::BUGS];
-    let (mut layer, mut at) = (0, 0);
-    while layer < layers.len() {
+    let (mut group, mut at) = (0, 0);
+    while group < GROUPS.len() {
         let mut index = 0;
-        while index < layers[layer].len() {
-            all[at] = &layers[layer][index];
+        while index < GROUPS[group].len() {
+            all[at] = &GROUPS[group][index];
             (index, at) = (index + 1, at + 1);
         }
-        layer += 1;
+        group += 1;
     }
     all
 }

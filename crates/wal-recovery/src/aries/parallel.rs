@@ -25,7 +25,7 @@ use wal_format::Lsn;
 use super::change::Change;
 use super::page_map::part_of;
 use super::pages::PageStore;
-use super::redo::{Applier, Unfinished, redo_range};
+use super::redo::{Applier, Place, Unfinished, redo_range};
 use super::tables::Tables;
 use super::walk::next_run;
 use crate::error::RecoveryError;
@@ -46,7 +46,7 @@ struct Proven {
     run: Option<Run>,
     bytes: Vec<u8>,
     /// Where the changes of each part stand in `bytes`, in order.
-    parts: Vec<Vec<u32>>,
+    parts: Vec<Vec<Place>>,
 }
 
 impl Proven {
@@ -290,10 +290,8 @@ fn sort(run: &Run, proven: &mut Proven, parts: usize) -> Result<u64, RecoveryErr
     let Proven { bytes, parts: places, .. } = proven;
     run.prove(bytes, |offset, record| {
         let Some(change) = Change::of(record)? else { return Ok(()) };
-        let offset =
-            u32::try_from(offset).map_err(|_| RecoveryError::Changed { lsn: record.lsn() })?;
-        if let Some(place) = places.get_mut(part_of(change.page, parts)) {
-            place.push(offset);
+        if let Some(places) = places.get_mut(part_of(change.page, parts)) {
+            places.push(Place::new(offset, record.lsn(), &change)?);
         }
         Ok(())
     })
@@ -358,12 +356,6 @@ impl Worker<'_, '_> {
     fn apply(&mut self, run: &Proven) -> Result<(), (Lsn, RecoveryError)> {
         let places = run.parts.get(self.part).map(Vec::as_slice).unwrap_or_default();
         let Some(proven) = &run.run else { return Ok(()) };
-        for place in places {
-            let place = *place as usize;
-            self.applier
-                .take_proven(&mut *self.pages, proven, place, &run.bytes)
-                .map_err(|error| (proven.address_of(place), error))?;
-        }
-        Ok(())
+        self.applier.take_run(&mut *self.pages, proven, places, &run.bytes)
     }
 }

@@ -63,6 +63,36 @@ pub(super) struct Applier {
     pub(super) report: RedoReport,
 }
 
+/// Changes of which an engine hears before the first of them is made: as many fetches as a
+/// processor can have under way.
+const ANNOUNCED: usize = 16;
+
+/// Where a change stands in a run, and what it changes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    at: u32,
+    offset: u32,
+    bytes: usize,
+    pub(super) page: PageId,
+}
+
+impl Place {
+    /// The change in the record at `lsn`, `at` bytes into its run.
+    pub(super) fn new(at: usize, lsn: Lsn, change: &Change<'_>) -> Result<Self, RecoveryError> {
+        let at = u32::try_from(at).map_err(|_| RecoveryError::Changed { lsn })?;
+        let (offset, bytes) = match change.action {
+            Action::Put { offset, bytes } => (offset, bytes.len()),
+            Action::Image(image) => (0, image.len()),
+            Action::Logical { .. } | Action::Free => (0, 0),
+        };
+        Ok(Self { at, offset, bytes, page: change.page })
+    }
+
+    const fn at(self) -> usize {
+        self.at as usize
+    }
+}
+
 /// What redo could not bring up to date.
 #[derive(Debug, Default)]
 pub(super) struct Unfinished {
@@ -93,14 +123,12 @@ pub(super) fn redo<E: PageStore + ?Sized>(
     while let Some(run) = next_run(&mut scanner, end, &mut held)? {
         places.clear();
         records += run.prove(&held, |place, record| {
-            if Change::of(record)?.is_some() {
-                places.push(place);
+            if let Some(change) = Change::of(record)? {
+                places.push(Place::new(place, record.lsn(), &change)?);
             }
             Ok(())
         })?;
-        for place in &places {
-            applier.take_proven(engine, &run, *place, &held)?;
-        }
+        applier.take_run(engine, &run, &places, &held).map_err(|(_, error)| error)?;
         bytes += held.len() as u64;
         pace.reach(scanner.position(), progress);
     }
@@ -167,9 +195,51 @@ impl Applier {
         Ok(())
     }
 
-    /// Takes the change in the record at `place` of a run whose records are proven, and whose bytes
-    /// are `held`.
-    pub(super) fn take_proven<E: PageStore + ?Sized>(
+    /// Takes the changes at `places` of a run whose records are proven, and whose bytes are `held`.
+    /// A failure comes with the address of its record.
+    ///
+    /// The engine hears of some changes before the first of them is made, so that it can fetch
+    /// their pages all at once.
+    pub(super) fn take_run<E: PageStore + ?Sized>(
+        &mut self,
+        engine: &mut E,
+        run: &Run,
+        places: &[Place],
+        held: &[u8],
+    ) -> Result<(), (Lsn, RecoveryError)> {
+        for some in places.chunks(ANNOUNCED) {
+            self.announce(engine, run, some)?;
+            for place in some {
+                self.take_proven(engine, run, place.at(), held)
+                    .map_err(|error| (run.address_of(place.at()), error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the engine of those changes which it may have to make.
+    fn announce<E: PageStore + ?Sized>(
+        &self,
+        engine: &mut E,
+        run: &Run,
+        places: &[Place],
+    ) -> Result<(), (Lsn, RecoveryError)> {
+        let first = run.address_of(places.first().map_or(0, |place| place.at()));
+        let told = call_engine(first, || {
+            for place in places {
+                let owed = self.pages.get(&place.page);
+                let lsn = run.address_of(place.at());
+                if owed.is_some_and(|owed| lsn >= owed.from && owed.standing != Standing::Offline) {
+                    engine.expect_change(place.page, place.offset, place.bytes);
+                }
+            }
+            Ok(())
+        });
+        told.map_err(|error| (first, error))
+    }
+
+    /// Takes the change in the record at `place` of a run.
+    fn take_proven<E: PageStore + ?Sized>(
         &mut self,
         engine: &mut E,
         run: &Run,

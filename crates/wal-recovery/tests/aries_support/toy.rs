@@ -34,6 +34,10 @@ pub(crate) struct Toy {
     pub(crate) asked: Vec<PageId>,
     /// Changes applied, in order.
     pub(crate) applied: Vec<(PageId, Lsn)>,
+    /// Changes that it was told of, and how many had been applied by then.
+    pub(crate) expected: Vec<(PageId, u32, usize, usize)>,
+    /// Panics when it is told of a change.
+    pub(crate) panics_when_told: bool,
     /// Leaves the LSN of a page as it is.
     pub(crate) forgets_lsn: bool,
     /// Fails at this record.
@@ -86,6 +90,11 @@ impl Toy {
 }
 
 impl PageStore for Toy {
+    fn expect_change(&mut self, page: PageId, offset: u32, bytes: usize) {
+        assert!(!self.panics_when_told, "the engine panics when it is told of a change");
+        self.expected.push((page, offset, bytes, self.applied.len()));
+    }
+
     fn page_state(&mut self, page: PageId) -> Result<PageState, EngineError> {
         self.asked.push(page);
         if self.offline.contains(&page) {
