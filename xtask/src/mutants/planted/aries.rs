@@ -220,10 +220,9 @@ pub(super) static BUGS: &[Mutant] = &[
         about: "redo passes over the changes of losers",
         edits: &[Edit {
             file: REDO,
-            find: "if Change::of(record)?.is_some() {\n                places.push(place);",
-            replace: "if Change::of(record)?.is_some()\n                \
-                      && record.txn.is_none_or(|it| tables.txns.get(it.txn_id).is_none())\n            \
-                      {\n                places.push(place);",
+            find: "            if let Some(change) = Change::of(record)? {\n",
+            replace: "            let won = record.txn.is_none_or(|it| tables.txns.get(it.txn_id).is_none());\n            \
+                      if let Some(change) = Change::of(record)?.filter(|_| won) {\n",
         }],
     },
     Mutant {
