@@ -11,7 +11,7 @@ use crate::peer::{Clock, Committer, Entry, Failure, Load, Peer};
 pub const ENTRY: Entry = Entry {
     name: "raft-engine",
     version: "0.4.2",
-    options: "64 MiB files, 192 MiB of them prefilled, recycled, the first already used up; no \
+    options: "64 MiB files, 128 MiB of them prefilled, recycled, the first already used up; no \
               compression; a group a thread",
     caveat: "panics when a sync fails",
     in_tasks: false,
@@ -20,7 +20,7 @@ pub const ENTRY: Entry = Entry {
 
 const MIB: u64 = 1 << 20;
 const FILE_BYTES: u64 = 64 * MIB;
-const PREFILLED_BYTES: u64 = 3 * FILE_BYTES;
+const PREFILLED_BYTES: u64 = 2 * FILE_BYTES;
 
 /// No thread has it.
 const FILLING_GROUP: u64 = u64::MAX;

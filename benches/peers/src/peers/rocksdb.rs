@@ -10,7 +10,7 @@ use crate::peer::{Clock, Committer, Entry, Failure, Load, Peer};
 pub const ENTRY: Entry = Entry {
     name: "rocksdb",
     version: "0.25.0 (11.8.1)",
-    options: "sync=true, recycle_log_file_num=4 with all four written beforehand, 64 MiB \
+    options: "sync=true, recycle_log_file_num=2 with both written beforehand, 64 MiB \
               memtables written concurrently, no compression, no compaction",
     caveat: "",
     in_tasks: false,
@@ -21,7 +21,7 @@ const MEMTABLE_BYTES: usize = 64 << 20;
 const MEMTABLE_BYTES_NO_FLUSH: usize = 8 << 30;
 
 /// Log files which are kept to be written again.
-const RECYCLED_LOGS: usize = 4;
+const RECYCLED_LOGS: usize = 2;
 
 fn open(dir: &Path, load: Load) -> Result<Box<dyn Peer>, Failure> {
     let mut options = Options::default();
