@@ -19,45 +19,76 @@ fn main() {
     let mut pages = MemoryPages::new(1);
     let log = options().recover_with(Aries::new()).open_pages(dir.path(), &mut pages).unwrap();
     dirty(&log);
-    let (mut quiet, mut busy) = (Vec::new(), Vec::new());
-    let mut checkpoints = 0;
+    let [mut quiet, mut busy, mut company] = [const { Vec::new() }; 3];
+    let (mut checkpoints, mut others) = (0, 0);
     for _ in 0..ROUNDS {
         quiet.extend(commits(&log, &mut pages));
-        let stop = AtomicBool::new(false);
-        thread::scope(|scope| {
-            let taker = scope.spawn(|| {
-                let mut taken = 0;
-                while !stop.load(Ordering::Relaxed) {
-                    log.checkpoint(b"").unwrap();
-                    taken += 1;
-                }
-                taken
-            });
-            busy.extend(commits(&log, &mut pages));
-            stop.store(true, Ordering::Relaxed);
-            checkpoints += taker.join().unwrap();
-        });
+        let (times, taken) = beside(&log, &mut pages, &|| checkpoint(&log));
+        busy.extend(times);
+        checkpoints += taken;
+        // What any other committer costs, who has as much to write as a checkpoint in one step.
+        let (times, taken) = beside(&log, &mut pages, &|| commit_step(&log));
+        company.extend(times);
+        others += taken;
     }
     assert!(log.dirty_pages() as u64 >= DIRTY_PAGES, "the pages did not stay dirty");
-    quiet.sort_unstable();
-    busy.sort_unstable();
+    [&mut quiet, &mut busy, &mut company].into_iter().for_each(|times| times.sort_unstable());
     let unit = at(&quiet, 0.5).as_secs_f64();
-    let row = |name: &str, times: &[Duration], checkpoints: u64| {
+    let row = |name: &str, times: &[Duration], taken: u64| {
         let ratio = |share| format!("{:.2}", at(times, share).as_secs_f64() / unit);
         vec![
             name.to_owned(),
             times.len().to_string(),
-            checkpoints.to_string(),
+            taken.to_string(),
             ratio(0.5),
             ratio(0.99),
             ratio(0.999),
             ratio(1.0),
         ]
     };
-    let rows = vec![row("none", &quiet, 0), row("one after the other", &busy, checkpoints)];
-    let head = ["checkpoints", "commits", "taken", "p50", "p99", "p99.9", "max"];
-    println!("times of one committer, in medians without checkpoints (one group's time)");
+    let rows = vec![
+        row("nothing", &quiet, 0),
+        row("checkpoints, one after the other", &busy, checkpoints),
+        row("commits of 64 KiB, one after the other", &company, others),
+    ];
+    let head = ["beside", "commits", "of those", "p50", "p99", "p99.9", "max"];
+    println!("times of one committer, in medians without anything beside it (one group's time)");
     print_table(&head, rows);
+}
+
+/// The times of commits while another thread does `work` again and again, and how often it did.
+fn beside(
+    log: &PageLog,
+    pages: &mut MemoryPages,
+    work: &(dyn Fn() + Sync),
+) -> (Vec<Duration>, u64) {
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let other = scope.spawn(|| {
+            let mut done = 0;
+            while !stop.load(Ordering::Relaxed) {
+                work();
+                done += 1;
+            }
+            done
+        });
+        let times = commits(log, pages);
+        stop.store(true, Ordering::Relaxed);
+        (times, other.join().unwrap())
+    })
+}
+
+fn checkpoint(log: &PageLog) {
+    log.checkpoint(b"").unwrap();
+}
+
+/// A durable commit with as much in it as a checkpoint writes before it waits.
+fn commit_step(log: &PageLog) {
+    let mut txn = log.begin();
+    for _ in 0..4 {
+        txn.log_update(PageId::new(1), 0, &[0; 8 << 10], &[1; 8 << 10]).unwrap();
+    }
+    txn.commit().unwrap();
 }
 
 /// Makes pages dirty which are never written.
