@@ -22,7 +22,7 @@ use wal_recovery::{
 };
 
 const ROUNDS: usize = 7;
-const LOG_BYTES: u64 = 64 << 20;
+const LOG_BYTES: u64 = 256 << 20;
 /// Pages, and bytes of each image of a change, before and after. The pages of the first lie in a
 /// processor's cache: what is measured is the log. Those of the others do not, as in most engines.
 const CASES: [(usize, usize); 3] = [(250, 64), (4_000, 64), (4_000, 1_000)];
