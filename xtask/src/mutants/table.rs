@@ -27,9 +27,9 @@ pub(super) struct Caught {
 }
 
 impl Caught {
-    /// States have names of their own; a test has none.
+    /// States have names of their own; a test has none. Cases have colons, tests have paths.
     fn is_test(&self) -> bool {
-        self.state.is_empty() && !self.case.contains(':')
+        self.state.is_empty() && (self.case.contains("::") || !self.case.contains(':'))
     }
 }
 
@@ -130,6 +130,18 @@ mod tests {
         assert!(text.contains("| skip | does nothing | `mixed:1:wide:3.1` | 12 |"), "{text}");
         assert!(text.contains("| not found | > 12 |"), "{text}");
         assert!(row(true).told().contains("gone") && row(false).told().starts_with("NOT FOUND"));
+    }
+
+    #[test]
+    fn what_a_test_found_took_no_states_whatever_the_path_of_the_test() {
+        for (case, told) in
+            [("a_test", true), ("module::tests::a_test", true), ("mixed/1:1", false)]
+        {
+            let caught =
+                Caught { case: case.to_owned(), state: String::new(), reason: String::new() };
+            let text = of(&[Row { states: 0, caught: Some(caught), ..row(true) }]);
+            assert_eq!(text.contains("| a test |"), told, "{text}");
+        }
     }
 
     #[test]
