@@ -6,3 +6,4 @@ pub(crate) mod cat;
 pub(crate) mod dump;
 pub(crate) mod verify;
 pub(crate) mod stat;
+pub(crate) mod probe;

@@ -1,10 +1,12 @@
 //! The `wal` command: see what is in a log, whether it is whole, and append to it.
 //!
-//! One file per command. Every command but `append` opens the log read-only: it never changes a
-//! byte and works beside a running writer. Exit codes are in [`exit`] and in `wal --help`.
+//! One file per command. Every command but `append` and `probe` opens the log read-only: it never
+//! changes a byte and works beside a running writer. `probe` measures a directory, and touches no
+//! log. Exit codes are in [`exit`] and in `wal --help`.
 
 mod exit;
 mod lsn_arg;
+mod probe;
 mod commands;
 
 use std::process::ExitCode;
@@ -26,7 +28,8 @@ Try it:
   seq 1 1000 | wal append /tmp/example.wal      a record a line, durably
   wal stat /tmp/example.wal                     what is there
   wal cat /tmp/example.wal                      the records again
-  wal verify /tmp/example.wal                   whether it is whole";
+  wal verify /tmp/example.wal                   whether it is whole
+  wal probe /tmp                                what a durable write costs there";
 
 /// Look into a write-ahead log, judge it, and append to it.
 #[derive(Debug, Parser)]
@@ -43,6 +46,7 @@ enum Command {
     Dump(commands::dump::Dump),
     Verify(commands::verify::Verify),
     Stat(commands::stat::Stat),
+    Probe(commands::probe::Probe),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +56,7 @@ fn main() -> ExitCode {
         Command::Dump(command) => command.run(),
         Command::Verify(command) => command.run(),
         Command::Stat(command) => command.run(),
+        Command::Probe(command) => command.run(),
     };
     match outcome {
         Ok(exit) => exit.into(),
