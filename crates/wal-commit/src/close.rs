@@ -9,8 +9,9 @@ use crate::group::Want;
 use crate::padding::write_padding;
 use crate::poison::PoisonCause;
 use crate::shared::{Phase, Shared, push_all};
+use crate::signal::Signal;
 use crate::waiting::Limit;
-use crate::wake::{Signal, Wakes};
+use crate::wake::Wakes;
 
 impl Shared {
     /// Refuses appends from now on and tells the helper threads to stop.

@@ -29,8 +29,9 @@ pub enum Durability {
 pub enum SyncPolicy {
     /// Every commit is durable when it returns; a leader never waits for company.
     EveryCommit,
-    /// As `EveryCommit`, and a leader which had company last time lets others run once before
-    /// it takes the buffer, so that they join its sync.
+    /// As `EveryCommit`, and a leader which had company last time lets others run before it takes
+    /// the buffer, so that they join its sync: until all are back, or a quarter of what a sync took
+    /// of late has passed. It yields and never sleeps, and a lone committer never waits.
     #[default]
     Group,
     /// A commit is written when it returns, and durable at most this much later, plus one sync.

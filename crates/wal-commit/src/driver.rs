@@ -5,7 +5,7 @@
 //! sync nobody knows what is on the device, and the kernel may call clean what it lost.
 
 use std::io::IoSlice;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wal_format::Lsn;
 use wal_io::LogSink;
@@ -16,9 +16,10 @@ use crate::error::CommitError;
 use crate::group::Want;
 use crate::poison::PoisonCause;
 use crate::shared::{Guard, Phase, Shared, State, push_all};
+use crate::signal::Signal;
 use crate::sync::yield_now;
 use crate::waiting::{Limit, Woken};
-use crate::wake::{Signal, Wakes};
+use crate::wake::Wakes;
 
 impl Shared {
     /// Waits until everything before `end` has reached `level`; leads a flush if need be.
@@ -52,6 +53,11 @@ impl Shared {
         if !(leads && state.group.take()) {
             match self.sleep(state, Want::Reach { end, level }, leads, limit)? {
                 Woken::Met => return Ok(()),
+                // Another flush was quicker.
+                Woken::Lead if self.marks.reached(end, level) => {
+                    self.hand_on();
+                    return Ok(());
+                }
                 Woken::Lead => state = self.lock(),
             }
         }
@@ -94,16 +100,41 @@ impl Shared {
         landed
     }
 
-    /// Lets others run once before the buffer is taken, if there were others last time: they
-    /// come back within microseconds and join this flush. A lone committer never waits.
-    fn gather<'a>(&'a self, state: Guard<'a>) -> Guard<'a> {
-        if !self.config.policy.gathers() || !state.group.had_company() {
+    /// Lets others run before the buffer is taken, until those who were answered last time are
+    /// back or a fraction of a sync has passed: they come back within microseconds and join this
+    /// flush. A lone committer never waits.
+    fn gather<'a>(&'a self, mut state: Guard<'a>) -> Guard<'a> {
+        if !self.config.policy.gathers() || state.group.missing() == 0 {
             return state;
         }
-        drop(state);
-        yield_now();
-        self.lock()
+        let begun = Instant::now();
+        let window = state.usual_sync / GATHER_PART;
+        loop {
+            drop(state);
+            yield_now();
+            state = self.lock();
+            if state.group.missing() == 0 || begun.elapsed() >= window {
+                return state;
+            }
+        }
     }
+}
+
+/// A leader gathers for at most this part of what a sync usually takes.
+const GATHER_PART: u32 = 4;
+
+/// A sync that returned success, and is not published yet.
+struct Synced {
+    end: Lsn,
+    took: Duration,
+}
+
+/// What a sync usually takes, once one more `took` so long: one that was much longer counts little.
+fn usual(before: Duration, took: Duration) -> Duration {
+    if before.is_zero() {
+        return took;
+    }
+    (before * 7 + took.min(before * 4)) / 8
 }
 
 /// One turn with the baton: the sink and the bytes to write.
@@ -111,6 +142,8 @@ pub(crate) struct Flight<'a> {
     shared: &'a Shared,
     sink: Option<Box<dyn LogSink>>,
     half: Option<Half>,
+    /// What the landing publishes.
+    synced: Option<Synced>,
     /// Committers answered so far.
     commits: u64,
     /// Foreign code to run after the landing: it may use the log, and so need the baton.
@@ -134,7 +167,7 @@ impl<'a> Flight<'a> {
         drop(state);
         let flight = taken.map(|(sink, half)| {
             let later = Wakes::default();
-            Self { shared, sink: Some(sink), half, commits, later, landed: false }
+            Self { shared, sink: Some(sink), half, synced: None, commits, later, landed: false }
         });
         shared.deliver(wakes);
         flight
@@ -147,6 +180,9 @@ impl<'a> Flight<'a> {
         wakes: &mut Wakes,
     ) -> Result<(Box<dyn LogSink>, Option<Half>), CommitError> {
         state.waitable()?;
+        if !state.exclusive {
+            state.group.seal(state.cursor.end());
+        }
         let mut broken = |state: &mut State, cause: PoisonCause| {
             shared.poison_locked(state, cause.clone(), wakes);
             CommitError::in_doubt(cause)
@@ -200,7 +236,8 @@ impl<'a> Flight<'a> {
         self.publish(|shared, _| shared.marks.write(end))
     }
 
-    /// Makes everything written durable, and publishes it. One sync, or none when nothing is new.
+    /// Makes everything written durable, for the landing to publish. One sync, or none when
+    /// nothing is new.
     pub(crate) fn sync(&mut self) -> Result<(), PoisonCause> {
         let positions = self.shared.marks.positions();
         if positions.durable == positions.written {
@@ -210,16 +247,7 @@ impl<'a> Flight<'a> {
         let end = positions.written;
         let started = Instant::now();
         self.sink()?.sync().map_err(PoisonCause::sync)?;
-        let took = started.elapsed();
-        let mut slow = false;
-        let limit = self.shared.config.slow_sync;
-        self.publish(|shared, state| {
-            slow = state.stats.count_sync(took, limit);
-            shared.marks.sync(end)
-        })?;
-        if slow {
-            tracing::warn!(?took, ?limit, durable = %end, "a sync was slow");
-        }
+        self.synced = Some(Synced { end, took: started.elapsed() });
         Ok(())
     }
 
@@ -230,24 +258,37 @@ impl<'a> Flight<'a> {
     ) -> Result<(), PoisonCause> {
         let mut wakes = Wakes::default();
         let mut state = self.shared.lock();
-        if let Some(cause) = &state.poison {
-            return Err(cause.clone());
-        }
-        if !advance(self.shared, &mut state) {
-            return Err(PoisonCause::invariant("durable <= written <= reserved"));
-        }
-        let met = state.group.met(&self.shared.marks.positions());
-        let commits = met.iter().filter(|waiter| waiter.want.is_commit()).count() as u64;
-        state.stats.waits_followed += commits;
-        self.commits += commits;
-        push_all(&mut wakes, met, &Signal::Met);
+        self.advance(&mut state, &mut wakes, advance)?;
         drop(state);
         wakes.tell_threads();
         self.later.absorb(wakes);
         Ok(())
     }
 
-    /// Ends the turn: the buffer and the sink go back, the baton goes on, a failure poisons.
+    /// As [`publish`](Self::publish), under the lock; the wake-ups are delivered by the caller.
+    fn advance(
+        &mut self,
+        state: &mut State,
+        wakes: &mut Wakes,
+        advance: impl FnOnce(&Shared, &mut State) -> bool,
+    ) -> Result<(), PoisonCause> {
+        if let Some(cause) = &state.poison {
+            return Err(cause.clone());
+        }
+        if !advance(self.shared, state) {
+            return Err(PoisonCause::invariant("durable <= written <= reserved"));
+        }
+        let met = state.group.met(&self.shared.marks.positions());
+        state.stats.waits_followed += met.commits;
+        self.commits += met.commits;
+        wakes.push_gates(met.gates, None);
+        push_all(wakes, met.waiters, &Signal::Met);
+        Ok(())
+    }
+
+    /// Ends the turn: what was synced is published, the buffer and the sink go back, the baton
+    /// goes on, a failure poisons. Whoever leads next is told first, and flushes while the others
+    /// are told.
     ///
     /// # Errors
     ///
@@ -260,6 +301,16 @@ impl<'a> Flight<'a> {
         self.landed = true;
         let mut wakes = Wakes::default();
         let mut state = self.shared.lock();
+        let mut slow = None;
+        let outcome = outcome.and_then(|()| match self.synced.take() {
+            None => Ok(()),
+            Some(synced) => self.advance(&mut state, &mut wakes, |shared, state| {
+                let limit = shared.config.slow_sync;
+                slow = state.stats.count_sync(synced.took, limit).then_some(synced.took);
+                state.usual_sync = usual(state.usual_sync, synced.took);
+                shared.marks.sync(synced.end)
+            }),
+        });
         if let Err(cause) = outcome {
             self.shared.poison_locked(&mut state, cause, &mut wakes);
         }
@@ -277,6 +328,11 @@ impl<'a> Flight<'a> {
         drop(last);
         wakes.absorb(std::mem::take(&mut self.later));
         self.shared.deliver(wakes);
+        if let Some(took) = slow {
+            let limit = self.shared.config.slow_sync;
+            let durable = self.shared.marks.positions().durable;
+            tracing::warn!(?took, ?limit, %durable, "a sync was slow");
+        }
         failed.map_or(Ok(()), |cause| Err(CommitError::in_doubt(cause)))
     }
 }

@@ -11,7 +11,14 @@
 //!                 └─┘ release, handed to the first who needs it
 //! ```
 //!
-//! Waiters are kept in the order of their arrival. `W` is how one of them is woken.
+//! Committers who wait for durability, and for nothing else, wait in **crowds**: all whose records
+//! one flush takes are answered together, through one gate. A crowd is open while it gathers, and
+//! sealed when a flush takes what is pending; who comes later for the same records joins it still.
+//! Everybody else waits alone, in the order of arrival.
+//!
+//! `W` is how a waiter is woken, `G` the gate of a crowd.
+
+use std::collections::VecDeque;
 
 use wal_format::Lsn;
 
@@ -68,18 +75,56 @@ pub(crate) struct Waiter<W> {
     pub(crate) wake: W,
 }
 
-/// The baton and those who wait.
+/// Committers whom one flush answers.
 #[derive(Debug)]
-pub(crate) struct Group<W> {
-    held: bool,
-    waiters: Vec<Waiter<W>>,
-    next_id: u64,
-    last_commits: u64,
+struct Crowd<G> {
+    /// Where it stands in the order of arrival: with its first member.
+    id: u64,
+    /// End of what the flush takes; `None` while the crowd is open.
+    sealed_at: Option<Lsn>,
+    /// The furthest that a member waits for.
+    end: Lsn,
+    /// Those who were not told anything yet.
+    members: u64,
+    /// `None` until somebody joins.
+    gate: Option<G>,
 }
 
-impl<W> Group<W> {
+/// What a new position means for those who wait.
+#[derive(Debug)]
+pub(crate) struct Answered<W, G> {
+    /// Those who waited alone.
+    pub(crate) waiters: Vec<Waiter<W>>,
+    /// The gates to open.
+    pub(crate) gates: Vec<G>,
+    /// How many committers that answers.
+    pub(crate) commits: u64,
+}
+
+/// Who leads next.
+#[derive(Debug)]
+pub(crate) enum Next<W, G> {
+    /// A waiter, taken out of the queue.
+    Waiter(Waiter<W>),
+    /// Some member of a crowd.
+    Member(G),
+}
+
+/// The baton and those who wait.
+#[derive(Debug)]
+pub(crate) struct Group<W, G> {
+    held: bool,
+    waiters: Vec<Waiter<W>>,
+    /// In the order of what they wait for; only the last one can be open.
+    crowds: VecDeque<Crowd<G>>,
+    next_id: u64,
+    /// How many committers are about, as far as the last flush told.
+    about: u64,
+}
+
+impl<W, G: Clone> Group<W, G> {
     pub(crate) const fn new() -> Self {
-        Self { held: false, waiters: Vec::new(), next_id: 0, last_commits: 0 }
+        Self { held: false, waiters: Vec::new(), crowds: VecDeque::new(), next_id: 0, about: 0 }
     }
 
     /// Takes the baton if it is free.
@@ -94,10 +139,48 @@ impl<W> Group<W> {
 
     /// Queues a waiter. One that `leads` may be handed the baton.
     pub(crate) fn enlist(&mut self, want: Want, leads: bool, wake: W) -> WaiterId {
-        let id = WaiterId(self.next_id);
-        self.next_id += 1;
+        let id = WaiterId(self.take_id());
         self.waiters.push(Waiter { id, want, leads, wake });
         id
+    }
+
+    const fn take_id(&mut self) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        id
+    }
+
+    /// Joins the crowd which the durability of everything before `end` answers. A member leads
+    /// if asked, and cannot withdraw.
+    pub(crate) fn join(&mut self, end: Lsn, gate: impl FnOnce() -> G) -> G {
+        let id = self.take_id();
+        let covers = |crowd: &Crowd<G>| crowd.sealed_at.is_none_or(|sealed| end <= sealed);
+        if let Some(crowd) = self.crowds.iter_mut().find(|crowd| covers(crowd)) {
+            return crowd.join(id, end, gate);
+        }
+        let mut crowd = Crowd { id, sealed_at: None, end, members: 0, gate: None };
+        let gate = crowd.join(id, end, gate);
+        self.crowds.push_back(crowd);
+        gate
+    }
+
+    /// Closes the open crowd: a flush takes everything before `end`.
+    pub(crate) fn seal(&mut self, end: Lsn) {
+        match self.crowds.back_mut() {
+            // Nobody is in it: it may as well be the crowd of this flush.
+            Some(last) if last.sealed_at.is_none() || last.gate.is_none() => {
+                last.sealed_at = Some(end);
+            }
+            _ => {
+                let (id, sealed_at) = (self.next_id, Some(end));
+                self.crowds.push_back(Crowd { id, sealed_at, end, members: 0, gate: None });
+            }
+        }
+    }
+
+    /// How many committers the next flush would answer, as far as they wait in crowds.
+    pub(crate) fn crowd_size(&self) -> u64 {
+        self.crowds.iter().map(|crowd| crowd.members).sum()
     }
 
     /// The wake-up of a waiter which still waits.
@@ -112,8 +195,17 @@ impl<W> Group<W> {
     }
 
     /// Takes out those whose wants are met at these positions.
-    pub(crate) fn met(&mut self, positions: &Positions) -> Vec<Waiter<W>> {
-        self.extract(|want| want.is_met(positions))
+    pub(crate) fn met(&mut self, positions: &Positions) -> Answered<W, G> {
+        let waiters = self.extract(|want| want.is_met(positions));
+        let mut commits = waiters.iter().filter(|waiter| waiter.want.is_commit()).count() as u64;
+        let mut gates = Vec::new();
+        let durable = |crowd: &Crowd<G>| crowd.sealed_at.unwrap_or(crowd.end) <= positions.durable;
+        while self.crowds.front().is_some_and(durable) {
+            let Some(crowd) = self.crowds.pop_front() else { break };
+            commits += crowd.members;
+            gates.extend(crowd.gate);
+        }
+        Answered { waiters, gates, commits }
     }
 
     /// Takes out those who wait for exactly `want`.
@@ -122,8 +214,9 @@ impl<W> Group<W> {
     }
 
     /// Takes out everybody.
-    pub(crate) fn everybody(&mut self) -> Vec<Waiter<W>> {
-        std::mem::take(&mut self.waiters)
+    pub(crate) fn everybody(&mut self) -> (Vec<Waiter<W>>, Vec<G>) {
+        let gates = self.crowds.drain(..).filter_map(|crowd| crowd.gate).collect();
+        (std::mem::take(&mut self.waiters), gates)
     }
 
     fn extract(&mut self, mut taken: impl FnMut(Want) -> bool) -> Vec<Waiter<W>> {
@@ -133,25 +226,54 @@ impl<W> Group<W> {
     /// Ends a turn with the baton which answered `commits` committers.
     ///
     /// Returns the next leader, who now holds the baton and must be told; else it is free.
-    pub(crate) fn release(&mut self, commits: u64) -> Option<Waiter<W>> {
+    pub(crate) fn release(&mut self, commits: u64) -> Option<Next<W, G>> {
         debug_assert!(self.held, "only its holder releases the baton");
         if commits > 0 {
-            self.last_commits = commits;
+            self.about = commits + self.crowd_size();
         }
-        let next = self.waiters.iter().position(|waiter| waiter.leads && waiter.want.needs_flush());
+        let needy = |waiter: &Waiter<W>| waiter.leads && waiter.want.needs_flush();
+        let waiter = self.waiters.iter().position(needy);
+        let crowd = self.crowds.iter_mut().find(|crowd| crowd.members > 0);
+        let first = waiter.and_then(|index| Some(self.waiters.get(index)?.id.0));
+        let next = match (first, crowd) {
+            (Some(first), Some(crowd)) if crowd.id < first => crowd.call_one(),
+            (None, Some(crowd)) => crowd.call_one(),
+            (Some(_), _) => waiter.map(|index| Next::Waiter(self.waiters.remove(index))),
+            (None, None) => None,
+        };
         self.held = next.is_some();
-        next.map(|index| self.waiters.remove(index))
+        next
     }
 
-    /// Whether the last flush answered more than one committer: they will be back at once.
-    pub(crate) const fn had_company(&self) -> bool {
-        self.last_commits > 1
+    /// How many of the committers who were about at the last flush a new leader, who is one of
+    /// them, still misses: those just answered come back within microseconds.
+    pub(crate) fn missing(&self) -> u64 {
+        self.about.saturating_sub(self.crowd_size() + 1)
+    }
+}
+
+impl<G: Clone> Crowd<G> {
+    fn join(&mut self, id: u64, end: Lsn, gate: impl FnOnce() -> G) -> G {
+        if self.members == 0 {
+            self.id = id;
+        }
+        self.end = self.end.max(end);
+        self.members += 1;
+        self.gate.get_or_insert_with(gate).clone()
+    }
+
+    /// Some member leads, and so leaves the crowd.
+    fn call_one<W>(&mut self) -> Option<Next<W, G>> {
+        self.members -= 1;
+        self.gate.clone().map(Next::Member)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    type TestGroup = Group<&'static str, &'static str>;
 
     fn lsn(raw: u64) -> Lsn {
         Lsn::new(raw).unwrap()
@@ -173,9 +295,16 @@ mod tests {
         waiters.into_iter().map(|waiter| waiter.wake).collect()
     }
 
+    fn next(group: &mut TestGroup, commits: u64) -> Option<&'static str> {
+        group.release(commits).map(|next| match next {
+            Next::Waiter(waiter) => waiter.wake,
+            Next::Member(gate) => gate,
+        })
+    }
+
     #[test]
     fn one_leads_and_the_others_wait() {
-        let mut group: Group<&str> = Group::new();
+        let mut group: TestGroup = Group::new();
         assert!(group.take());
         assert!(!group.take());
         assert!(group.release(1).is_none());
@@ -184,22 +313,21 @@ mod tests {
 
     #[test]
     fn those_whose_positions_are_reached_return_and_the_next_one_leads() {
-        let mut group = Group::new();
+        let mut group: TestGroup = Group::new();
         assert!(group.take());
         group.enlist(durable(80), true, "a");
         group.enlist(durable(160), true, "b");
         group.enlist(written(160), true, "c");
         group.enlist(durable(240), true, "d");
-        assert_eq!(names(group.met(&at(80, 160))), ["a", "c"]);
-        let next = group.release(3).unwrap();
-        assert_eq!((next.wake, next.want), ("b", durable(160)));
+        assert_eq!(names(group.met(&at(80, 160)).waiters), ["a", "c"]);
+        assert_eq!(next(&mut group, 3), Some("b"));
         assert!(group.is_held(), "the next leader holds it, nobody may come between");
-        assert_eq!(names(group.everybody()), ["d"]);
+        assert_eq!(names(group.everybody().0), ["d"]);
     }
 
     #[test]
     fn the_baton_is_not_handed_to_those_who_cannot_lead_or_need_no_flush() {
-        let mut group = Group::new();
+        let mut group: TestGroup = Group::new();
         assert!(group.take());
         group.enlist(durable(80), false, "future");
         group.enlist(Want::Beyond(lsn(80)), true, "reader");
@@ -210,23 +338,23 @@ mod tests {
 
     #[test]
     fn an_append_without_room_may_have_to_lead() {
-        let mut group = Group::new();
+        let mut group: TestGroup = Group::new();
         assert!(group.take());
         group.enlist(Want::Room, true, "append");
-        assert_eq!(group.release(1).unwrap().want, Want::Room);
+        assert_eq!(next(&mut group, 1), Some("append"));
     }
 
     #[test]
     fn readers_are_told_when_something_beyond_is_durable() {
-        let mut group = Group::new();
+        let mut group: TestGroup = Group::new();
         group.enlist(Want::Beyond(lsn(80)), false, "reader");
-        assert!(group.met(&at(80, 160)).is_empty(), "nothing beyond 80 is durable");
-        assert_eq!(names(group.met(&at(88, 160))), ["reader"]);
+        assert!(group.met(&at(80, 160)).waiters.is_empty(), "nothing beyond 80 is durable");
+        assert_eq!(names(group.met(&at(88, 160)).waiters), ["reader"]);
     }
 
     #[test]
     fn a_waiter_withdraws_once() {
-        let mut group = Group::new();
+        let mut group: TestGroup = Group::new();
         let id = group.enlist(durable(80), true, "a");
         assert!(group.wake_of(id).is_some());
         assert!(group.withdraw(id).is_some());
@@ -235,22 +363,88 @@ mod tests {
 
     #[test]
     fn a_flush_for_room_does_not_forget_the_company_of_commits() {
-        let mut group: Group<&str> = Group::new();
-        assert!(!group.had_company(), "alone at first");
-        for (commits, company) in [(2, true), (0, true), (1, false)] {
+        let mut group: TestGroup = Group::new();
+        assert_eq!(group.missing(), 0, "alone at first");
+        for (commits, missing) in [(3, 2), (0, 2), (1, 0)] {
             assert!(group.take());
             assert!(group.release(commits).is_none());
-            assert_eq!(group.had_company(), company, "after {commits}");
+            assert_eq!(group.missing(), missing, "after {commits}");
         }
     }
 
     #[test]
     fn only_those_who_wait_for_exactly_this_are_taken_out() {
-        let mut group = Group::new();
+        let mut group: TestGroup = Group::new();
         group.enlist(Want::Room, true, "room");
         group.enlist(durable(80), true, "commit");
         group.enlist(Want::Room, true, "more room");
         assert_eq!(names(group.waiting_for(Want::Room)), ["room", "more room"]);
-        assert_eq!(names(group.everybody()), ["commit"]);
+        assert_eq!(names(group.everybody().0), ["commit"]);
+    }
+
+    #[test]
+    fn a_crowd_is_answered_by_the_flush_that_sealed_it() {
+        let mut group: TestGroup = Group::new();
+        assert!(group.take());
+        assert_eq!(group.join(lsn(80), || "first"), "first");
+        group.seal(lsn(120));
+        assert_eq!(group.join(lsn(160), || "second"), "second", "the flush was too early for it");
+        assert_eq!(group.join(lsn(120), || "none"), "first", "late, but in time");
+        assert_eq!(group.crowd_size(), 3);
+        let answered = group.met(&at(112, 160));
+        assert!(answered.gates.is_empty(), "one of its members is not durable");
+        let answered = group.met(&at(120, 160));
+        assert_eq!((answered.gates, answered.commits), (vec!["first"], 2));
+        assert_eq!(next(&mut group, 2), Some("second"));
+        assert_eq!(group.crowd_size(), 0, "who leads has left the crowd");
+    }
+
+    #[test]
+    fn the_baton_goes_to_whoever_came_first_alone_or_in_a_crowd() {
+        let mut group: TestGroup = Group::new();
+        assert!(group.take());
+        group.enlist(Want::Baton, true, "oversized");
+        group.join(lsn(80), || "crowd");
+        group.enlist(Want::Room, true, "room");
+        assert_eq!(next(&mut group, 0), Some("oversized"));
+        assert_eq!(next(&mut group, 0), Some("crowd"));
+        assert_eq!(next(&mut group, 0), Some("room"));
+        assert_eq!(next(&mut group, 0), None);
+        assert!(!group.is_held());
+    }
+
+    #[test]
+    fn a_crowd_that_was_written_and_not_synced_waits_for_the_next_flush() {
+        let mut group: TestGroup = Group::new();
+        assert!(group.take());
+        group.join(lsn(80), || "first");
+        group.seal(lsn(80));
+        assert!(group.met(&at(40, 80)).gates.is_empty());
+        assert_eq!(next(&mut group, 0), Some("first"), "somebody must still flush for it");
+        group.seal(lsn(120));
+        assert_eq!(group.met(&at(120, 120)).gates, ["first"]);
+    }
+
+    #[test]
+    fn flushes_that_nobody_waits_for_leave_nothing_behind() {
+        let mut group: TestGroup = Group::new();
+        for end in (80..8000).step_by(8) {
+            group.seal(lsn(end));
+        }
+        assert_eq!(group.crowds.len(), 1);
+        assert_eq!(group.join(lsn(80), || "late"), "late");
+        assert_eq!(group.crowds.len(), 1);
+    }
+
+    #[test]
+    fn everybody_is_told_of_a_failure() {
+        let mut group: TestGroup = Group::new();
+        group.join(lsn(80), || "first");
+        group.seal(lsn(80));
+        group.join(lsn(120), || "second");
+        group.enlist(Want::Room, true, "room");
+        let (waiters, gates) = group.everybody();
+        assert_eq!((names(waiters), gates), (vec!["room"], vec!["first", "second"]));
+        assert_eq!(group.crowd_size(), 0);
     }
 }

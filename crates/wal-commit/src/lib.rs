@@ -27,6 +27,8 @@ mod watermark;
 mod reserve;
 mod buffer;
 mod group;
+mod signal;
+mod gate;
 mod wake;
 mod padding;
 mod earmark;

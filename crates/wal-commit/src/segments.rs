@@ -16,8 +16,9 @@ use crate::group::Want;
 use crate::poison::PoisonCause;
 use crate::reserve::step;
 use crate::shared::{Guard, Phase, Shared, State, push_all};
+use crate::signal::Signal;
 use crate::waiting::Limit;
-use crate::wake::{Signal, Wakes};
+use crate::wake::Wakes;
 
 /// Whether an append waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@
 //! positions stay.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use wal_format::{Lsn, LsnRange, RecordSeed};
 use wal_io::{IoError, LogSink, Preparer};
@@ -17,13 +18,15 @@ use crate::buffer::Halves;
 use crate::config::{CommitConfig, Durability, Start, Threads};
 use crate::earmark::Earmarks;
 use crate::error::CommitError;
-use crate::group::{Group, Waiter, Want};
+use crate::gate::Gate;
+use crate::group::{Group, Next, Waiter, Want};
 use crate::metrics::CommitStats;
 use crate::padding::encode_padding;
 use crate::poison::PoisonCause;
 use crate::reserve::Cursor;
+use crate::signal::Signal;
 use crate::sync::{AtomicBool, Condvar, Mutex, MutexGuard, Ordering};
-use crate::wake::{Signal, Wake, Wakes};
+use crate::wake::{Wake, Wakes};
 use crate::watermark::Watermarks;
 
 pub(crate) type Guard<'a> = MutexGuard<'a, State>;
@@ -53,7 +56,7 @@ pub(crate) struct State {
     pub(crate) poison: Option<PoisonCause>,
     pub(crate) cursor: Cursor,
     pub(crate) halves: Halves,
-    pub(crate) group: Group<Wake>,
+    pub(crate) group: Group<Wake, Arc<Gate>>,
     /// With the holder of the baton while it does I/O; dropped when the log has ended (rule 15).
     pub(crate) sink: Option<Box<dyn LogSink>>,
     /// Dropped when the log has ended; whoever is preparing has a count of its own.
@@ -74,6 +77,8 @@ pub(crate) struct State {
     pub(crate) data_end: Lsn,
     /// The highest position that a record in the log says to be durable.
     pub(crate) claimed: Lsn,
+    /// What a sync takes, of late.
+    pub(crate) usual_sync: Duration,
     pub(crate) stats: CommitStats,
 }
 
@@ -136,6 +141,7 @@ impl Shared {
             stop: false,
             data_end: start.end,
             claimed: start.end,
+            usual_sync: Duration::ZERO,
             stats: CommitStats::default(),
         };
         earmarks.publish(&state.cursor, held_back);
@@ -202,7 +208,9 @@ impl Shared {
         wakes.alarm = Some(cause.clone());
         // Pairs with the Acquire in `is_poisoned`.
         self.poisoned.store(true, Ordering::Release);
-        for waiter in state.group.everybody() {
+        let (waiters, gates) = state.group.everybody();
+        wakes.push_gates(gates, Some(&CommitError::in_doubt(cause.clone())));
+        for waiter in waiters {
             let cause = cause.clone();
             let error = match waiter.want {
                 Want::Reach { .. } | Want::Beyond(_) => CommitError::in_doubt(cause),
@@ -227,8 +235,10 @@ impl Shared {
             push_all(wakes, state.group.waiting_for(Want::Room), &Signal::Met);
         }
         state.stats.largest_group = state.stats.largest_group.max(commits);
-        if let Some(next) = state.group.release(commits) {
-            wakes.push(next.wake, Signal::Lead);
+        match state.group.release(commits) {
+            Some(Next::Waiter(waiter)) => wakes.lead(waiter.wake),
+            Some(Next::Member(gate)) => wakes.lead_member(gate),
+            None => {}
         }
     }
 
@@ -272,7 +282,10 @@ impl Shared {
         let mut state = self.lock();
         state.phase = Phase::Ended;
         state.stop = true;
-        for waiter in state.group.everybody() {
+        let (waiters, gates) = state.group.everybody();
+        let in_doubt = state.poison.clone().map(CommitError::in_doubt);
+        wakes.push_gates(gates, Some(&in_doubt.unwrap_or(CommitError::Abandoned)));
+        for waiter in waiters {
             let error = match (&state.poison, waiter.want) {
                 (Some(cause), Want::Reach { .. }) => CommitError::in_doubt(cause.clone()),
                 (None, Want::Reach { .. }) => CommitError::Abandoned,

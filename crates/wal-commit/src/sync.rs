@@ -2,11 +2,14 @@
 //!
 //! Under `--cfg loom` the same code runs on loom's primitives, so that `tests/model.rs` explores
 //! every interleaving; under `--cfg shuttle` on shuttle's, so that the crash lab chooses which
-//! thread goes on. They differ in their condition variables; the difference ends here. Nothing
-//! else in the crate names `parking_lot`, `loom`, `shuttle` or `std::sync::atomic`.
+//! thread goes on. They differ in their condition variables, and only the real ones have a futex;
+//! the difference ends here. Nothing else in the crate names `parking_lot`, `atomic_wait`, `loom`,
+//! `shuttle` or `std::sync::atomic`.
 
 #[cfg(not(any(loom, shuttle)))]
 pub(crate) use parking_lot::{Mutex, MutexGuard};
+#[cfg(not(any(loom, shuttle)))]
+use std::sync::atomic::AtomicU32;
 #[cfg(not(any(loom, shuttle)))]
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 #[cfg(not(any(loom, shuttle)))]
@@ -103,5 +106,92 @@ impl Condvar {
 
     pub(crate) fn notify_one(&self) {
         self.0.notify_one();
+    }
+}
+
+/// A word that many threads sleep on and one call wakes: a futex.
+#[cfg(not(any(loom, shuttle)))]
+#[derive(Debug)]
+pub(crate) struct Word(AtomicU32);
+
+#[cfg(not(any(loom, shuttle)))]
+impl Word {
+    pub(crate) fn new(value: u32) -> Self {
+        Self(AtomicU32::new(value))
+    }
+
+    /// Whoever gets a value sees what was stored before it was set.
+    pub(crate) fn get(&self) -> u32 {
+        // Pairs with the Release in `set_bits`.
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Sets these bits, and publishes what was stored before.
+    pub(crate) fn set_bits(&self, bits: u32) {
+        // Pairs with the Acquire in `get` and `clear_bits`.
+        self.0.fetch_or(bits, Ordering::Release);
+    }
+
+    /// Clears these bits; returns what was there before.
+    pub(crate) fn clear_bits(&self, bits: u32) -> u32 {
+        self.0.fetch_and(!bits, Ordering::AcqRel)
+    }
+
+    /// Sleeps unless something else than `value` is there; may return for no reason.
+    pub(crate) fn sleep_while(&self, value: u32) {
+        atomic_wait::wait(&self.0, value);
+    }
+
+    pub(crate) fn wake_one(&self) {
+        atomic_wait::wake_one(&raw const self.0);
+    }
+
+    pub(crate) fn wake_all(&self) {
+        atomic_wait::wake_all(&raw const self.0);
+    }
+}
+
+/// What stands in for a futex: a lock and a condition variable.
+#[cfg(any(loom, shuttle))]
+#[derive(Debug)]
+pub(crate) struct Word {
+    value: Mutex<u32>,
+    changed: Condvar,
+}
+
+#[cfg(any(loom, shuttle))]
+impl Word {
+    pub(crate) fn new(value: u32) -> Self {
+        Self { value: Mutex::new(value), changed: Condvar::default() }
+    }
+
+    pub(crate) fn get(&self) -> u32 {
+        *self.value.lock()
+    }
+
+    pub(crate) fn set_bits(&self, bits: u32) {
+        *self.value.lock() |= bits;
+    }
+
+    pub(crate) fn clear_bits(&self, bits: u32) -> u32 {
+        let mut value = self.value.lock();
+        let before = *value;
+        *value &= !bits;
+        before
+    }
+
+    pub(crate) fn sleep_while(&self, value: u32) {
+        let current = self.value.lock();
+        if *current == value {
+            drop(self.changed.wait(current));
+        }
+    }
+
+    pub(crate) fn wake_one(&self) {
+        self.changed.notify_one();
+    }
+
+    pub(crate) fn wake_all(&self) {
+        self.changed.0.notify_all();
     }
 }

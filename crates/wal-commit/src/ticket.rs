@@ -16,8 +16,9 @@ use crate::config::Durability;
 use crate::error::CommitError;
 use crate::group::{WaiterId, Want};
 use crate::shared::{Shared, State};
+use crate::signal::Signal;
 use crate::waiting::Limit;
-use crate::wake::{Callback, Signal, Wake, Wakes};
+use crate::wake::{Callback, Wake, Wakes};
 
 /// Says where a record is, and waits for what is promised about it.
 ///

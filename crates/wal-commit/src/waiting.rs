@@ -1,16 +1,20 @@
 //! How a thread sleeps until it is told something.
 //!
 //! Whoever queues under the lock is told exactly once: nobody leaves the queue without a signal.
-//! A thread whose time is over withdraws; when it is too late for that it takes the signal, and
-//! hands on the baton if that is what it was given.
+//! Those who wait for durability without a deadline wait together, in a crowd. A thread whose time
+//! is over withdraws; when it is too late for that it takes the signal, and hands on the baton if
+//! that is what it was given.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::config::Durability;
 use crate::error::CommitError;
+use crate::gate::Gate;
 use crate::group::Want;
 use crate::shared::{Guard, Shared};
-use crate::wake::{Signal, Slot, Wake, Wakes};
+use crate::signal::Signal;
+use crate::wake::{Slot, Wake, Wakes};
 
 /// Why a sleeping thread goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +63,13 @@ impl Shared {
             Limit::None => None,
             Limit::At(deadline) => Some(deadline),
         };
+        if let (Want::Reach { end, level: Durability::Durable }, true, None) =
+            (want, leads, deadline)
+        {
+            let gate = state.group.join(end, Gate::new);
+            drop(state);
+            return woken(gate.pass());
+        }
         let slot = Slot::new();
         let id = state.group.enlist(want, leads, Wake::Thread(Arc::clone(&slot)));
         if let (Want::Reach { end, level }, false) = (want, leads) {

@@ -13,19 +13,10 @@ use std::time::Instant;
 use wal_format::Lsn;
 
 use crate::error::CommitError;
+use crate::gate::Gate;
 use crate::poison::PoisonCause;
+use crate::signal::Signal;
 use crate::sync::{Condvar, Mutex};
-
-/// What a waiter is told.
-#[derive(Clone, Debug)]
-pub(crate) enum Signal {
-    /// What you waited for is there.
-    Met,
-    /// The baton is yours.
-    Lead,
-    /// It will not be.
-    Failed(CommitError),
-}
 
 /// Where a sleeping thread is told its signal. One thread sleeps, one tells, once.
 #[derive(Debug)]
@@ -88,10 +79,20 @@ impl fmt::Debug for Wake {
     }
 }
 
+/// Who was handed the baton.
+#[derive(Debug)]
+enum Leader {
+    Waiter(Wake),
+    Member(Arc<Gate>),
+}
+
 /// Signals collected under the lock, to be delivered without it.
 #[derive(Debug, Default)]
 #[must_use = "whoever is not told sleeps for ever"]
 pub(crate) struct Wakes {
+    /// Told before everybody else: the next flush begins while the others are told.
+    leader: Option<Leader>,
+    gates: Vec<(Arc<Gate>, Option<CommitError>)>,
     threads: Vec<(Arc<Slot>, Signal)>,
     others: Vec<(Wake, Signal)>,
     /// Set when the log was just poisoned: an event to raise.
@@ -106,8 +107,36 @@ impl Wakes {
         }
     }
 
+    /// Hands the baton to a waiter.
+    pub(crate) fn lead(&mut self, wake: Wake) {
+        self.leader = Some(Leader::Waiter(wake));
+    }
+
+    /// Hands the baton to a member of a crowd. Call it under the lock of the state.
+    pub(crate) fn lead_member(&mut self, gate: Arc<Gate>) {
+        gate.want_leader();
+        self.leader = Some(Leader::Member(gate));
+    }
+
+    /// Tells crowds that what they wait for is there, or why it will not be.
+    pub(crate) fn push_gates(&mut self, gates: Vec<Arc<Gate>>, failed: Option<&CommitError>) {
+        self.gates.extend(gates.into_iter().map(|gate| (gate, failed.cloned())));
+    }
+
     /// Tells the threads, and leaves foreign code for later.
     pub(crate) fn tell_threads(&mut self) {
+        match self.leader.take() {
+            Some(Leader::Member(gate)) => gate.call(),
+            Some(Leader::Waiter(Wake::Thread(slot))) => slot.tell(Signal::Lead),
+            Some(Leader::Waiter(other)) => self.others.push((other, Signal::Lead)),
+            None => {}
+        }
+        for (gate, failed) in self.gates.drain(..) {
+            match failed {
+                None => gate.open(),
+                Some(error) => gate.fail(error),
+            }
+        }
         for (slot, signal) in self.threads.drain(..) {
             slot.tell(signal);
         }
@@ -115,6 +144,8 @@ impl Wakes {
 
     /// Takes over what is left to deliver elsewhere.
     pub(crate) fn absorb(&mut self, earlier: Self) {
+        self.leader = self.leader.take().or(earlier.leader);
+        self.gates.extend(earlier.gates);
         self.threads.extend(earlier.threads);
         self.others.extend(earlier.others);
         self.alarm = earlier.alarm.or(self.alarm.take());
