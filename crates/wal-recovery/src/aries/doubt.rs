@@ -40,7 +40,7 @@ pub struct OwnedInDoubt {
 pub struct InDoubtCounts {
     /// Committed, as their coordinator said.
     pub committed: u64,
-    /// Rolled back, as it said.
+    /// To be rolled back, as it said.
     pub rolled_back: u64,
     /// Still in doubt: nobody could say.
     pub waiting: u64,
@@ -84,8 +84,10 @@ impl TxnManager {
     }
 
     /// Tells the engine of every transaction in doubt, so that it gives them their locks back, and
-    /// does as it decides. Called at restart, before anybody else can lock anything. One that stays
-    /// in doubt has the space of its rollback reserved again, if there is room.
+    /// does as it decides: one to be rolled back becomes one of the losers, whom
+    /// [`undo_losers`](Self::undo_losers) undoes together. Called at restart, before that, and
+    /// before anybody else can lock anything. One that stays in doubt has the space of its rollback
+    /// reserved again, if there is room.
     ///
     /// # Errors
     ///
@@ -98,11 +100,17 @@ impl TxnManager {
         for doubt in self.in_doubt()? {
             let OwnedInDoubt { txn, prepare_lsn, global_id, locks } = &doubt;
             let told = InDoubt { txn: *txn, global_id, locks };
-            let decision = call_engine(*prepare_lsn, || pages.in_doubt(&told))?;
-            self.resolve(*txn, decision, pages)?;
-            match decision {
-                Decision::Commit => counts.committed += 1,
-                Decision::Abort => counts.rolled_back += 1,
+            match call_engine(*prepare_lsn, || pages.in_doubt(&told))? {
+                Decision::Commit => {
+                    self.resolve(*txn, Decision::Commit, pages)?;
+                    counts.committed += 1;
+                }
+                // A loser like the others from here on: all are undone together, newest record
+                // first, so that no logical undo meets half of another one's split (statement 28).
+                Decision::Abort => {
+                    self.append_abort(*txn)?;
+                    counts.rolled_back += 1;
+                }
                 Decision::Wait => {
                     self.reserve_for(*txn)?;
                     counts.waiting += 1;

@@ -215,8 +215,12 @@ impl TxnManager {
     }
 
     /// Storage durably holds `page` as of `page_lsn`. To be called after the engine's own sync, not
-    /// after its write.
+    /// after its write. An LSN which no record has proves nothing, and changes nothing.
     pub fn page_written(&self, page: PageId, page_lsn: Lsn) {
+        if page_lsn >= self.log.end() {
+            tracing::warn!(%page, %page_lsn, "a page was said to be written as of the future");
+            return;
+        }
         let mut state = self.state();
         // Of a page that lacks changes, no write is evidence.
         if !state.deferred.contains(&page) {
@@ -233,6 +237,18 @@ impl TxnManager {
         effect: Effect,
         parts: &[&[u8]],
     ) -> Result<Placed, RecoveryError> {
+        self.append_as(txn, kind, effect, parts, None)
+    }
+
+    /// As [`append`](Self::append); the page in `deferring` lacks the record from then on.
+    pub(super) fn append_as(
+        &self,
+        txn: Option<TxnId>,
+        kind: RecordKind,
+        effect: Effect,
+        parts: &[&[u8]],
+        deferring: Option<PageId>,
+    ) -> Result<Placed, RecoveryError> {
         let mut draft = RecordDraft::new(kind, parts);
         if let Some(txn_id) = txn {
             let state = self.state();
@@ -246,11 +262,11 @@ impl TxnManager {
         let mut outcome = Ok(());
         let placed = self.log.append(&draft, &mut |lsn| {
             // Statement 14: the very address, before any later record can have one.
-            outcome = self
-                .state()
-                .tables
-                .record(lsn, txn, effect)
-                .map_err(|fault| RecoveryError::Table { lsn, fault });
+            let mut state = self.state();
+            // In one step with the address: a page that comes back knows of this record, or not.
+            state.deferred.extend(deferring);
+            let recorded = state.tables.record(lsn, txn, effect);
+            outcome = recorded.map_err(|fault| RecoveryError::Table { lsn, fault });
         })?;
         outcome.map(|()| placed)
     }

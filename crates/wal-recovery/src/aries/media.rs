@@ -95,6 +95,9 @@ pub fn recover_copy<E: PageStore + ?Sized>(
     let manager = TxnManager::resume(silent, analysis.tables, Vec::new());
     let doubt = manager.settle_in_doubt(engine)?;
     let done = manager.undo_losers(engine, progress)?;
+    if let Some(page) = manager.deferred_pages().first() {
+        return Err(RecoveryError::PageOffline { page: *page });
+    }
     report.aries.get_or_insert_default().undo = undo_counts(&done, doubt, None);
     Ok(report)
 }

@@ -178,7 +178,7 @@ pub(super) fn undo_counts(
     checkpoint: Option<Lsn>,
 ) -> UndoCounts {
     UndoCounts {
-        transactions: done.rolled_back + doubt.rolled_back,
+        transactions: done.rolled_back,
         clrs: done.clrs,
         records_read: done.records_read,
         winners_ended: done.winners_ended + doubt.committed,

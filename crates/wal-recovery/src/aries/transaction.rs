@@ -442,12 +442,12 @@ impl Txn {
 
     /// Whether it can log a change of `page`.
     fn check_usable(&self, page: PageId) -> Result<(), RecoveryError> {
-        if self.manager.state().deferred.contains(&page) {
-            return Err(RecoveryError::PageOffline { page });
-        }
         if self.begun {
             self.check_applied()?;
             self.check(Effect::Change(page))?;
+        }
+        if self.manager.state().deferred.contains(&page) {
+            return Err(RecoveryError::PageOffline { page });
         }
         Ok(())
     }

@@ -22,7 +22,8 @@ pub struct TxnTable {
 impl TxnTable {
     /// A new identity, higher than every one this table has seen.
     pub fn next_id(&mut self) -> TxnId {
-        self.last_id += 1;
+        // A log that was tampered with may have used the last one.
+        self.last_id = self.last_id.wrapping_add(1).max(1);
         TxnId::new(self.last_id)
     }
 

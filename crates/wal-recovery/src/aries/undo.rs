@@ -23,7 +23,7 @@ use wal_format::{Lsn, PageId, RecordKind, RecordRef, TxnId, TxnLink};
 
 use super::engine_call::call_engine;
 use super::manager::TxnManager;
-use super::pages::{LogicalRedo, LogicalUndo, PageState, PageStore};
+use super::pages::{EngineError, LogicalRedo, LogicalUndo, PageState, PageStore};
 use super::tables::Effect;
 use super::undo_scope::Scope;
 use crate::error::RecoveryError;
@@ -152,8 +152,7 @@ impl<'m> Undo<'m> {
         };
         let manager = self.manager;
         if self.reach(page, lsn, pages)? == Reach::Later {
-            manager.state().deferred.insert(page);
-            manager.append_clr(txn, &clr)?;
+            manager.append_clr_deferring(txn, &clr)?;
         } else {
             manager.write_logged(txn, lsn, (page, offset, before), pages, &mut || {
                 manager.append_clr(txn, &clr)
@@ -179,8 +178,8 @@ impl<'m> Undo<'m> {
         let outcome = call_engine(lsn, || pages.undo_logical(&change, &mut scope));
         let logged = scope.logged;
         self.clrs += u64::from(logged.is_some());
-        if outcome.is_err() && logged.is_some() {
-            manager.state().account(txn).unapplied = logged;
+        if let (Err(_), Some((lsn, page))) = (&outcome, logged) {
+            manager.lacks(txn, page, lsn);
         }
         outcome?;
         if logged.is_none() {
@@ -200,51 +199,92 @@ impl<'m> Undo<'m> {
             return Ok(());
         };
         let mut buf = mem::take(&mut self.buf);
-        let outcome = self.apply(lsn, pages, &mut buf);
+        let outcome = self.settle_in(txn, lsn, pages, &mut buf);
         self.buf = buf;
-        outcome?;
-        self.manager.state().account(txn).unapplied = None;
+        let whole = outcome?;
+        let mut state = self.manager.state();
+        state.account(txn).unapplied = None;
+        if let Some(page) = whole {
+            state.deferred.remove(&page);
+        }
         Ok(())
     }
 
-    /// Redoes the record at `lsn`, if its page is older.
-    fn apply<P: PageStore + ?Sized>(
+    /// Redoes the record at `lsn`, unless its page has it. Gives the page if it lacks nothing now.
+    fn settle_in<P: PageStore + ?Sized>(
         &mut self,
+        txn: TxnId,
         lsn: Lsn,
         pages: &mut P,
         buf: &mut Vec<u8>,
-    ) -> Result<(), RecoveryError> {
+    ) -> Result<Option<PageId>, RecoveryError> {
         let record = self.manager.log.read(lsn, buf)?;
         let body =
             Body::decode(record.kind(), record.body).map_err(|source| bad_body(&record, source))?;
         let page = match body.as_ref().map_or(Effect::None, Effect::of) {
             Effect::Change(page) | Effect::Compensation { page, .. } if !page.is_none() => page,
-            _ => return Ok(()),
+            _ => return Ok(None),
         };
-        if self.reach(page, lsn, pages)? == Reach::Later {
-            self.manager.state().deferred.insert(page);
-            return Ok(());
+        let Some(page_lsn) = self.page_lsn(page, lsn, pages)? else { return Ok(None) };
+        let last_lsn = self.manager.state().tables.dirty.last_lsn(page);
+        if page_lsn < lsn && last_lsn.is_some_and(|last| last > lsn) {
+            // Rollbacks logged changes behind this one, and applied none: the page's recovery
+            // brings all of them, in their order.
+            return Ok(None);
         }
-        call_engine(lsn, || {
-            if !matches!(pages.page_state(page)?, PageState::At(page_lsn) if page_lsn < lsn) {
-                return Ok(());
-            }
-            match body {
-                Some(Body::Update(Update { offset, after, .. })) => {
-                    pages.write(page, offset, after, lsn)
+        if page_lsn < lsn {
+            call_engine(lsn, || redo_body(page, body.as_ref(), lsn, pages))?;
+        } else if page_lsn > lsn {
+            self.settle_passed(txn, lsn, page_lsn, body.as_ref(), pages)?;
+        }
+        Ok(Some(page))
+    }
+
+    /// Deals with a record which another one has passed: the page LSN hides it from redo.
+    ///
+    /// That takes an engine which let go of its latch between logging and applying, and failed.
+    fn settle_passed<P: PageStore + ?Sized>(
+        &mut self,
+        txn: TxnId,
+        lsn: Lsn,
+        page_lsn: Lsn,
+        body: Option<&Body<'_>>,
+        pages: &mut P,
+    ) -> Result<(), RecoveryError> {
+        let manager = self.manager;
+        match body {
+            // It is taken back next: by a record of its own, which no page LSN hides.
+            Some(Body::Update(update)) if !update.before.is_empty() => Ok(()),
+            Some(Body::Clr(clr)) => match clr.action {
+                Compensation::Nothing => Ok(()),
+                Compensation::Bytes { page, offset, image } => {
+                    let log = &mut || manager.append_clr(txn, clr);
+                    manager.write_logged(txn, lsn, (page, offset, image), pages, log).map(|_| ())
                 }
-                Some(Body::Clr(Clr { action, .. })) => match action {
-                    Compensation::Nothing => Ok(()),
-                    Compensation::Bytes { offset, image, .. } => {
-                        pages.write(page, offset, image, lsn)
-                    }
-                    Compensation::Logical { operation, redo, .. } => {
-                        pages.redo_logical(&LogicalRedo { page, operation, redo }, lsn)
-                    }
-                },
-                _ => Ok(()),
+                Compensation::Logical { .. } => Err(passed(lsn, page_lsn)),
+            },
+            _ => Err(passed(lsn, page_lsn)),
+        }
+    }
+
+    /// The LSN of `page`; `None` while it is offline.
+    fn page_lsn<P: PageStore + ?Sized>(
+        &self,
+        page: PageId,
+        lsn: Lsn,
+        pages: &mut P,
+    ) -> Result<Option<Lsn>, RecoveryError> {
+        match call_engine(lsn, || pages.page_state(page))? {
+            PageState::At(page_lsn) => {
+                let end = self.manager.log.end();
+                if page_lsn >= end {
+                    return Err(RecoveryError::PageLsnBeyondEnd { page, page_lsn, end });
+                }
+                Ok(Some(page_lsn))
             }
-        })
+            PageState::Torn => Err(RecoveryError::TornPage { page, lsn }),
+            PageState::Offline => Ok(None),
+        }
     }
 
     /// Whether `page` can be changed now, by the rollback of the record at `lsn`.
@@ -257,18 +297,37 @@ impl<'m> Undo<'m> {
         if self.manager.state().deferred.contains(&page) {
             return Ok(Reach::Later);
         }
-        match call_engine(lsn, || pages.page_state(page))? {
-            PageState::At(page_lsn) => {
-                let end = self.manager.log.end();
-                if page_lsn >= end {
-                    return Err(RecoveryError::PageLsnBeyondEnd { page, page_lsn, end });
-                }
-                Ok(Reach::Now)
-            }
-            PageState::Torn => Err(RecoveryError::TornPage { page, lsn }),
-            PageState::Offline => Ok(Reach::Later),
-        }
+        let page_lsn = self.page_lsn(page, lsn, pages)?;
+        Ok(page_lsn.map_or(Reach::Later, |_| Reach::Now))
     }
+}
+
+/// Puts what a record logged into its page.
+fn redo_body<P: PageStore + ?Sized>(
+    page: PageId,
+    body: Option<&Body<'_>>,
+    lsn: Lsn,
+    pages: &mut P,
+) -> Result<(), EngineError> {
+    match body {
+        Some(Body::Update(Update { offset, after, .. })) => pages.write(page, *offset, after, lsn),
+        Some(Body::Clr(Clr { action, .. })) => match *action {
+            Compensation::Nothing => Ok(()),
+            Compensation::Bytes { offset, image, .. } => pages.write(page, offset, image, lsn),
+            Compensation::Logical { operation, redo, .. } => {
+                pages.redo_logical(&LogicalRedo { page, operation, redo }, lsn)
+            }
+        },
+        _ => Ok(()),
+    }
+}
+
+fn passed(lsn: Lsn, page_lsn: Lsn) -> RecoveryError {
+    let source = format!(
+        "the page went on to {page_lsn} before the change logged at {lsn} was in it: the engine \
+         must hold its latch from logging to applying"
+    );
+    RecoveryError::Handler { lsn, source: source.into() }
 }
 
 /// Where the record is linked into the chain of `txn`, if it is.
@@ -332,9 +391,19 @@ impl TxnManager {
             return Err(RecoveryError::Handler { lsn, source });
         };
         if outcome.is_err() {
-            self.state().account(txn).unapplied = Some(logged);
+            self.lacks(txn, page, logged);
         }
         outcome.map(|()| logged)
+    }
+
+    /// Takes note that `page` lacks the record at `lsn`, which the engine failed to apply: until
+    /// it is applied nobody else may change the page, for the page LSN would hide it.
+    fn lacks(&self, txn: TxnId, page: PageId, lsn: Lsn) {
+        let mut state = self.state();
+        state.account(txn).unapplied = Some(lsn);
+        if !page.is_none() {
+            state.deferred.insert(page);
+        }
     }
 
     /// Logs that `txn` is being rolled back.

@@ -22,8 +22,8 @@ pub(super) struct Scope<'m> {
     pub(super) compensated: Lsn,
     /// The record of the transaction before that one.
     pub(super) undo_next: Lsn,
-    /// The compensation record, once it is logged.
-    pub(super) logged: Option<Lsn>,
+    /// The compensation record, once it is logged, and its page.
+    pub(super) logged: Option<(Lsn, PageId)>,
 }
 
 impl Scope<'_> {
@@ -97,17 +97,45 @@ impl UndoScope for Scope<'_> {
             action: Compensation::Logical { page, operation, redo },
         };
         let lsn = self.manager.append_clr(self.txn, &clr)?;
-        self.logged = Some(lsn);
+        self.logged = Some((lsn, page));
         Ok(lsn)
     }
+}
+
+/// When a compensation gets into its page.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Applied {
+    Next,
+    Later,
 }
 
 impl TxnManager {
     /// Appends a compensation record, out of what its transaction reserved.
     pub(super) fn append_clr(&self, txn: TxnId, clr: &Clr<'_>) -> Result<Lsn, RecoveryError> {
-        let head = clr.encode_head();
-        let effect = Effect::Compensation { page: clr.page(), undo_next: clr.undo_next };
-        let placed = self.append(Some(txn), RecordKind::CLR, effect, &clr.parts(&head))?;
+        self.append_clr_as(txn, clr, Applied::Next)
+    }
+
+    /// As [`append_clr`](Self::append_clr), of a page that cannot be changed now: from the moment
+    /// the record has an address, the page is among the deferred ones.
+    pub(super) fn append_clr_deferring(
+        &self,
+        txn: TxnId,
+        clr: &Clr<'_>,
+    ) -> Result<Lsn, RecoveryError> {
+        self.append_clr_as(txn, clr, Applied::Later)
+    }
+
+    fn append_clr_as(
+        &self,
+        txn: TxnId,
+        clr: &Clr<'_>,
+        applied: Applied,
+    ) -> Result<Lsn, RecoveryError> {
+        let (head, page) = (clr.encode_head(), clr.page());
+        let effect = Effect::Compensation { page, undo_next: clr.undo_next };
+        let parts = clr.parts(&head);
+        let deferring = (applied == Applied::Later).then_some(page);
+        let placed = self.append_as(Some(txn), RecordKind::CLR, effect, &parts, deferring)?;
         let bytes = placed.end.distance_from(placed.lsn).unwrap_or(0);
         let drawn = {
             let mut state = self.state();

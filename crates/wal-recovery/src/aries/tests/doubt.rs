@@ -57,6 +57,8 @@ fn a29_what_the_coordinator_decided_is_done() {
         after.pages.0.lock().decision = Some(decision);
         let counts = after.manager.settle_in_doubt(&mut after.pages.clone()).unwrap();
         assert_eq!(counts.committed + counts.rolled_back, 1);
+        // What is to be rolled back has become one of the losers.
+        after.manager.rollback_abandoned(&mut after.pages.clone()).unwrap();
         assert_eq!(after.pages.cell(PAGE, 0), cell);
         let kinds = after.log.kinds_of(id);
         assert!(kinds.contains(&outcome) && kinds.last() == Some(&RecordKind::END));

@@ -1,0 +1,236 @@
+//! Records that were logged and are not in their pages: the engine failed in between, or the page
+//! could not be reached. Whoever changes the page next must not hide them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod aries_support;
+
+use std::sync::{Arc, Mutex, OnceLock};
+
+use aries_support::{
+    AriesLog, LogBuilder, Running, SEGMENT_BYTES, Toy, entry, known, lsn, page, restart, txn,
+};
+use wal_format::body::{Clr, TxnState};
+use wal_format::{CheckpointPointer, Lsn, RecordDraft, RecordKind, RecordRef, TxnId};
+use wal_recovery::aries::{Aries, Decision, Placed, TxnLog, TxnManager, recover_copy};
+use wal_recovery::{RecoveryError, RecoveryLog};
+
+fn manager_on(running: &Running) -> Arc<TxnManager> {
+    TxnManager::new(Arc::new(running.clone()))
+}
+
+/// A transaction whose rollback was cut short by the engine, at the compensation of its update.
+fn half_rolled_back(running: &Running, manager: &Arc<TxnManager>, pages: &mut Toy) {
+    let mut one = manager.begin(0);
+    one.update(pages, page(1), 0, &[0], &[66]).unwrap();
+    pages.fails_at = Some(lsn_of_the_next_clr(running));
+    assert!(one.abort(pages).is_err());
+    pages.fails_at = None;
+    assert_eq!((running.count(RecordKind::CLR), pages.byte(1, 0)), (1, 66), "logged, not applied");
+}
+
+/// Behind the abort record: 24 bytes of header, 16 that link it into its transaction.
+fn lsn_of_the_next_clr(running: &Running) -> Lsn {
+    running.end().checked_add(40).unwrap()
+}
+
+#[test]
+fn a06_a_compensation_that_is_not_in_its_page_keeps_others_from_changing_it() {
+    let running = Running::new(LogBuilder::new(SEGMENT_BYTES));
+    let manager = manager_on(&running);
+    let mut pages = Toy::default();
+    half_rolled_back(&running, &manager, &mut pages);
+
+    let mut two = manager.begin(0);
+    let refused = two.update(&mut pages, page(1), 8, &[0], &[2]);
+    assert!(matches!(refused, Err(RecoveryError::PageOffline { .. })), "{refused:?}");
+    manager.rollback_abandoned(&mut pages).unwrap();
+    assert_eq!((known(&manager), pages.byte(1, 0)), (vec![], 0));
+    two.update(&mut pages, page(1), 8, &[0], &[2]).unwrap();
+    two.commit(0).unwrap();
+    assert_eq!((pages.byte(1, 0), pages.byte(1, 8)), (0, 2));
+}
+
+#[test]
+fn a06_a_compensation_that_another_change_has_passed_is_logged_and_applied_again() {
+    let running = Running::new(LogBuilder::new(SEGMENT_BYTES));
+    let manager = manager_on(&running);
+    let mut pages = Toy::default();
+    half_rolled_back(&running, &manager, &mut pages);
+    // As if the engine had let go of its latch before the change was in the page.
+    let mut two = manager.begin(0);
+    let passed = two.update(&mut pages, page(2), 0, &[0], &[1]).unwrap();
+    let mut pages = Toy::with(&[(1, passed, &[66])]);
+
+    manager.rollback_abandoned(&mut pages).unwrap();
+    assert_eq!(pages.byte(1, 0), 0);
+    assert_eq!(running.count(RecordKind::CLR), 2, "redo must find it behind the page LSN");
+}
+
+#[test]
+fn a32_a_rollback_beside_a_page_that_comes_back_leaves_it_deferred() {
+    let running = Running::new(LogBuilder::new(SEGMENT_BYTES));
+    let log =
+        Arc::new(ComesBack { inner: running, manager: OnceLock::new(), said: Mutex::default() });
+    let manager = TxnManager::new(log.clone());
+    log.manager.set(Arc::clone(&manager)).unwrap();
+    let mut pages = Toy::default();
+    let mut one = manager.begin(0);
+    one.update(&mut pages, page(1), 0, &[0], &[66]).unwrap();
+    pages.offline.insert(page(1));
+    one.abort(&mut pages).unwrap();
+    pages.offline.clear();
+    assert!(!log.said.lock().unwrap().is_empty(), "it came back in that moment");
+    assert_eq!((manager.deferred_pages(), pages.byte(1, 0)), (vec![page(1)], 66));
+}
+
+/// A log in which page 1 is said to be whole just before a compensation is given its address.
+#[derive(Debug)]
+struct ComesBack {
+    inner: Running,
+    manager: OnceLock<Arc<TxnManager>>,
+    said: Mutex<Vec<bool>>,
+}
+
+impl TxnLog for ComesBack {
+    fn append(
+        &self,
+        draft: &RecordDraft<'_>,
+        reserved: &mut dyn FnMut(Lsn),
+    ) -> Result<Placed, RecoveryError> {
+        if let (RecordKind::CLR, Some(manager)) = (draft.kind, self.manager.get()) {
+            let whole = manager.page_is_back(page(1), self.inner.end());
+            self.said.lock().unwrap().push(whole);
+        }
+        self.inner.append(draft, reserved)
+    }
+
+    fn read<'b>(&self, lsn: Lsn, buf: &'b mut Vec<u8>) -> Result<RecordRef<'b>, RecoveryError> {
+        self.inner.read(lsn, buf)
+    }
+
+    fn wait_durable(&self, end: Lsn) -> Result<(), RecoveryError> {
+        self.inner.wait_durable(end)
+    }
+
+    fn end(&self) -> Lsn {
+        self.inner.end()
+    }
+
+    fn durable(&self) -> Lsn {
+        self.inner.durable()
+    }
+
+    fn body_bytes_max(&self) -> usize {
+        self.inner.body_bytes_max()
+    }
+
+    fn reserve(&self, bytes: u64) -> Result<(), RecoveryError> {
+        self.inner.reserve(bytes)
+    }
+
+    fn release(&self, bytes: u64) {
+        self.inner.release(bytes);
+    }
+
+    fn record_checkpoint(&self, pointer: CheckpointPointer) -> Result<(), RecoveryError> {
+        self.inner.record_checkpoint(pointer)
+    }
+
+    fn unix_us(&self) -> u64 {
+        0
+    }
+}
+
+#[test]
+fn a32_an_aborted_doubt_whose_page_is_offline_does_not_keep_the_log_from_opening() {
+    let mut log = LogBuilder::new(SEGMENT_BYTES);
+    let mut owner = txn(1);
+    log.begin(&mut owner);
+    log.logical(&mut owner, 1, 5);
+    log.prepare(&mut owner, "g");
+    let running = Running::new(log);
+    let offline = [page(1)].into();
+    let mut pages = Toy { offline, decision: Some(Decision::Abort), ..Toy::default() };
+    let (report, manager) = restart(Aries::new(), &running, &mut pages).unwrap();
+    assert_eq!(report.aries.unwrap().undo.deferred, 1);
+    assert_eq!(manager.abandoned(), [TxnId::new(1)]);
+    pages.offline.clear();
+    manager.recover_page(page(1), &mut pages).unwrap();
+    assert_eq!((known(&manager), pages.byte(1, 0)), (vec![], 0));
+}
+
+#[test]
+fn a28_an_aborted_doubt_is_undone_together_with_the_losers_newest_record_first() {
+    let mut log = LogBuilder::new(SEGMENT_BYTES);
+    let (mut doubt, mut loser) = (txn(1), txn(2));
+    log.begin(&mut doubt);
+    let older = log.logical(&mut doubt, 1, 5);
+    log.prepare(&mut doubt, "g");
+    log.begin(&mut loser);
+    let newer = log.update(&mut loser, 1, 0, 0, 7);
+    let running = Running::new(log);
+    let mut pages = Toy { decision: Some(Decision::Abort), ..Toy::default() };
+    let (report, _) = restart(Aries::new(), &running, &mut pages).unwrap();
+    assert_eq!(report.aries.unwrap().undo.transactions, 2);
+    assert_eq!(compensated(&running), [newer, older]);
+}
+
+/// What the compensations of the log undo, in its order.
+fn compensated(running: &Running) -> Vec<Lsn> {
+    let built = running.built();
+    let source = built.source();
+    let mut scanner = source.scan(built.range());
+    let mut found = Vec::new();
+    while let wal_recovery::Step::Record(record) = scanner.next().unwrap() {
+        if record.kind() == RecordKind::CLR {
+            found.push(Clr::decode(record.body).unwrap().compensated);
+        }
+    }
+    found
+}
+
+#[test]
+fn a33_a_copy_with_a_page_to_undo_that_cannot_be_reached_is_not_called_whole() {
+    let mut log = LogBuilder::new(SEGMENT_BYTES);
+    let mut loser = txn(1);
+    let first = log.begin(&mut loser);
+    let at = log.update(&mut loser, 1, 0, 0, 9);
+    // Clean at the checkpoint: redo has no reason to look at it.
+    let active = entry(&loser, TxnState::Active, first, at);
+    let pointer = log.whole_checkpoint(&[active], &[]);
+    log.restore_point("here");
+    let built = log.finish();
+    let source = built.source();
+    let view = RecoveryLog::new(&source, built.range()).with_checkpoint(Some(pointer));
+    let mut copy = Toy::with(&[(1, at, &[9])]);
+    copy.offline.insert(page(1));
+    let refused = recover_copy(&view, &mut copy, None, &mut ());
+    assert!(matches!(refused, Err(RecoveryError::PageOffline { .. })), "{refused:?}");
+    copy.offline.clear();
+    recover_copy(&view, &mut copy, None, &mut ()).unwrap();
+    assert_eq!(copy.byte(1, 0), 0);
+}
+
+#[test]
+fn a18_a_page_said_to_be_written_as_of_the_future_stays_dirty() {
+    let running = Running::new(LogBuilder::new(SEGMENT_BYTES));
+    let manager = manager_on(&running);
+    let mut pages = Toy::default();
+    let mut one = manager.begin(0);
+    one.update(&mut pages, page(1), 0, &[0], &[66]).unwrap();
+    manager.page_written(page(1), lsn(1 << 40));
+    assert_eq!(manager.dirty_pages(), 1);
+    manager.page_written(page(1), pages.lsn(1));
+    assert_eq!(manager.dirty_pages(), 0);
+}
+
+#[test]
+fn a01_identities_go_on_behind_the_last_number() {
+    let mut log = LogBuilder::new(SEGMENT_BYTES);
+    let mut loser = txn(u64::MAX);
+    log.begin(&mut loser);
+    log.update(&mut loser, 1, 0, 0, 9);
+    let running = Running::new(log);
+    let (_, manager) = restart(Aries::new(), &running, &mut Toy::default()).unwrap();
+    assert_eq!(manager.begin(0).id(), TxnId::new(1));
+}
