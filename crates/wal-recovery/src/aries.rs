@@ -25,6 +25,7 @@ mod torn;
 
 mod reservation;
 mod manager;
+mod pool_log;
 mod undo_scope;
 mod undo;
 mod losers;

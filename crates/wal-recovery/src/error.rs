@@ -206,6 +206,12 @@ pub enum RecoveryError {
     /// about itself is the source; restart can be repeated.
     #[error("the log took no more records: {0}")]
     Log(Box<dyn std::error::Error + Send + Sync>),
+    /// The log that a buffer pool was given is not open any more: its last handle is gone, or its
+    /// opening failed. Nothing was done; the page must not be written.
+    #[error(
+        "the log is not open any more; open it again, and ask the one that `log_runs` gives then"
+    )]
+    LogClosed,
     /// The records of a transaction that is rolled back do not link as they must: a defect in what
     /// wrote the log, since every record of it is valid. The rollback can be repeated.
     #[error(

@@ -266,7 +266,7 @@ fn the_engine_gets_its_own_bytes_back_from_the_checkpoint() {
     let (aries, report) =
         aries_support::recover_with(Aries::new(), &log.finish(), &mut Toy::default());
     report.unwrap();
-    assert_eq!(aries.checkpoint_payload(), b"the engine's");
+    assert_eq!(aries.checkpoint_payload(), Some(&b"the engine's"[..]));
 }
 
 /// An older whole checkpoint, with one loser and one dirty page, and its log.

@@ -226,6 +226,7 @@ impl From<RecoveryError> for Error {
             RecoveryError::PageLsnBeyondEnd { page_lsn: lsn, .. }
             | RecoveryError::TornPage { lsn, .. } => (ErrorKind::Page, Some(*lsn)),
             RecoveryError::PageOffline { .. } => (ErrorKind::Page, None),
+            RecoveryError::LogClosed => (ErrorKind::Closed, None),
             RecoveryError::BrokenUndo { lsn, .. }
             | RecoveryError::LostRecords { from: lsn, .. } => (ErrorKind::Damaged, Some(*lsn)),
             RecoveryError::PageLsnNotSet { lsn, .. } => (ErrorKind::Replay, Some(*lsn)),

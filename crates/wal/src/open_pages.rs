@@ -33,7 +33,9 @@ impl Opener<Aries> {
     /// - [`Page`](crate::ErrorKind::Page): a page is torn and cannot be rebuilt, or is of another
     ///   log.
     ///
-    /// The recovery can be repeated after each of them, and after a crash at any point of it.
+    /// The recovery can be repeated after each of them, by this process and with the same `pages`,
+    /// and after a crash at any point of it. The log is closed then: what
+    /// [`PageStore::log_runs`] may have handed out lets no page be written any more.
     ///
     /// # Cost
     ///
@@ -60,7 +62,8 @@ impl Opener<Aries> {
         pages: &mut P,
     ) -> Result<PageLog, Error> {
         let (wal, log) = self.run(storage, pages)?;
+        let payload = self.strategy.take_checkpoint_payload();
         let manager = self.strategy.into_manager().ok_or(Refusal::Unfinished)?;
-        Ok(PageLog::new(wal, log, manager))
+        Ok(PageLog::new(wal, log, manager, payload.map(Arc::from)))
     }
 }

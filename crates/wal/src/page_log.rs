@@ -31,18 +31,27 @@ use crate::reader::{Reader, Tail};
 /// Clones share it; threads share it by reference. From
 /// [`Opener::open_pages`](crate::Opener::open_pages).
 ///
-/// Dropping the last handle is as a crash: what was not synced is lost, and transactions that were
-/// running are rolled back by the next opening.
+/// Dropping the last handle is as a crash: what was not synced is lost, transactions that were
+/// running are rolled back by the next opening, and the directory can be opened again. Handles are
+/// its clones, its transactions, commits that are not waited for yet, and readers; what
+/// [`write_ahead`](Self::write_ahead) gives, and [`PageStore::log_runs`], is none.
 #[derive(Clone)]
 pub struct PageLog {
     wal: Wal,
     log: Arc<dyn TxnLog>,
     manager: Arc<TxnManager>,
+    /// The engine's bytes from the checkpoint with which this opening began.
+    payload: Option<Arc<[u8]>>,
 }
 
 impl PageLog {
-    pub(crate) const fn new(wal: Wal, log: Arc<dyn TxnLog>, manager: Arc<TxnManager>) -> Self {
-        Self { wal, log, manager }
+    pub(crate) const fn new(
+        wal: Wal,
+        log: Arc<dyn TxnLog>,
+        manager: Arc<TxnManager>,
+        payload: Option<Arc<[u8]>>,
+    ) -> Self {
+        Self { wal, log, manager, payload }
     }
 
     /// Begins a transaction. Nothing is logged before its first change.
@@ -55,7 +64,9 @@ impl PageLog {
         PageTransaction::new(self.manager.begin(isolation))
     }
 
-    /// Takes a fuzzy checkpoint, with `payload` in it for the engine's own use. Nobody is stopped.
+    /// Takes a fuzzy checkpoint, with `payload` in it for the engine's own use: the next opening
+    /// gives it back through [`PageStore::restore_payload`], before redo, and by
+    /// [`checkpoint_payload`](Self::checkpoint_payload). Nobody is stopped.
     ///
     /// # Durability
     ///
@@ -73,6 +84,13 @@ impl PageLog {
     /// A record for a thousand transactions or dirty pages; one sync, and one of the control file.
     pub fn checkpoint(&self, payload: &[u8]) -> Result<CheckpointPointer, Error> {
         Ok(self.manager.checkpoint(payload)?)
+    }
+
+    /// The engine's own bytes from the checkpoint with which this opening began; `None` for a new
+    /// log. The checkpoint that ends an opening takes them along; one that is taken later does not.
+    #[must_use]
+    pub fn checkpoint_payload(&self) -> Option<&[u8]> {
+        self.payload.as_deref()
     }
 
     /// Removes the segments that nothing needs: neither restart from the oldest retained
@@ -138,9 +156,12 @@ impl PageLog {
 
     /// Both calls, and images, for a buffer pool that does not know the log; the same that
     /// [`PageStore::log_runs`](crate::PageStore::log_runs) is given at restart.
+    ///
+    /// It is no handle: it does not keep the log open. Once the last handle is gone it lets no page
+    /// be written, and says [`RecoveryError::LogClosed`](crate::RecoveryError::LogClosed).
     #[must_use]
     pub fn write_ahead(&self) -> Arc<dyn WriteAhead> {
-        Arc::clone(&self.manager) as Arc<dyn WriteAhead>
+        self.manager.write_ahead()
     }
 
     /// Logs the whole of `page`, outside of every transaction: redo puts it in place whatever the
@@ -296,11 +317,21 @@ impl PageLog {
 
     /// Whether the transaction `txn`, whose commit was to be at `lsn`, is committed.
     ///
+    /// One that was prepared is [`InDoubt`](CommitFate::InDoubt) until it is
+    /// [resolved](Self::resolve), also when a commit of it was lost with the end of the log; after
+    /// that the answer is as it was resolved, for the same `lsn`.
+    ///
     /// # Errors
     ///
     /// As [`Wal::was_committed`].
     pub fn was_committed(&self, txn: TxnId, lsn: Lsn) -> Result<CommitFate, Error> {
-        self.wal.was_committed(txn, lsn)
+        match self.wal.was_committed(txn, lsn)? {
+            // Its commit record may be lost; its prepare record is not.
+            CommitFate::NotCommitted if self.manager.is_prepared(txn, lsn) => {
+                Ok(CommitFate::InDoubt)
+            }
+            fate => Ok(fate),
+        }
     }
 
     /// Makes everything logged so far durable; returns the durable end.

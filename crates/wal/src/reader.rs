@@ -35,7 +35,8 @@ impl Wal {
     /// Whether the transaction `txn`, whose commit was to be at `lsn`, is committed.
     ///
     /// For after a reopening, about a commit whose error said `Unknown`. In the opening that made
-    /// the commit the answer is `Unknown` until it is durable.
+    /// the commit the answer is `Unknown` until it is durable. Of a log of pages
+    /// [`PageLog`](crate::PageLog) says more: whether the transaction is in doubt.
     ///
     /// # Errors
     ///

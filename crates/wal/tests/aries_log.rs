@@ -9,9 +9,14 @@ use std::sync::Arc;
 use common::pages::{Fault, Pages, SLOTS, open_pages};
 use common::{open, small};
 use wal::{
-    Aries, Decision, ErrorKind, Lsn, MemoryStorage, Obligation, PageId, PageLog, RecordKind,
-    Storage, SyncMethod, Until, Wal,
+    Aries, CommitFate, Decision, ErrorKind, Lsn, MemoryStorage, Obligation, PageId, PageLog,
+    RecordKind, Storage, SyncMethod, Until, Wal,
 };
+use wal_sim::{CrashMode, SimDisk};
+
+fn as_storage(disk: &SimDisk) -> Arc<dyn Storage> {
+    Arc::new(disk.clone())
+}
 
 fn memory() -> Arc<dyn Storage> {
     Arc::new(MemoryStorage::new())
@@ -55,7 +60,7 @@ fn a_transaction_goes_back_to_its_savepoint_and_on() {
     txn.rollback_to(&mut pages, savepoint).unwrap();
     pages.put(&mut txn, 1, 2, 3).unwrap();
     let done = txn.commit_with(7).unwrap();
-    assert_eq!(log.was_committed(done.txn, done.lsn).unwrap(), wal::CommitFate::Committed);
+    assert_eq!(log.was_committed(done.txn, done.lsn).unwrap(), CommitFate::Committed);
     drop((log, pages));
     let (_log, mut pages) = up(&storage);
     assert_eq!((pages.get(1, 0), pages.get(1, 1), pages.get(1, 2)), (1, 0, 3));
@@ -197,6 +202,56 @@ fn a29_a_transaction_in_doubt_survives_openings_until_it_is_resolved() {
         let (_log, mut pages) = up(&storage);
         assert_eq!((pages.get(1, 0), pages.doubts.len()), (left, 0));
     }
+}
+
+#[test]
+fn a29_what_became_of_a_prepared_transaction_is_open_until_it_is_resolved() {
+    for (decision, fate) in
+        [(Decision::Commit, CommitFate::Committed), (Decision::Abort, CommitFate::NotCommitted)]
+    {
+        let disk = SimDisk::new();
+        let (log, mut pages) = up(&as_storage(&disk));
+        let mut txn = log.begin();
+        let changed = pages.put(&mut txn, 1, 0, 5).unwrap();
+        let prepared = txn.prepare(b"order 17", b"").unwrap();
+        let lost = txn.commit_ordered(0).unwrap();
+        let (id, commit) = (lost.committed().txn, lost.committed().lsn);
+        disk.power_off();
+        drop((lost, log, pages));
+        let storage = as_storage(&disk.crash(CrashMode::LoseAll));
+        for _ in 0..2 {
+            let (log, _pages) = up(&storage);
+            for lsn in [changed, prepared, commit] {
+                assert_eq!(log.was_committed(id, lsn).unwrap(), CommitFate::InDoubt, "{lsn}");
+            }
+        }
+        let (log, mut pages) = up(&storage);
+        log.resolve(id, decision, &mut pages).unwrap();
+        log.sync().unwrap();
+        drop((log, pages));
+        let (log, _pages) = up(&storage);
+        for lsn in [changed, prepared, commit] {
+            assert_eq!(log.was_committed(id, lsn).unwrap(), fate, "{lsn}");
+        }
+    }
+}
+
+#[test]
+fn a_commit_that_was_lost_is_not_taken_for_that_of_a_later_transaction_with_its_number() {
+    let disk = SimDisk::new();
+    let (log, mut pages) = up(&as_storage(&disk));
+    let mut txn = log.begin();
+    pages.put(&mut txn, 1, 0, 5).unwrap();
+    let ordered = txn.commit_ordered(0).unwrap();
+    let lost = ordered.committed();
+    disk.power_off();
+    drop((ordered, log, pages));
+    let (log, mut pages) = up(&as_storage(&disk.crash(CrashMode::LoseAll)));
+    let mut txn = log.begin();
+    assert_eq!(txn.id(), lost.txn, "nothing in the log has that number");
+    pages.put(&mut txn, 1, 0, 6).unwrap();
+    txn.commit().unwrap();
+    assert_eq!(log.was_committed(lost.txn, lost.lsn).unwrap(), CommitFate::NotCommitted);
 }
 
 #[test]

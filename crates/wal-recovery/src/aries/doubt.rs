@@ -83,6 +83,14 @@ impl TxnManager {
         Ok(found)
     }
 
+    /// Whether `txn` is prepared and not ended, and has logged nothing at `lsn` or behind it.
+    #[must_use]
+    pub fn is_prepared(&self, txn: TxnId, lsn: Lsn) -> bool {
+        let state = self.state();
+        let entry = state.tables.txns.get(txn);
+        entry.is_some_and(|entry| entry.state == TxnState::Prepared && entry.last_lsn < lsn)
+    }
+
     /// Tells the engine of every transaction in doubt, so that it gives them their locks back, and
     /// does as it decides: one to be rolled back becomes one of the losers, whom
     /// [`undo_losers`](Self::undo_losers) undoes together. Called at restart, before that, and

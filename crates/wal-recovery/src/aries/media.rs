@@ -28,7 +28,7 @@ use super::engine_call::call_engine;
 use super::manager::TxnManager;
 use super::page_map::PageMap;
 use super::pages::{PageState, PageStore};
-use super::restart::{redo_with, report_of, undo_counts};
+use super::restart::{redo_with, report_of, restore_payload, undo_counts};
 use super::walk::each_record;
 use crate::copy::{Point, Until};
 use crate::error::RecoveryError;
@@ -86,6 +86,7 @@ pub fn recover_copy<E: PageStore + ?Sized>(
     if let Some(until) = until {
         check_pages(log, stop, until, engine, progress)?;
     }
+    restore_payload(&analysis, engine)?;
     let (redo, unfinished) = redo_with(&limited, 1, &analysis.tables, engine, progress)?;
     if let Some(page) = unfinished.offline.first() {
         return Err(RecoveryError::PageOffline { page: *page });

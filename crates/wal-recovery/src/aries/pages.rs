@@ -118,7 +118,8 @@ pub enum Decision {
 }
 
 /// What a buffer pool asks of the log, whichever way it came by it: in normal running, and at
-/// restart from [`PageStore::log_runs`] on.
+/// restart from [`PageStore::log_runs`] on. Each call may fail with [`RecoveryError::LogClosed`]
+/// when nobody has the log open any more.
 pub trait WriteAhead: Send + Sync + fmt::Debug {
     /// The write-ahead rule: returns when the log is durable up to the record at `page_lsn`, so
     /// that `page` may be written as of it.
@@ -149,6 +150,19 @@ pub trait WriteAhead: Send + Sync + fmt::Debug {
 /// storage before the log is durable up to its LSN; and a page is changed under an exclusive
 /// latch which is held from before its record is logged until the change is applied.
 pub trait PageStore {
+    /// Gets back what the engine had put into the checkpoint with which restart begins: once,
+    /// before redo, unless there is no checkpoint yet. The pages are still those of the crash, so
+    /// what it says of them holds only once redo is through. It is empty as long as the engine took
+    /// no checkpoint with one, since openings take checkpoints too. The default has no use for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`page_state`](Self::page_state).
+    fn restore_payload(&mut self, payload: &[u8]) -> Result<(), EngineError> {
+        let _ = payload;
+        Ok(())
+    }
+
     /// What is known of `page`.
     ///
     /// # Errors
@@ -268,6 +282,13 @@ pub trait PageStore {
     /// Is told once at restart, after redo and before undo, that the log takes records again. What
     /// undo changes must not reach storage before `log` says so: an engine that writes pages while
     /// losers are rolled back keeps it, and asks.
+    ///
+    /// Until then redo may have made pages dirty that do not fit in memory. They may be written
+    /// without asking, since what they hold is durable in the log; nobody can be told of it yet.
+    ///
+    /// Keeping `log` does not keep the log open: when the opening fails, or the last handle is
+    /// gone, it answers [`RecoveryError::LogClosed`] to everything. The next opening gives a new
+    /// one, in place of which this one goes.
     ///
     /// # Errors
     ///

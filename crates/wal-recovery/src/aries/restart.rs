@@ -20,7 +20,7 @@ use super::doubt::InDoubtCounts;
 use super::engine_call::call_engine;
 use super::losers::UndoReport;
 use super::manager::TxnManager;
-use super::pages::{PageStore, WriteAhead};
+use super::pages::PageStore;
 use super::parallel::redo_in_parallel;
 use super::redo::{self, Unfinished};
 use super::tables::Tables;
@@ -35,13 +35,15 @@ use crate::verdict::Verdict;
 
 /// Complete recovery, for engines that steal and do not force.
 ///
-/// After the opening, [`into_manager`](Self::into_manager) gives what transactions run on.
+/// Whoever drives it as a [`RecoveryStrategy`] takes what transactions run on from
+/// [`into_manager`](Self::into_manager) afterwards; the facade does, and makes it part of the open
+/// log.
 #[derive(Debug)]
 pub struct Aries {
     threads: usize,
     /// What the first half found; taken by the second.
     found: Option<Found>,
-    payload: Vec<u8>,
+    payload: Option<Vec<u8>>,
     manager: Option<Arc<TxnManager>>,
 }
 
@@ -62,7 +64,7 @@ impl Aries {
     /// Restart with redo on one thread.
     #[must_use]
     pub const fn new() -> Self {
-        Self { threads: 1, found: None, payload: Vec::new(), manager: None }
+        Self { threads: 1, found: None, payload: None, manager: None }
     }
 
     /// Redo on `threads` threads, each with pages of its own; at least 1.
@@ -74,10 +76,16 @@ impl Aries {
         Self { threads: threads.max(1), ..self }
     }
 
-    /// The engine's own bytes from the checkpoint that restart began with.
+    /// The engine's own bytes from the checkpoint that restart began with; `None` without one.
     #[must_use]
-    pub fn checkpoint_payload(&self) -> &[u8] {
-        &self.payload
+    pub fn checkpoint_payload(&self) -> Option<&[u8]> {
+        self.payload.as_deref()
+    }
+
+    /// As [`checkpoint_payload`](Self::checkpoint_payload), to be kept.
+    #[must_use]
+    pub fn take_checkpoint_payload(&mut self) -> Option<Vec<u8>> {
+        self.payload.take()
     }
 
     /// What transactions run on; `None` before the log runs.
@@ -122,6 +130,7 @@ impl<E: PageStore + ?Sized> RecoveryStrategy<E> for Aries {
         progress: &mut dyn Progress,
     ) -> Result<RecoveryReport, RecoveryError> {
         let analysis = analysis::analyse(log, progress)?;
+        restore_payload(&analysis, engine)?;
         let (redo, unfinished) = redo_with(log, self.threads, &analysis.tables, engine, progress)?;
         tracing::debug!(
             applied = redo.applied,
@@ -129,7 +138,7 @@ impl<E: PageStore + ?Sized> RecoveryStrategy<E> for Aries {
             "history repeated"
         );
         let report = report_of(log, &analysis, redo);
-        self.payload = analysis.payload;
+        self.payload = analysis.report.checkpoint.map(|_| analysis.payload);
         self.found = Some(Found { tables: analysis.tables, deferred: unfinished.offline });
         Ok(report)
     }
@@ -158,17 +167,26 @@ impl<E: PageStore + ?Sized> RecoveryStrategy<E> for Aries {
             return Err(RecoveryError::Misuse { txn: TxnId::NONE, what });
         };
         let manager = TxnManager::resume(Arc::clone(log), tables, deferred);
-        let rule: Arc<dyn WriteAhead> = manager.clone();
+        let rule = manager.write_ahead();
         call_engine(log.end(), || engine.log_runs(&rule))?;
         let doubt = manager.settle_in_doubt(engine)?;
         let done = manager.undo_losers(engine, progress)?;
         // Statement 30: the next restart does not go through all this again.
-        let pointer = manager.checkpoint(&self.payload)?;
+        let pointer = manager.checkpoint(self.payload.as_deref().unwrap_or_default())?;
         let undo = undo_counts(&done, doubt, Some(pointer.begin));
         report.aries.get_or_insert_default().undo = undo;
         self.manager = Some(manager);
         Ok(())
     }
+}
+
+/// Gives the engine back what it had put into the checkpoint.
+pub(super) fn restore_payload<E: PageStore + ?Sized>(
+    analysis: &Analysis,
+    engine: &mut E,
+) -> Result<(), RecoveryError> {
+    let Some(pointer) = analysis.report.checkpoint else { return Ok(()) };
+    call_engine(pointer.record, || engine.restore_payload(&analysis.payload))
 }
 
 /// What undo did, for the report.

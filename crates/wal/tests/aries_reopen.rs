@@ -1,0 +1,196 @@
+//! One buffer pool over several openings: what an opening that failed, or a log that was dropped,
+//! leaves behind in it, and what it gets back.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::sync::Arc;
+
+use common::pages::{Pages, open_pages};
+use common::small;
+use wal::{
+    Aries, Decision, EngineError, Error, ErrorKind, InDoubt, Lsn, MemoryStorage, PageId, PageLog,
+    PageState, PageStore, RecoveryError, Storage, WriteAhead,
+};
+
+fn memory() -> Arc<dyn Storage> {
+    Arc::new(MemoryStorage::new())
+}
+
+fn up(storage: &Arc<dyn Storage>) -> (PageLog, Pages) {
+    open_pages(storage, small()).expect("the engine comes up")
+}
+
+/// Where the engine fails, once, after the log was handed to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    LogRuns,
+    InDoubt,
+    Undo,
+}
+
+/// A pool which is kept from one opening to the next.
+struct Kept {
+    pages: Pages,
+    fails: Option<At>,
+    rule: Option<Arc<dyn WriteAhead>>,
+    payloads: Vec<Vec<u8>>,
+    changed: u64,
+}
+
+impl Kept {
+    fn new(storage: &Arc<dyn Storage>, fails: Option<At>) -> Self {
+        let pages = Pages::open(storage).unwrap();
+        Self { pages, fails, rule: None, payloads: Vec::new(), changed: 0 }
+    }
+
+    fn open(&mut self, storage: &Arc<dyn Storage>) -> Result<PageLog, Error> {
+        small().recover_with(Aries::new()).open_pages_in(Arc::clone(storage), self)
+    }
+
+    fn pass(&mut self, at: At) -> Result<(), EngineError> {
+        match self.fails.take_if(|fails| *fails == at && self.rule.is_some()) {
+            Some(_) => Err("the disk is away for now".into()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl PageStore for Kept {
+    fn restore_payload(&mut self, payload: &[u8]) -> Result<(), EngineError> {
+        assert_eq!(self.changed, 0, "before redo");
+        self.payloads.push(payload.to_vec());
+        Ok(())
+    }
+
+    fn page_state(&mut self, page: PageId) -> Result<PageState, EngineError> {
+        self.pages.page_state(page)
+    }
+
+    fn write(&mut self, p: PageId, at: u32, bytes: &[u8], lsn: Lsn) -> Result<(), EngineError> {
+        self.pass(At::Undo)?;
+        self.changed += 1;
+        self.pages.write(p, at, bytes, lsn)
+    }
+
+    fn mark_dirty(&mut self, page: PageId) -> Result<(), EngineError> {
+        self.pages.mark_dirty(page)
+    }
+
+    fn in_doubt(&mut self, _: &InDoubt<'_>) -> Result<Decision, EngineError> {
+        self.pass(At::InDoubt)?;
+        Ok(Decision::Abort)
+    }
+
+    fn log_runs(&mut self, log: &Arc<dyn WriteAhead>) -> Result<(), EngineError> {
+        self.rule = Some(Arc::clone(log));
+        self.pages.log_runs(log)?;
+        self.pass(At::LogRuns)
+    }
+}
+
+/// A log with a loser in it, and a transaction in doubt.
+fn left_unfinished() -> Arc<dyn Storage> {
+    let storage = memory();
+    let (log, mut pages) = up(&storage);
+    let mut doubtful = log.begin();
+    pages.put(&mut doubtful, 1, 0, 5).unwrap();
+    doubtful.prepare(b"order 17", b"").unwrap();
+    let mut loser = log.begin();
+    pages.put(&mut loser, 2, 0, 6).unwrap();
+    log.sync().unwrap();
+    storage
+}
+
+#[test]
+fn an_opening_that_failed_is_repeated_with_the_same_pool() {
+    for at in [At::LogRuns, At::InDoubt, At::Undo] {
+        let storage = left_unfinished();
+        let mut pool = Kept::new(&storage, Some(at));
+        let failed = pool.open(&storage).unwrap_err();
+        assert_eq!((failed.kind(), pool.fails), (ErrorKind::Replay, None), "{at:?}: {failed}");
+        pool.changed = 0;
+        let log = pool.open(&storage).unwrap_or_else(|error| panic!("{at:?}: {error}"));
+        assert_eq!((pool.pages.get(1, 0), pool.pages.get(2, 0)), (0, 0), "{at:?}");
+        assert_eq!(log.stats().active_transactions, 0);
+    }
+}
+
+#[test]
+fn dropping_the_last_handle_closes_the_log_although_the_pool_remains() {
+    let storage = memory();
+    let (log, mut pages) = up(&storage);
+    let mut txn = log.begin();
+    pages.put(&mut txn, 1, 0, 5).unwrap();
+    drop(log);
+    assert!(open_pages(&storage, small()).is_err(), "a transaction is a handle");
+    drop(txn);
+    up(&storage);
+}
+
+#[test]
+fn what_the_pool_was_given_lets_no_page_be_written_once_the_log_is_gone() {
+    let storage = memory();
+    let (log, mut pages) = up(&storage);
+    let rule = log.write_ahead();
+    let mut txn = log.begin();
+    let lsn = pages.put(&mut txn, 1, 0, 5).unwrap();
+    txn.commit().unwrap();
+    drop(log);
+    let page = PageId::new(1);
+    let refused = [rule.before_page_write(page, lsn), rule.log_image(page, b"x").map(drop)];
+    assert!(refused.iter().all(|said| matches!(said, Err(RecoveryError::LogClosed))));
+    rule.page_written(page, lsn);
+    let error = Error::from(RecoveryError::LogClosed);
+    assert_eq!(error.kind(), ErrorKind::Closed);
+    let (_log, mut pages) = up(&storage);
+    assert_eq!(pages.get(1, 0), 5);
+}
+
+#[test]
+fn the_payload_of_a_checkpoint_comes_back_before_redo() {
+    let storage = memory();
+    let mut pool = Kept::new(&storage, None);
+    let log = pool.open(&storage).unwrap();
+    assert_eq!((pool.payloads.len(), log.checkpoint_payload()), (0, None), "a new log has none");
+    log.checkpoint(b"root 7").unwrap();
+    let mut txn = log.begin();
+    pool.pages.put(&mut txn, 1, 0, 5).unwrap();
+    txn.commit().unwrap();
+    drop(log);
+    // Restart takes a checkpoint of its own, and hands the payload on with it.
+    for _ in 0..2 {
+        let mut pool = Kept::new(&storage, None);
+        let log = pool.open(&storage).unwrap();
+        assert_eq!(pool.payloads, [b"root 7"]);
+        assert_eq!(log.checkpoint_payload(), Some(&b"root 7"[..]));
+    }
+}
+
+#[test]
+fn an_engine_that_refuses_the_payload_is_not_opened_and_asked_again() {
+    struct Refuses(Pages);
+    impl PageStore for Refuses {
+        fn restore_payload(&mut self, payload: &[u8]) -> Result<(), EngineError> {
+            Err(format!("what is {payload:?}?").into())
+        }
+        fn page_state(&mut self, page: PageId) -> Result<PageState, EngineError> {
+            self.0.page_state(page)
+        }
+        fn write(&mut self, _: PageId, _: u32, _: &[u8], _: Lsn) -> Result<(), EngineError> {
+            Err("never asked".into())
+        }
+        fn mark_dirty(&mut self, _: PageId) -> Result<(), EngineError> {
+            Ok(())
+        }
+    }
+    let storage = memory();
+    let (log, _) = up(&storage);
+    log.checkpoint(b"x").unwrap();
+    drop(log);
+    let mut engine = Refuses(Pages::open(&storage).unwrap());
+    let opener = small().recover_with(Aries::new());
+    let refused = opener.open_pages_in(Arc::clone(&storage), &mut engine).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Replay, "{refused}");
+    up(&storage);
+}
