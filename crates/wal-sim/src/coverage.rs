@@ -46,6 +46,9 @@ pub struct Coverage {
     pub by_step: BTreeMap<(Call, String), u64>,
     /// States judged, by what had befallen them; one state may count for several.
     pub by_fault: BTreeMap<FaultKind, u64>,
+    /// The same for [what a crash does](FaultKind::CRASH), by how many cuts in a row it was: floors
+    /// over all depths would not show that recovery is only ever cut in one way.
+    pub by_depth_fault: BTreeMap<(usize, FaultKind), u64>,
     /// Live faults that hit the workload, by call, in all its runs.
     pub faults_by_call: BTreeMap<Call, u64>,
     /// Whether the limit on states ended the exploration early.
@@ -87,6 +90,7 @@ impl Seen {
 pub struct Floors {
     distinct: u64,
     faults: BTreeMap<FaultKind, u64>,
+    depths: BTreeMap<(usize, FaultKind), u64>,
     steps: BTreeMap<(Call, String), u64>,
 }
 
@@ -117,6 +121,14 @@ impl Floors {
         kinds.iter().fold(self, |floors, &kind| floors.fault(kind, states))
     }
 
+    /// At least so many states of each of these [kinds of crash](FaultKind::CRASH) after `depth` cuts
+    /// in a row.
+    #[must_use]
+    pub fn depth(mut self, depth: usize, kinds: &[FaultKind], states: u64) -> Self {
+        self.depths.extend(kinds.iter().map(|&kind| ((depth, kind), states)));
+        self
+    }
+
     /// At least so many states met in which `call` on a file of `class` was cut.
     #[must_use]
     pub fn step(mut self, call: Call, class: &str, states: u64) -> Self {
@@ -138,6 +150,9 @@ impl Coverage {
         hold("distinct".to_owned(), self.distinct, floors.distinct);
         for (kind, &floor) in &floors.faults {
             hold(kind.to_string(), self.by_fault.get(kind).copied().unwrap_or(0), floor);
+        }
+        for (at, &floor) in &floors.depths {
+            hold(depth_name(at), self.by_depth_fault.get(at).copied().unwrap_or(0), floor);
         }
         for (step, &floor) in &floors.steps {
             let found = self.by_step.get(step).copied().unwrap_or(0);
@@ -162,6 +177,7 @@ impl Coverage {
         add(&mut self.cuts_by_call, &other.cuts_by_call);
         add(&mut self.by_step, &other.by_step);
         add(&mut self.by_fault, &other.by_fault);
+        add(&mut self.by_depth_fault, &other.by_depth_fault);
         add(&mut self.faults_by_call, &other.faults_by_call);
         self.cut_short |= other.cut_short;
         self.hash = fold(self.hash, other.hash);
@@ -191,6 +207,12 @@ impl Coverage {
             self.by_depth.iter().map(|(depth, &n)| (depth.to_string(), n)),
         );
         object(&mut json, "by_fault", self.by_fault.iter().map(|(kind, &n)| (kind.to_string(), n)));
+        let by_depth_fault = self.by_depth_fault.iter();
+        object(
+            &mut json,
+            "by_depth_fault",
+            by_depth_fault.map(|(at, &count)| (depth_name(at), count)),
+        );
         object(&mut json, "by_step", self.by_step.iter().map(|(step, &n)| (step_name(step), n)));
         let calls = |counts: &BTreeMap<Call, u64>| -> Vec<(String, u64)> {
             counts.iter().map(|(call, &count)| (call.to_string(), count)).collect()
@@ -205,6 +227,11 @@ impl Coverage {
 /// A step of the protocol for people: `sync log`, `sync directory`.
 fn step_name((call, class): &(Call, String)) -> String {
     if class.is_empty() { call.to_string() } else { format!("{call} {class}") }
+}
+
+/// What a crash does at a depth, for people: `torn sector at depth 2`.
+fn depth_name((depth, kind): &(usize, FaultKind)) -> String {
+    format!("{kind} at depth {depth}")
 }
 
 fn add<K: Ord + Clone>(counts: &mut BTreeMap<K, u64>, more: &BTreeMap<K, u64>) {
@@ -278,6 +305,16 @@ mod tests {
         assert_eq!(below.len(), 5, "{below:?}");
         assert!(below.contains(&"bit flip: 0 states, at least 3 are demanded".to_owned()));
         assert!(below.contains(&"create log: 0 states, at least 1 are demanded".to_owned()));
+    }
+
+    #[test]
+    fn a_floor_at_a_depth_is_not_met_by_states_of_another_depth() {
+        let by_depth_fault = BTreeMap::from([((1, FaultKind::TornSector), 9)]);
+        let coverage = Coverage { by_depth_fault, ..coverage() };
+        let floor = |depth| Floors::new().depth(depth, &[FaultKind::TornSector], 9);
+        assert_eq!(coverage.below(&floor(1)), [""; 0]);
+        let below = coverage.below(&floor(2));
+        assert_eq!(below, ["torn sector at depth 2: 0 states, at least 9 are demanded"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! All disks that one power cut can leave, or a fair sample of them.
 //!
 //! Few enough: every one, in a fixed order. Too many: the two extremes, then states drawn from a
-//! seed. Either way the number of a state names it for as long as the workload stays the same.
+//! seed, of which there is one at least: the newest goes first, then the oldest. Either way the number of a state names it for as long as the workload stays the same.
 
 use crate::choice::{Chance, Chooser, Newest, Oldest, Paths, Script, Writing};
 use crate::disk::SimDisk;
@@ -87,11 +87,14 @@ impl CrashStates {
         }
         let all = self.all.is_some();
         let seed = fold(mix(self.seed), number as u64);
-        let torn = self.torn && (all || number % 2 == 1);
+        // A sample of extremes alone would never show a part of what was pending.
+        let extremes = if all { 0 } else { self.limit.saturating_sub(1).min(2) };
+        let odd = if extremes == 0 { seed } else { number as u64 } % 2 == 1;
+        let torn = self.torn && (all || odd);
         let mut chance = Chance::new(seed, torn);
         let chooser: &mut dyn Chooser = match number {
-            0 if !all => &mut Oldest,
-            1 if !all => &mut Newest,
+            0 if extremes > 0 => &mut Oldest,
+            1 if extremes > 1 => &mut Newest,
             _ => &mut chance,
         };
         sampled.then(|| make(&self.disk, chooser))
@@ -149,6 +152,21 @@ mod tests {
         assert_eq!(sampled.len(), 50);
         assert!(sampled.contains(&disk.crash_by(&mut Oldest).fingerprint()));
         assert!(sampled.contains(&disk.crash_by(&mut Newest).fingerprint()));
+    }
+
+    #[test]
+    fn the_smallest_samples_hold_states_between_the_extremes() {
+        let disk = pending(20);
+        let oldest = disk.crash_by(&mut Oldest).fingerprint();
+        let newest = disk.crash_by(&mut Newest).fingerprint();
+        for (limit, extremes) in [(1, 0), (2, 1), (3, 2)] {
+            let drawn: Vec<u64> = (0..16)
+                .flat_map(|seed| disk.crash_states(limit, seed).torn().skip(extremes))
+                .map(|state| state.fingerprint())
+                .filter(|state| ![oldest, newest].contains(state))
+                .collect();
+            assert!(drawn.len() > 8, "{limit} states for each cut: {drawn:?}");
+        }
     }
 
     #[test]

@@ -65,6 +65,8 @@ pub enum FaultKind {
     ProcessKill,
     /// Something written and not synced was lost.
     LostSector,
+    /// Of what was written and not synced some sectors survived, and others did not.
+    PartlyKept,
     /// A later write survived, an earlier one did not.
     Reordered,
     /// A sector survived as a mix of old and new bytes.
@@ -113,15 +115,20 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// What a power cut or the death of a process does.
-    pub const CRASH: [Self; 7] = [
+    pub const CRASH: [Self; 8] = [
         Self::PowerCut,
         Self::ProcessKill,
         Self::LostSector,
+        Self::PartlyKept,
         Self::Reordered,
         Self::TornSector,
         Self::LostName,
         Self::RecycledSpace,
     ];
+
+    /// How a part of what was not synced can survive: an exploration that never meets one of them
+    /// behind a cut looks at the extremes only there.
+    pub const PARTIAL: [Self; 3] = [Self::PartlyKept, Self::Reordered, Self::TornSector];
 
     /// What goes wrong while the power is on, and can be drawn from a seed.
     pub const LIVE: [Self; 11] = [
@@ -155,6 +162,7 @@ impl FaultKind {
             Self::PowerCut => "power cut",
             Self::ProcessKill => "process kill",
             Self::LostSector => "lost sector",
+            Self::PartlyKept => "partly kept",
             Self::Reordered => "reordered writes",
             Self::TornSector => "torn sector",
             Self::LostName => "lost name",

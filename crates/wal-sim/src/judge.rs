@@ -158,12 +158,16 @@ impl<'a, A> Judge<'a, A> {
             (FaultKind::PowerCut, !killed),
             (FaultKind::ProcessKill, killed),
             (FaultKind::LostSector, loss.lost > 0 && !killed),
+            (FaultKind::PartlyKept, loss.lost > 0 && loss.kept > 0 && !killed),
             (FaultKind::Reordered, loss.reordered > 0 && !killed),
             (FaultKind::TornSector, loss.torn > 0 && !killed),
             (FaultKind::LostName, loss.names > 0 && !killed),
             (FaultKind::RecycledSpace, loss.recycled > 0 && !killed),
         ];
         let met = crash.into_iter().filter(|(_, met)| *met).map(|(kind, _)| kind);
+        for kind in met.clone() {
+            *coverage.by_depth_fault.entry((self.case.steps.len(), kind)).or_default() += 1;
+        }
         for kind in met.chain(befell.iter().copied()) {
             *coverage.by_fault.entry(kind).or_default() += 1;
         }
