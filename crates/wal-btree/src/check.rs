@@ -70,7 +70,11 @@ impl Walk<'_> {
         }
         let frame = self.core.pool.fetch(id)?;
         // A copy: no latch is held while the children are looked at.
-        let page = frame.read().page(id)?.clone();
+        let page = {
+            let cell = frame.read();
+            self.core.node(id, &cell)?;
+            cell.page(id)?.clone()
+        };
         drop(frame);
         let node = Node::of(&page);
         node.check().map_err(|fault| Error::page(id, fault))?;

@@ -58,6 +58,7 @@ impl Tree {
         let strategy = Aries::new().redo_threads(options.redo_threads);
         let log = options.log.recover_with(strategy).open_pages_in(log, &mut store)?;
         store.core.pool.log_runs(&log.write_ahead());
+        store.core.check_root()?;
         Ok(Self { shared: Arc::new(Shared { store, log }) })
     }
 

@@ -13,7 +13,7 @@ use wal_format::PageId;
 use crate::changes::Changes;
 use crate::error::Error;
 use crate::page::{Page, PageFault, differences};
-use crate::tree::Core;
+use crate::tree::{Core, ROOT};
 
 /// Where the bits begin in a map.
 const BITS: usize = 32;
@@ -74,12 +74,39 @@ impl Core {
     fn free_in_map(&self, from: PageId) -> Result<Option<PageId>, Error> {
         let page_bytes = self.pool.page_bytes();
         let map = place_of(from, page_bytes).map;
+        self.check_begun(map, map)?;
         let frame = self.pool.fetch(map)?;
         let cell = frame.read();
         let page = cell.page(map)?;
         let end = map.get() - FIRST_MAP + pages_of_map(page_bytes);
         let free = |id: &PageId| !is_fixed(*id, page_bytes) && !is_set(page, *id, page_bytes);
         Ok((from.get()..end).map(PageId::new).find(free))
+    }
+
+    /// Refuses a root to which nothing was ever applied, while there are nodes below it. A map
+    /// that is missing is noticed when a page is to be taken.
+    ///
+    /// # Errors
+    ///
+    /// [`PageFault::Missing`].
+    pub(crate) fn check_root(&self) -> Result<(), Error> {
+        self.check_begun(ROOT, PageId::new(FIRST_MAP))
+    }
+
+    /// `id` holds something, or else so does not the node that is made first of those which `map`
+    /// tells of: that one reaches the file after what it needs is in the log.
+    fn check_begun(&self, id: PageId, map: PageId) -> Result<(), Error> {
+        let holds_nothing = |id| -> Result<bool, Error> {
+            let frame = self.pool.fetch(id)?;
+            let cell = frame.read();
+            // A torn one holds something.
+            Ok(cell.page(id).is_ok_and(|page| page.lsn().is_none()))
+        };
+        let first_node = PageId::new(map.get() + 1);
+        if holds_nothing(id)? && !holds_nothing(first_node)? {
+            return Err(Error::page(id, PageFault::Missing));
+        }
+        Ok(())
     }
 
     /// The pages in use that the map with `id` among its pages tells of; none if there is no map.

@@ -37,6 +37,9 @@ pub enum PageFault {
     /// A slot, a cell or a count is not what it can be.
     #[error("its contents are damaged")]
     Damaged,
+    /// There is nothing, not even an image, where the tree or a map says that something was put.
+    #[error("it is missing: it holds nothing, and something was put there")]
+    Missing,
 }
 
 /// A page in memory.

@@ -11,8 +11,8 @@
 //!
 //! **Torn pages.** The first change of a clean page is preceded by an image of it in the log, so
 //! that redo, which starts at the recLSN of the page, can always mend a write that tore (a25). A
-//! page that undo made dirty gets its image before it is written instead. One image is paid per
-//! write of a page, as with a doublewrite buffer; `page_images(false)` saves it where the device
+//! page that undo made dirty gets its image before it is written instead, and so does one that redo
+//! changed without meeting an image of it. One image is paid per write of a page, as with a doublewrite buffer; `page_images(false)` saves it where the device
 //! writes whole pages.
 //!
 //! **Latches.** A frame's latch is the innermost: whoever holds one asks the log, and nothing else;
@@ -21,7 +21,7 @@
 //! **Poison.** When a write or a sync of the file fails, nobody knows what the file holds: from then
 //! on everything is refused until the tree is reopened, and redo writes those pages again.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -50,7 +50,7 @@ pub(crate) struct Cell {
     content: Content,
     /// Storage may lack what is here.
     dirty: bool,
-    /// The log has an image of the page from after its recLSN.
+    /// The log has an image of the page from after its recLSN; meaningless while it is clean.
     imaged: bool,
     /// The round of checkpoints in which it became dirty.
     round: u64,
@@ -124,6 +124,16 @@ impl Frames {
     }
 }
 
+/// What is known of pages until the log takes records.
+#[derive(Debug, Default)]
+struct Redo {
+    /// Written and synced since redo changed them: the log is told later.
+    written: BTreeMap<PageId, Lsn>,
+    /// The log has an image of them from after their recLSN: redo met it, or found the page as a
+    /// write left it, and before that write there was one.
+    imaged: BTreeSet<PageId>,
+}
+
 /// What became of pages that were to be written.
 #[derive(Debug, Default)]
 struct Written {
@@ -145,8 +155,7 @@ pub(crate) struct Pool {
     writing: Mutex<()>,
     /// Present once the log takes records.
     log: RwLock<Option<Arc<dyn WriteAhead>>>,
-    /// Pages that redo changed and that were written and synced since: the log is told later.
-    redone: Mutex<BTreeMap<PageId, Lsn>>,
+    redo: Mutex<Redo>,
     /// Checkpoints begun; only tells old dirt from new.
     round: AtomicU64,
     poison: OnceLock<String>,
@@ -161,7 +170,7 @@ impl Pool {
             frames: Mutex::default(),
             writing: Mutex::default(),
             log: RwLock::default(),
-            redone: Mutex::default(),
+            redo: Mutex::default(),
             round: AtomicU64::new(1),
             poison: OnceLock::new(),
         }
@@ -176,7 +185,7 @@ impl Pool {
     /// told what redo had written.
     pub(crate) fn log_runs(&self, log: &Arc<dyn WriteAhead>) {
         *self.log.write() = Some(Arc::clone(log));
-        for (id, lsn) in std::mem::take(&mut *self.redone.lock()) {
+        for (id, lsn) in std::mem::take(&mut *self.redo.lock()).written {
             log.page_written(id, lsn);
         }
     }
@@ -236,8 +245,8 @@ impl Pool {
         }
     }
 
-    /// A frame beyond those asked for: all are pinned, or the log is full and cannot take their
-    /// images, which must not keep a rollback from going on (a09).
+    /// A frame beyond those asked for: all are pinned, or the log is full or does not run yet, and
+    /// cannot take their images, which must not keep a rollback from going on (a09).
     fn pin_one_more(&self, id: PageId) -> Result<Arc<Frame>, Error> {
         let mut frames = self.frames.lock();
         Ok(frames.pin(id))
@@ -327,19 +336,36 @@ impl Pool {
 
     /// Takes `page` as recovery made it: redo, or undo of a change that the engine does not log.
     pub(crate) fn recovered(&self, id: PageId, cell: &mut Cell, page: Page, lsn: Lsn) {
-        self.mark_dirty(id, cell);
+        // A rollback in a full log changes clean pages without an image, which redo cannot meet then.
+        self.dirtied(id, cell, false);
+        cell.replace(page, lsn);
+    }
+
+    /// As [`recovered`](Self::recovered), from an image in the log.
+    pub(crate) fn restored(&self, id: PageId, cell: &mut Cell, page: Page, lsn: Lsn) {
+        self.dirtied(id, cell, true);
         cell.replace(page, lsn);
     }
 
     /// Storage may lack what the page holds.
     pub(crate) fn mark_dirty(&self, id: PageId, cell: &mut Cell) {
-        // In redo the image stands in the log from the recLSN on; for undo it is yet to be made.
-        let redo = self.log.read().is_none();
-        cell.imaged = if cell.dirty { cell.imaged } else { redo };
+        self.dirtied(id, cell, true);
+    }
+
+    /// Recovery makes a page dirty; `met` says whether redo knows of an image by that.
+    fn dirtied(&self, id: PageId, cell: &mut Cell, met: bool) {
+        let known = cell.dirty && cell.imaged;
         cell.dirty = true;
-        if redo {
-            self.redone.lock().remove(&id);
+        if self.log.read().is_some() {
+            cell.imaged = known;
+            return;
         }
+        let mut redo = self.redo.lock();
+        redo.written.remove(&id);
+        if met {
+            redo.imaged.insert(id);
+        }
+        cell.imaged = redo.imaged.contains(&id);
     }
 
     /// Begins a round of checkpoints: writes the pages that have been dirty since before the last,
@@ -392,8 +418,9 @@ impl Pool {
             return Ok(None);
         }
         let mut page = cell.page(frame.id)?.clone();
-        let log = self.log.read().clone();
-        if let Some(log) = log.filter(|_| self.images && !cell.imaged) {
+        if self.images && !cell.imaged {
+            // Before the log takes its image it stays in memory.
+            let Some(log) = self.log.read().clone() else { return Ok(None) };
             page.set_lsn(log.log_image(frame.id, page.bytes())?);
             cell.content = Content::Whole(page.clone());
         }
@@ -431,7 +458,7 @@ impl Pool {
     fn note_redone(&self, copy: &Copy) {
         let cell = copy.frame.read();
         if !cell.dirty {
-            self.redone.lock().insert(copy.frame.id, copy.lsn);
+            self.redo.lock().written.insert(copy.frame.id, copy.lsn);
         }
     }
 

@@ -2,8 +2,8 @@
 //!
 //! Each is a nested top action under the exclusive latch of the tree (a07): a crash before its end
 //! takes it back byte by byte, a crash after it keeps it, and a rollback passes it by. Since nobody
-//! else logs anything for the tree meanwhile, a half-done one is undone by restart before any entry
-//! is.
+//! else logs anything for the tree meanwhile, its records are the newest of all: restart, which undoes
+//! all losers together and the newest record first (a28), takes a half-done one back before any entry.
 //!
 //! New pages begin with an image, which is redo-only: when the action is taken back, they are free
 //! pages with some bytes in them.
@@ -166,7 +166,11 @@ impl Core {
                 return Ok(());
             }
             let child = self.pool.fetch(node.leftmost())?;
-            let below = child.read().page(child.id)?.clone();
+            let below = {
+                let cell = child.read();
+                self.node(child.id, &cell)?;
+                cell.page(child.id)?.clone()
+            };
             let damaged = |fault| Error::page(child.id, fault);
             let node = Node::of(&below);
             let entries = node.entries().map_err(damaged)?;

@@ -120,7 +120,11 @@ impl PageStore for Store {
             _ => return Err(Box::new(Error::page(page, PageFault::Damaged))),
         };
         let frame = pool.pin(page).map_err(Error::into_engine_error)?;
-        pool.recovered(page, &mut frame.write(), whole, lsn);
+        let mut cell = frame.write();
+        match image.len() {
+            0 => pool.recovered(page, &mut cell, whole, lsn),
+            _ => pool.restored(page, &mut cell, whole, lsn),
+        }
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 //! others, every key changed against all others, until the end of the transaction. Nobody waits for
 //! a lock: [`Error::Conflict`] says to abort and try again.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
@@ -24,6 +24,10 @@ pub(crate) struct Shared {
     pub(crate) log: PageLog,
 }
 
+/// Leaves for whose split in a rollback there is room in the log, each with the record that it was
+/// reserved with.
+type Reserved = BTreeMap<PageId, Lsn>;
+
 /// A running transaction; from [`Tree::begin`](crate::Tree::begin). Dropped without an end it is
 /// rolled back.
 #[derive(Debug)]
@@ -33,14 +37,13 @@ pub struct Transaction {
     id: TxnId,
     /// Taken out when it ends.
     inner: Option<PageTransaction>,
-    /// Leaves for whose split in a rollback there is room in the log.
-    reserved: BTreeSet<PageId>,
+    reserved: Reserved,
 }
 
 impl Transaction {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let inner = shared.log.begin();
-        Self { shared, id: inner.id(), inner: Some(inner), reserved: BTreeSet::new() }
+        Self { shared, id: inner.id(), inner: Some(inner), reserved: Reserved::new() }
     }
 
     /// Its identity, which no other transaction of this tree ever has.
@@ -133,7 +136,9 @@ impl Transaction {
     /// A savepoint of another transaction, or one that is void; those of the log and the pages:
     /// abort.
     pub fn rollback_to(&mut self, to: Savepoint) -> Result<(), Error> {
-        let (shared, txn, _) = self.parts()?;
+        let (shared, txn, reserved) = self.parts()?;
+        // The room goes with the record that it was for.
+        reserved.retain(|_, at| *at <= to.lsn());
         Ok(txn.rollback_to(&mut shared.store.clone(), to)?)
     }
 
@@ -205,9 +210,7 @@ impl Transaction {
         Ok(id)
     }
 
-    fn parts(
-        &mut self,
-    ) -> Result<(&Arc<Shared>, &mut PageTransaction, &mut BTreeSet<PageId>), Error> {
+    fn parts(&mut self) -> Result<(&Arc<Shared>, &mut PageTransaction, &mut Reserved), Error> {
         self.shared.store.core.pool.check()?;
         let ended = || Error::Options("the transaction has ended");
         let txn = self.inner.as_mut().ok_or_else(ended)?;
@@ -272,7 +275,7 @@ fn named(key: &[u8]) -> Vec<u8> {
 struct Logged<'t> {
     shared: &'t Arc<Shared>,
     txn: &'t mut PageTransaction,
-    reserved: &'t mut BTreeSet<PageId>,
+    reserved: &'t mut Reserved,
 }
 
 impl Logged<'_> {
@@ -287,12 +290,12 @@ impl Changes for Logged<'_> {
     fn log_entry(&mut self, leaf: PageId, op: Op<'_>, old: &[u8]) -> Result<Lsn, Error> {
         // To put back what was longer may take a split, if others use the room meanwhile. There is
         // space for one per leaf; a rollback that must split more draws on the rest (a09).
-        let shrinks = !old.is_empty() && !self.reserved.contains(&leaf);
+        let shrinks = !old.is_empty() && !self.reserved.contains_key(&leaf);
         let more_bytes = if shrinks { self.split_bytes() } else { 0 };
         let (redo, undo) = (op.redo(), op.undo(old));
         let lsn = self.txn.log_logical_reserving(leaf, op.number(), &redo, &undo, more_bytes)?;
         if shrinks {
-            self.reserved.insert(leaf);
+            self.reserved.insert(leaf, lsn);
         }
         Ok(lsn)
     }

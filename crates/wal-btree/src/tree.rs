@@ -25,7 +25,7 @@ use crate::locks::{KeyRange, Locks};
 use crate::node::{self, Node};
 use crate::ops::Op;
 use crate::page::PageFault;
-use crate::pool::{Frame, Pool};
+use crate::pool::{Cell, Frame, Pool};
 
 /// Where every search starts.
 pub(crate) const ROOT: PageId = PageId::new(1);
@@ -166,6 +166,14 @@ impl Core {
         Ok(Attempt::Done(Changed { old, leaf: Some(id), emptied }))
     }
 
+    /// What `frame` holds, as a node. One that the tree leads to was made with an image of it: it
+    /// is no page to which nothing was ever applied.
+    pub(crate) fn node<'c>(&self, id: PageId, cell: &'c Cell) -> Result<Node<'c>, Error> {
+        let page = cell.page(id)?;
+        let missing = id != ROOT && page.lsn().is_none();
+        if missing { Err(Error::page(id, PageFault::Missing)) } else { Ok(Node::of(page)) }
+    }
+
     /// The leaf whose keys `key` is among, and the first key that is not among them any more. The
     /// caller holds the latch of the tree.
     fn leaf_of(&self, key: &[u8]) -> Result<(Arc<Frame>, Option<Vec<u8>>), Error> {
@@ -175,7 +183,7 @@ impl Core {
             let id = frame.id;
             let damaged = |fault| Error::page(id, fault);
             let cell = frame.read();
-            let node = Node::of(cell.page(id)?);
+            let node = self.node(id, &cell)?;
             // Levels fall by one: damaged pages cannot make a circle.
             if above.is_some_and(|above| node.level() + 1 != above) {
                 return Err(damaged(PageFault::Damaged));
@@ -202,7 +210,7 @@ impl Core {
             let Some((frame, _)) = path.last() else { return Ok(path) };
             let (place, child) = {
                 let cell = frame.read();
-                let node = Node::of(cell.page(frame.id)?);
+                let node = self.node(frame.id, &cell)?;
                 if usize::from(node.level()) == 0 {
                     break;
                 }

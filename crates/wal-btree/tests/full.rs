@@ -4,9 +4,11 @@
 
 mod common;
 
+use std::io::IoSlice;
 use std::sync::Arc;
 
 use common::{contents, fill, key, small};
+use wal::{Access, Storage};
 use wal_btree::{Error, Transaction, Tree};
 use wal_sim::{CrashMode, Faults, SimDisk};
 
@@ -133,4 +135,83 @@ fn a09_a_restart_rolls_back_in_a_log_that_is_full() {
     let tree = left.open().unwrap();
     assert_eq!(contents(&tree), before);
     drop(txn);
+}
+
+/// Takes the last byte that nobody was promised.
+fn fill_up(tree: &Tree) {
+    for name in ["n".repeat(250), "n".to_owned()] {
+        while tree.log().restore_point(&name).is_ok() {}
+    }
+}
+
+/// Takes the room in every leaf, so that what comes back must split them.
+fn take_the_room(tree: &Tree, keys: u32) {
+    let mut txn = tree.begin();
+    for number in (0..keys).step_by(3) {
+        for letter in b'a'..=b'h' {
+            txn.insert(&[&key(number)[..], &[letter]].concat(), &[letter; 30]).unwrap();
+        }
+    }
+    txn.commit().unwrap();
+}
+
+fn delete_two_of_three(txn: &mut Transaction, keys: u32) {
+    for number in (0..keys).filter(|number| number % 3 > 0) {
+        txn.delete(&key(number)).unwrap().unwrap();
+    }
+}
+
+#[test]
+fn a09_what_a_rollback_to_a_savepoint_gave_back_is_reserved_again() {
+    let place = Place::new();
+    let tree = place.open().unwrap();
+    fill(&tree, 0, 600, &[1; 100]);
+    let mut txn = tree.begin();
+    let savepoint = txn.savepoint().unwrap();
+    delete_two_of_three(&mut txn, 600);
+    let reserved = tree.log().stats().reserved_bytes;
+    txn.rollback_to(savepoint).unwrap();
+    delete_two_of_three(&mut txn, 600);
+    assert!(tree.log().stats().reserved_bytes > reserved / 2, "of {reserved}");
+    take_the_room(&tree, 600);
+    place.limit(0);
+    fill_up(&tree);
+    txn.abort().unwrap();
+    assert_eq!(contents(&tree).len(), 600 + 200 * 8);
+}
+
+#[test]
+fn a25_a_page_changed_while_the_log_was_full_gets_its_image_after_a_restart_too() {
+    let disk = SimDisk::new();
+    let limit = |disk: &SimDisk| {
+        let held: u64 = disk.list().unwrap().iter().map(|entry| entry.len).sum();
+        disk.set_faults(Faults::new().space_bytes(held));
+    };
+    let options = || small().frames(64);
+    let tree = common::open_with(&disk, options()).unwrap();
+    fill(&tree, 0, 1, b"old");
+    // The only image that the page has in the log so far will not be needed, and is gone then.
+    for _ in 0..1_200 {
+        tree.log().restore_point(&"n".repeat(250)).unwrap();
+    }
+    let mut txn = tree.begin();
+    txn.put(&key(0), b"new").unwrap();
+    tree.write_pages().unwrap();
+    tree.checkpoint().unwrap();
+    tree.checkpoint().unwrap();
+    limit(&disk);
+    fill_up(&tree);
+    txn.abort().unwrap();
+    tree.log().sync().unwrap();
+    let left = common::kill(&disk, tree);
+
+    limit(&left);
+    let tree = common::open_with(&left, options()).unwrap();
+    left.set_faults(Faults::new());
+    tree.write_pages().unwrap();
+    let left = common::kill(&left, tree);
+    let file = left.open("pages", Access::Write).unwrap();
+    file.write_at(&[IoSlice::new(&[0xee; 256])], 512 + 256).unwrap();
+    let tree = common::open_with(&left, options()).unwrap();
+    assert_eq!(contents(&tree)[&key(0)], b"old");
 }

@@ -168,7 +168,7 @@ fn what_redo_has_written_is_told_when_the_log_runs() {
         let frame = pool.fetch(id).unwrap();
         let mut cell = frame.write();
         let page = cell.page(id).unwrap().clone();
-        pool.recovered(id, &mut cell, page, log.next());
+        pool.restored(id, &mut cell, page, log.next());
         drop(cell);
         if id.get() == 2 {
             pool.write_all().unwrap();
@@ -181,6 +181,39 @@ fn what_redo_has_written_is_told_when_the_log_runs() {
 }
 
 #[test]
+fn a25_what_redo_changed_without_an_image_stays_in_memory_until_the_log_takes_one() {
+    let storage: Arc<dyn Storage> = Arc::new(SimDisk::new());
+    let pool = Pool::new(PageFile::create(&storage, "pages", 512).unwrap(), 4, true);
+    let log = Arc::new(FakeLog::default());
+    for id in (1..=10).map(PageId::new) {
+        let frame = pool.fetch(id).unwrap();
+        let page = frame.read().page(id).unwrap().clone();
+        pool.recovered(id, &mut frame.write(), page, log.next());
+    }
+    assert_eq!(pool.count(), (10, 10), "more than the frames asked for");
+    let as_log: Arc<dyn WriteAhead> = Arc::clone(&log) as _;
+    pool.log_runs(&as_log);
+    pool.write_all().unwrap();
+    assert_eq!((pool.count().1, log.0.lock().images.len()), (0, 10));
+}
+
+#[test]
+fn a25_a_page_that_redo_found_as_new_as_the_log_goes_through_the_frames_all_the_same() {
+    let storage: Arc<dyn Storage> = Arc::new(SimDisk::new());
+    let pool = Pool::new(PageFile::create(&storage, "pages", 512).unwrap(), 4, true);
+    for id in (1..=10).map(PageId::new) {
+        let frame = pool.fetch(id).unwrap();
+        pool.mark_dirty(id, &mut frame.write());
+    }
+    for id in (1..=10).map(PageId::new) {
+        let frame = pool.fetch(id).unwrap();
+        let page = frame.read().page(id).unwrap().clone();
+        pool.recovered(id, &mut frame.write(), page, Lsn::FIRST);
+    }
+    assert!(pool.count().0 <= 4, "{:?}", pool.count());
+}
+
+#[test]
 fn what_redo_changes_while_it_is_written_does_not_count_as_written() {
     let storage: Arc<dyn Storage> = Arc::new(SimDisk::new());
     let pool = Pool::new(PageFile::create(&storage, "pages", 512).unwrap(), 4, true);
@@ -188,9 +221,9 @@ fn what_redo_changes_while_it_is_written_does_not_count_as_written() {
     let id = PageId::new(1);
     let frame = pool.fetch(id).unwrap();
     let page = frame.read().page(id).unwrap().clone();
-    pool.recovered(id, &mut frame.write(), page.clone(), log.next());
+    pool.restored(id, &mut frame.write(), page.clone(), log.next());
     let copy = pool.copy_dirty(&frame).unwrap().unwrap();
     pool.recovered(id, &mut frame.write(), page, log.next());
     pool.write_copies(&[copy]).unwrap();
-    assert!(pool.redone.lock().is_empty());
+    assert!(pool.redo.lock().written.is_empty());
 }

@@ -41,6 +41,15 @@ pub struct Savepoint {
     reserved: u64,
 }
 
+impl Savepoint {
+    /// The last record of its transaction before it; [`Lsn::NONE`] if there was none. What is
+    /// reserved for the rollback of later ones is given back with them.
+    #[must_use]
+    pub const fn lsn(&self) -> Lsn {
+        self.lsn
+    }
+}
+
 /// A nested top action under way: what is logged in it stays once it is ended, whatever becomes of
 /// its transaction.
 #[derive(Debug, PartialEq, Eq)]
