@@ -1,23 +1,18 @@
 //! Other write-ahead logs under the workload of this one: durable commits of small bodies from
 //! many threads, in turns with this log and with the bare device, in one table.
 //!
-//! `cargo xtask bench peers` builds and runs it. Each turn is this program again, with the verb
-//! `run`, in a process of its own.
-//!
-//! The modules below are in reading order: each uses only those above it.
+//! `cargo xtask bench peers` builds and runs it. Who runs when, and what is measured, is the
+//! business of `wal-bench`, which measures this repository's log alone in the same way.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use wal_bench::{
+    AppendArguments, CommitArguments, Failure, Once, measure_appends, measure_commits,
+    print_options,
+};
 
-mod peer;
 mod peers;
-mod run;
-mod syncs;
-mod turns;
-mod table;
-mod results;
-mod appends;
 
 /// Other write-ahead logs under the workload of this one.
 #[derive(Parser)]
@@ -29,26 +24,28 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Verb {
     /// Run logs in turns and print a table of each load
-    Table(turns::Arguments),
+    Table(CommitArguments),
     /// Append without making each body durable, read all back, and print a table of each load
-    Appends(appends::Arguments),
+    Appends(AppendArguments),
     /// List the logs which were built in
     List,
-    /// One run of one log in this process; its figures go to standard output as JSON
-    #[command(hide = true)]
-    Run(run::Plan),
-    /// One turn of appending and reading in this process; its figures go to standard output as JSON
-    #[command(hide = true)]
-    Append(appends::Plan),
+    #[command(flatten)]
+    Once(Once),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().verb {
-        Verb::Table(arguments) => print_tables(&arguments),
-        Verb::List => turns::chosen(&[]).map(|entries| table::print_options(&entries)),
-        Verb::Appends(arguments) => appends::run(&arguments),
-        Verb::Append(plan) => append_once(&plan),
-        Verb::Run(plan) => run_once(&plan),
+        Verb::Table(arguments) => {
+            measure_commits("peers-commits", &arguments, &peers::commits(), &peers::RIVALS)
+        }
+        Verb::Appends(arguments) => {
+            measure_appends("peers-appends", &arguments, &peers::appends(), true)
+        }
+        Verb::List => {
+            print_options(&peers::commits());
+            Ok(())
+        }
+        Verb::Once(once) => take(&once),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -59,25 +56,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn print_tables(arguments: &turns::Arguments) -> Result<(), peer::Failure> {
-    let dir = arguments.dir.clone().unwrap_or_else(std::env::temp_dir);
-    wal_bench::describe(&dir);
-    table::print_options(&turns::chosen(&arguments.logs)?);
-    let cases = turns::run(arguments, table::print)?;
-    if let Some(dir) = &arguments.results {
-        results::write_commits(dir, arguments, &cases)?;
-    }
-    Ok(())
-}
-
-fn append_once(plan: &appends::Plan) -> Result<(), peer::Failure> {
-    println!("{}", serde_json::to_string(&appends::run_once(plan)?)?);
-    Ok(())
-}
-
-fn run_once(plan: &run::Plan) -> Result<(), peer::Failure> {
-    if let Some(measured) = run::run(plan)? {
-        println!("{}", serde_json::to_string(&measured)?);
-    }
-    Ok(())
+fn take(once: &Once) -> Result<(), Failure> {
+    // The bare device has one name and two ways.
+    let entries = matches!(once, Once::AppendOnce(_)).then(peers::appends);
+    once.take(&entries.unwrap_or_else(peers::commits))
 }

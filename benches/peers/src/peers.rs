@@ -2,9 +2,6 @@
 //!
 //! Each is a feature of this package, so that one can be built without the others.
 
-mod ours;
-mod raw;
-
 #[cfg(feature = "aegis")]
 mod aegis;
 #[cfg(feature = "fjall")]
@@ -28,13 +25,10 @@ mod sqlite;
 #[cfg(feature = "wal-db")]
 mod wal_db;
 
-use crate::peer::Entry;
+use wal_bench::{BARE, BARE_APPENDS, BARE_TWO, Entry, OURS, OURS_IN_TASKS};
 
-/// Every log which this program was built with: the bare device first, then this repository's.
-pub const ALL: &[Entry] = &[
-    raw::ENTRY,
-    ours::ENTRY,
-    ours::IN_TASKS,
+/// The libraries which this program was built with.
+const LIBRARIES: &[Entry] = &[
     #[cfg(feature = "rocksdb")]
     rocksdb::ENTRY,
     #[cfg(feature = "raft-engine")]
@@ -64,7 +58,12 @@ pub const ALL: &[Entry] = &[
 /// Those which the aims of this repository are held against; the best changes with the threads.
 pub const RIVALS: [&str; 4] = ["rocksdb", "raft-engine", "okaywal", "logdb"];
 
-/// The entry called `name`.
-pub fn named(name: &str) -> Option<&'static Entry> {
-    ALL.iter().find(|entry| entry.name == name)
+/// What commits are measured of: the bare device first, then this repository's log.
+pub fn commits() -> Vec<Entry> {
+    [&[BARE, BARE_TWO, OURS, OURS_IN_TASKS], LIBRARIES].concat()
+}
+
+/// What appends are measured of: the same, and what each part of an append costs bare.
+pub fn appends() -> Vec<Entry> {
+    [&BARE_APPENDS[..], &[OURS], LIBRARIES].concat()
 }

@@ -80,8 +80,8 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
 
 /// The features of the peers' package that `logs` need; ours and the bare device need none.
 fn features(logs: &[String], rocksdb: bool) -> Vec<&str> {
-    let named =
-        logs.iter().map(String::as_str).filter(|log| !matches!(*log, "raw" | "wal" | "wal-tasks"));
+    let is_here = |log: &&str| matches!(*log, "wal" | "wal-tasks") || log.starts_with("raw");
+    let named = logs.iter().map(String::as_str).filter(|log| !is_here(log));
     // One library may be run in two ways: "motedb", "motedb-recommended".
     let named = named.map(|log| log.strip_suffix("-recommended").unwrap_or(log));
     let features: BTreeSet<&str> = named.chain(rocksdb.then_some("rocksdb")).collect();
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn only_the_logs_which_are_named_are_built() {
-        let logs = owned(&["wal", "motedb-recommended", "motedb", "okaywal"]);
+        let logs = owned(&["wal", "raw-two", "motedb-recommended", "motedb", "okaywal"]);
         assert_eq!(features(&logs, false), ["motedb", "okaywal"]);
         assert_eq!(features(&[], true), ["rocksdb"]);
         assert!(features(&[], false).is_empty());

@@ -6,7 +6,7 @@ use aegis_common::{PageId, TransactionId};
 use aegis_storage::WriteAheadLog;
 use bytes::Bytes;
 
-use crate::peer::{Clock, Committer, Entry, Failure, Load, Peer};
+use wal_bench::{Clock, Committer, Committers, Entry, Failure, Load, Peer};
 
 /// This log.
 pub const ENTRY: Entry = Entry {
@@ -14,7 +14,7 @@ pub const ENTRY: Entry = Entry {
     version: "0.2.6",
     options: "sync_on_commit, one insert record and a flush (it cannot preallocate)",
     caveat: "what is appended after a torn tail is lost",
-    in_tasks: false,
+    committers: Committers::Threads,
     open,
 };
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
-use crate::peer::{Committer, Entry, Failure, Load, Peer};
+use wal_bench::{Committer, Committers, Entry, Failure, Load, Peer};
 
 /// This log.
 pub const ENTRY: Entry = Entry {
@@ -12,7 +12,7 @@ pub const ENTRY: Entry = Entry {
     version: "3.1",
     options: "batch of one, SyncData; memtable of 512 MiB, so that none is written out meanwhile",
     caveat: "one sync a commit, whatever the threads",
-    in_tasks: false,
+    committers: Committers::Threads,
     open,
 };
 

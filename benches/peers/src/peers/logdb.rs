@@ -4,7 +4,7 @@ use std::path::Path;
 
 use logdb::{Config, DurabilityMode, LogDb, WaitStrategy};
 
-use crate::peer::{Clock, Committer, Entry, Failure, Load, Peer};
+use wal_bench::{Clock, Committer, Committers, Entry, Failure, Load, Peer};
 
 /// This log.
 pub const ENTRY: Entry = Entry {
@@ -13,7 +13,7 @@ pub const ENTRY: Entry = Entry {
     options: "one shard, sync after every batch, append and flush, its thread yields instead of \
               sleeping",
     caveat: "burns CPU while waiting; a torn atomic batch leaves a part of it",
-    in_tasks: false,
+    committers: Committers::Threads,
     open,
 };
 

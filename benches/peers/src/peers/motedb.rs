@@ -6,7 +6,7 @@ use motedb::DurabilityLevel;
 use motedb::txn::wal::{WALConfig, WALManager, WALRecord};
 use motedb::types::Value;
 
-use crate::peer::{Clock, Committer, Entry, Failure, Load, Peer};
+use wal_bench::{Clock, Committer, Committers, Entry, Failure, Load, Peer};
 
 /// Its batches, which sync.
 pub const ENTRY: Entry = Entry {
@@ -14,7 +14,7 @@ pub const ENTRY: Entry = Entry {
     version: "0.1.4",
     options: "one partition, Synchronous, a batch of one record (it cannot preallocate)",
     caveat: "what is appended after a torn tail is lost",
-    in_tasks: false,
+    committers: Committers::Threads,
     open: open_synchronous,
 };
 
@@ -24,7 +24,7 @@ pub const RECOMMENDED: Entry = Entry {
     version: "0.1.4",
     options: "one partition, GroupCommit, log_insert",
     caveat: "said to be durable, never syncs",
-    in_tasks: false,
+    committers: Committers::Threads,
     open: open_recommended,
 };
 

@@ -7,7 +7,7 @@ use okaywal::{
     Configuration, Entry as LogEntry, EntryId, LogManager, SegmentReader, WriteAheadLog,
 };
 
-use crate::peer::{Committer, Entry, Failure, Load, Peer};
+use wal_bench::{Committer, Committers, Entry, Failure, Load, Peer};
 
 /// This log.
 pub const ENTRY: Entry = Entry {
@@ -15,7 +15,7 @@ pub const ENTRY: Entry = Entry {
     version: "0.3.1",
     options: "16 MiB segments, checkpoint after 15 MiB, recycled; 64 KiB buffer",
     caveat: "a failed sync leaves every thread waiting for ever; a torn tail cannot be opened",
-    in_tasks: false,
+    committers: Committers::Threads,
     open,
 };
 

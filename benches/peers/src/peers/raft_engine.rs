@@ -5,7 +5,7 @@ use std::path::Path;
 use protobuf::well_known_types::BytesValue;
 use raft_engine::{Config, Engine, LogBatch, MessageExt, ReadableSize};
 
-use crate::peer::{Clock, Committer, Entry, Failure, Load, Peer};
+use wal_bench::{Clock, Committer, Committers, Entry, Failure, Load, Peer};
 
 /// This log.
 pub const ENTRY: Entry = Entry {
@@ -14,7 +14,7 @@ pub const ENTRY: Entry = Entry {
     options: "64 MiB files, 128 MiB of them prefilled, recycled, the first already used up; no \
               compression; a group a thread",
     caveat: "panics when a sync fails",
-    in_tasks: false,
+    committers: Committers::Threads,
     open,
 };
 

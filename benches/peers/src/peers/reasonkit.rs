@@ -6,7 +6,7 @@ use pollster::block_on;
 use reasonkit_mem::storage::wal::{SyncMode, WalConfig, WalOperation, WriteAheadLog};
 use uuid::Uuid;
 
-use crate::peer::{Clock, Committer, Entry, Failure, Load, Peer};
+use wal_bench::{Clock, Committer, Committers, Entry, Failure, Load, Peer};
 
 /// This log.
 pub const ENTRY: Entry = Entry {
@@ -14,7 +14,7 @@ pub const ENTRY: Entry = Entry {
     version: "0.1.7",
     options: "Immediate (sync each append), 64 MiB segments (its preallocation does nothing)",
     caveat: "what is appended after a torn tail is lost",
-    in_tasks: false,
+    committers: Committers::Threads,
     open,
 };
 

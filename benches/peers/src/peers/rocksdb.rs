@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rocksdb::{DB, DBCompressionType, Options, WriteBatchIterator, WriteOptions};
 
-use crate::peer::{Clock, Committer, Entry, Failure, Load, Peer};
+use wal_bench::{Clock, Committer, Committers, Entry, Failure, Load, Peer};
 
 /// This log.
 pub const ENTRY: Entry = Entry {
@@ -13,7 +13,7 @@ pub const ENTRY: Entry = Entry {
     options: "sync=true, recycle_log_file_num=2 with both written beforehand, 64 MiB \
               memtables written concurrently, no compression, no compaction",
     caveat: "",
-    in_tasks: false,
+    committers: Committers::Threads,
     open,
 };
 

@@ -12,7 +12,7 @@ use sochdb_storage::TxnWal;
 use sochdb_storage::group_commit::{EventDrivenGroupCommit, GroupCommitConfig};
 use sochdb_storage::txn_wal::TxnWalEntry;
 
-use crate::peer::{Clock, Committer, Entry, Failure, Load, Peer};
+use wal_bench::{Clock, Committer, Committers, Entry, Failure, Load, Peer};
 
 /// This log.
 pub const ENTRY: Entry = Entry {
@@ -22,7 +22,7 @@ pub const ENTRY: Entry = Entry {
               of its own and waits of 100 µs, else none and 1,000 µs (it cannot preallocate)",
     caveat: "its plain commit syncs before the record is written; what is appended after a torn \
              tail is lost",
-    in_tasks: false,
+    committers: Committers::Threads,
     open,
 };
 

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rusqlite::Connection;
 
-use crate::peer::{Committer, Entry, Failure, Load, Peer};
+use wal_bench::{Committer, Committers, Entry, Failure, Load, Peer};
 
 /// This log.
 pub const ENTRY: Entry = Entry {
@@ -17,7 +17,7 @@ pub const ENTRY: Entry = Entry {
     options: "WAL, synchronous=FULL, exclusive lock, WAL file of 64 MiB written beforehand and \
               reused, one connection behind a mutex",
     caveat: "one sync a commit, whatever the threads; writes whole pages",
-    in_tasks: false,
+    committers: Committers::Threads,
     open,
 };
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use wal_db::Wal;
 
-use crate::peer::{Clock, Committer, Entry, Failure, Load, Peer};
+use wal_bench::{Clock, Committer, Committers, Entry, Failure, Load, Peer};
 
 /// This log.
 pub const ENTRY: Entry = Entry {
@@ -12,7 +12,7 @@ pub const ENTRY: Entry = Entry {
     version: "1.1.0",
     options: "one growing file (it cannot preallocate), append_and_sync",
     caveat: "goes on acknowledging after a failed sync",
-    in_tasks: false,
+    committers: Committers::Threads,
     open,
 };
 

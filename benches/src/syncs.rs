@@ -11,12 +11,14 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::process::Command;
 
+use serde::Serialize;
+
 use crate::peer::Failure;
 use crate::run::MARKS;
 
 /// What a trace tells.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Syncs {
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) enum Syncs {
     /// Syncs of a commit, on average.
     PerCommit(f64),
     /// The log submits in a way which the trace does not see into.
@@ -27,12 +29,12 @@ const CALLS: &str = "trace=fsync,fdatasync,msync,syncfs,sync,\
                      openat,open,write,writev,pwrite64,pwritev,pwritev2,io_uring_enter";
 
 /// Whether syncs can be counted here.
-pub fn can_be_counted() -> bool {
+pub(crate) fn can_be_counted() -> bool {
     Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success())
 }
 
 /// Runs `command` under `strace`; it marks where its `commits` begin and end.
-pub fn count(command: &Command, trace: &Path, commits: u64) -> Result<Syncs, Failure> {
+pub(crate) fn count(command: &Command, trace: &Path, commits: u64) -> Result<Syncs, Failure> {
     let mut traced = Command::new("strace");
     traced.args(["-f", "-y", "-qq", "-s0", "--seccomp-bpf", "-e", CALLS, "-e", "signal=none"]);
     traced.arg("-o").arg(trace).arg(command.get_program()).args(command.get_args());

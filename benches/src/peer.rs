@@ -1,7 +1,7 @@
 //! What a log must do to be measured here: commit one body durably, from any number of threads;
 //! and, if it can, take bodies without making each durable, and read all of them back.
 //!
-//! Leaves how each library does it to `peers`, and who is measured when to `turns`.
+//! Leaves how each library does it to whoever measures it, and who is measured when to `turns`.
 
 use std::error::Error;
 use std::future::Future;
@@ -16,17 +16,34 @@ pub type Failure = Box<dyn Error + Send + Sync>;
 pub trait Peer: Send + Sync {
     /// What thread `thread` (counted from 0) commits with; a log opened not to be durable takes
     /// bodies in the cheapest way it has.
+    ///
+    /// # Errors
+    ///
+    /// The log's own.
     fn committer(&self, thread: usize) -> Result<Box<dyn Committer + '_>, Failure>;
 
     /// Returns when the kernel has every body which was taken.
+    ///
+    /// # Errors
+    ///
+    /// The log's own.
     fn written(&self) -> Result<(), Failure> {
         Ok(())
     }
 
     /// Reads every record in the quickest way it has, after `written`: how many it met. What it
     /// must finish first comes before it starts the clock.
+    ///
+    /// # Errors
+    ///
+    /// The log's own; also when it offers no such way.
     fn scan(self: Box<Self>, _dir: &Path, _clock: &mut Clock) -> Result<u64, Failure> {
         Err("offers no way to read the log".into())
+    }
+
+    /// Bytes of log so far, of a log which can tell.
+    fn stored_bytes(&self) -> Option<u64> {
+        None
     }
 
     /// One commit to be awaited by a task, of a log which can do that.
@@ -36,11 +53,13 @@ pub trait Peer: Send + Sync {
 }
 
 /// When something started.
+#[derive(Debug, Default)]
 pub struct Clock(Option<Instant>);
 
 impl Clock {
     /// A clock which has not started.
-    pub fn new() -> Self {
+    #[must_use]
+    pub const fn new() -> Self {
         Self(None)
     }
 
@@ -50,6 +69,7 @@ impl Clock {
     }
 
     /// Seconds since it was started; 0 if it never was.
+    #[must_use]
     pub fn seconds(&self) -> f64 {
         self.0.map_or(0.0, |started| started.elapsed().as_secs_f64())
     }
@@ -61,6 +81,10 @@ pub type Awaited<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send +
 /// One thread's side of a log.
 pub trait Committer: Send {
     /// Returns when `body` is durable, as far as the log promises.
+    ///
+    /// # Errors
+    ///
+    /// The log's own.
     fn commit(&mut self, body: &[u8]) -> Result<(), Failure>;
 }
 
@@ -81,13 +105,37 @@ pub struct Load {
     pub bytes: u64,
     /// Bytes of one body.
     pub body_bytes: usize,
+    /// Bytes of each file of our log, where they are not the default.
+    pub segment_bytes: Option<u64>,
+}
+
+/// What commits to a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Committers {
+    /// As many threads as the load has.
+    Threads,
+    /// As many tasks of one thread.
+    Tasks,
+    /// So many threads under any load of at least as many.
+    Fixed(usize),
+}
+
+impl Committers {
+    /// How many there are under a load of `threads`.
+    #[must_use]
+    pub const fn under(self, threads: usize) -> usize {
+        match self {
+            Self::Threads | Self::Tasks => threads,
+            Self::Fixed(count) => count,
+        }
+    }
 }
 
 /// How a log is opened, anew, in an empty directory.
 pub type Open = fn(&Path, Load) -> Result<Box<dyn Peer>, Failure>;
 
 /// A log that can be measured.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Entry {
     /// Its name on the command line and in the tables.
     pub name: &'static str,
@@ -97,8 +145,8 @@ pub struct Entry {
     pub options: &'static str,
     /// What a reader of the figures must know about it, or nothing.
     pub caveat: &'static str,
-    /// Whether its committers are tasks of one thread, not threads.
-    pub in_tasks: bool,
+    /// What commits to it.
+    pub committers: Committers,
     /// Opens it.
     pub open: Open,
 }

@@ -1,0 +1,157 @@
+//! This repository's log, with its default options: from threads, from tasks of one thread, and
+//! with what is no longer needed truncated all the while.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use wal::{LogView, ReplayRecord, SyncPolicy, Wal};
+
+use crate::baseline;
+use crate::peer::{Awaited, Clock, Committer, Committers, Entry, Failure, Load, Peer};
+
+/// This log.
+pub const ENTRY: Entry = Entry {
+    name: "wal",
+    version: "here",
+    options: "the defaults",
+    caveat: "",
+    committers: Committers::Threads,
+    open,
+};
+
+/// This log, its commits awaited by as many tasks as there are threads in the other rows.
+pub const IN_TASKS: Entry = Entry {
+    name: "wal-tasks",
+    options: "the defaults; the committers are tasks which one thread runs",
+    committers: Committers::Tasks,
+    ..ENTRY
+};
+
+/// This log, truncated all the while, so that its files are used again.
+pub const RECYCLING: Entry = Entry {
+    name: "wal-recycling",
+    options: "the defaults; one more thread truncates every 5 ms",
+    open: open_recycling,
+    ..ENTRY
+};
+
+fn open(dir: &Path, load: Load) -> Result<Box<dyn Peer>, Failure> {
+    Ok(Box::new(Log { wal: open_log(dir, load)?, durable: load.durable, truncating: None }))
+}
+
+fn open_recycling(dir: &Path, load: Load) -> Result<Box<dyn Peer>, Failure> {
+    let wal = open_log(dir, load)?;
+    let truncating = Some(Truncating::start(&wal));
+    Ok(Box::new(Log { wal, durable: load.durable, truncating }))
+}
+
+fn open_log(dir: &Path, load: Load) -> Result<Arc<Wal>, Failure> {
+    let replay = |_: &ReplayRecord<'_>| Ok::<(), io::Error>(());
+    let mut options = baseline::options();
+    if !load.durable {
+        options = options.sync_policy(SyncPolicy::Never);
+    }
+    if let Some(bytes) = load.segment_bytes {
+        options = options.segment_bytes(bytes);
+    }
+    Ok(Arc::new(Wal::open(dir.join("log"), options, replay)?))
+}
+
+struct Log {
+    wal: Arc<Wal>,
+    durable: bool,
+    truncating: Option<Truncating>,
+}
+
+impl Peer for Log {
+    fn committer(&self, _: usize) -> Result<Box<dyn Committer + '_>, Failure> {
+        Ok(Box::new(|body: &[u8]| {
+            let ticket = self.wal.append(body)?;
+            if self.durable {
+                ticket.wait_durable()?;
+            }
+            Ok(())
+        }))
+    }
+
+    fn written(&self) -> Result<(), Failure> {
+        // One record more, after all others.
+        Ok(self.wal.append(&[])?.wait_written()?)
+    }
+
+    fn scan(self: Box<Self>, dir: &Path, clock: &mut Clock) -> Result<u64, Failure> {
+        drop(self);
+        read(&dir.join("log"), clock)
+    }
+
+    fn stored_bytes(&self) -> Option<u64> {
+        Some(self.wal.positions().reserved.get())
+    }
+
+    fn commit_in_task<'a>(&'a self, body: &'a [u8]) -> Awaited<'a> {
+        Box::pin(async move {
+            self.wal.append(body)?.await?;
+            Ok(())
+        })
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        drop(self.truncating.take());
+        // The directory goes with the run; what could not be closed was acknowledged before.
+        let _ = self.wal.close();
+    }
+}
+
+/// Reads all records of the log in the directory `log`, which was opened before the clock starts;
+/// how many of an engine's it met.
+pub(crate) fn read(log: &Path, clock: &mut Clock) -> Result<u64, Failure> {
+    let view = LogView::open(log)?;
+    clock.start();
+    let mut records = 0;
+    view.for_each(view.range(), |record| {
+        records += u64::from(record.kind().is_engine());
+        ControlFlow::<()>::Continue(())
+    })?;
+    Ok(records)
+}
+
+/// A thread which gives up what is durable, until it is dropped.
+struct Truncating {
+    over: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+const TRUNCATES_EVERY: Duration = Duration::from_millis(5);
+
+impl Truncating {
+    fn start(wal: &Arc<Wal>) -> Self {
+        let (over, ended) = mpsc::channel();
+        let wal = Arc::clone(wal);
+        let thread = thread::spawn(move || {
+            while ended.recv_timeout(TRUNCATES_EVERY) == Err(RecvTimeoutError::Timeout) {
+                if let Err(error) = wal.truncate_before(wal.positions().durable) {
+                    eprintln!("error: not truncated: {error}");
+                    return;
+                }
+            }
+        });
+        Self { over: Some(over), thread: Some(thread) }
+    }
+}
+
+impl Drop for Truncating {
+    fn drop(&mut self) {
+        drop(self.over.take());
+        if let Some(thread) = self.thread.take() {
+            // It told why, if it panicked.
+            let _ = thread.join();
+        }
+    }
+}

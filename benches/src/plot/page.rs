@@ -1,0 +1,239 @@
+//! The part of a page which shows figures: tables of ratios, and the pictures.
+//!
+//! No time stands there alone: what is told is what it is of the bare device's in the same run.
+
+use std::fmt::Write as _;
+
+use wal_bench::{Failure, Sheet};
+
+use crate::figures::{Kind, logs, number, numbers, of_raw};
+
+/// Between these lines the page is replaced.
+pub(crate) const BEGIN: &str =
+    "<!-- figures: begin; written by `cargo xtask bench plot --docs` -->";
+pub(crate) const END: &str = "<!-- figures: end -->";
+
+/// The page with `shown` between its marks.
+pub(crate) fn renewed(page: &str, shown: &str) -> Result<String, Failure> {
+    let parts = page.split_once(BEGIN).and_then(|(before, rest)| {
+        let (_, after) = rest.split_once(END)?;
+        Some((before, after))
+    });
+    let (before, after) = parts.ok_or("the page has no marks between which figures go")?;
+    Ok(format!("{before}{BEGIN}\n\n{shown}\n{END}{after}"))
+}
+
+/// What the page says of one file and the pictures made of it.
+pub(crate) fn section(kind: Kind, sheet: &Sheet, pictures: &[String]) -> String {
+    let mut text = format!("### {}\n\n`{}`\n\n", kind.title(), kind.command());
+    for note in &sheet.notes {
+        let _ = writeln!(text, "* {note}");
+    }
+    text.push('\n');
+    text.push_str(&tables(kind, sheet));
+    for picture in pictures {
+        let _ = writeln!(text, "![{}](performance/{picture})\n", kind.title());
+    }
+    text
+}
+
+fn tables(kind: Kind, sheet: &Sheet) -> String {
+    match kind {
+        Kind::Commits => {
+            let columns = [
+                ("commits_per_second", "Commits a second"),
+                ("p50_micros", "p50"),
+                ("p99_micros", "p99"),
+                ("p999_micros", "p99.9"),
+                ("cpu_micros_per_commit", "CPU of a commit"),
+            ];
+            by_threads(sheet, &columns) + &bytes(sheet)
+        }
+        Kind::InFlight => by_threads(sheet, &[("commits_per_second", "Commits a second")]),
+        Kind::PeersCommits => {
+            let columns = [
+                ("commits_per_second", "Commits a second"),
+                ("p50_micros", "p50"),
+                ("p99_micros", "p99"),
+                ("cpu_micros_per_commit", "CPU of a commit"),
+            ];
+            by_threads(sheet, &columns) + &ours_of(sheet)
+        }
+        Kind::Appends => by_threads(
+            sheet,
+            &[("appends_per_second", "Appends a second"), ("cpu_nanos_per_append", "CPU")],
+        ),
+        Kind::PeersAppends => by_threads(
+            sheet,
+            &[("appends_per_second", "Appends a second"), ("reads_per_second", "Reads a second")],
+        ),
+        Kind::Rotations => rotations(sheet),
+        Kind::Scan => scan(sheet),
+        Kind::Recovery => recovery(sheet),
+    }
+}
+
+/// A table a column and body: a line a log, a column a number of threads, all of the bare device's.
+fn by_threads(sheet: &Sheet, columns: &[(&str, &str)]) -> String {
+    let threads = numbers(sheet, "threads");
+    let mut text = String::new();
+    for body in numbers(sheet, "body_bytes") {
+        for (column, title) in columns {
+            let head = |threads: &u64| format!("{threads} threads");
+            let rows = logs(sheet).into_iter().filter_map(|log| {
+                let cell = |&threads: &u64| {
+                    let load = [("threads", threads), ("body_bytes", body)];
+                    ratio(of_raw(sheet, log, &load, column))
+                };
+                let cells: Vec<String> = threads.iter().map(cell).collect();
+                let told = cells.iter().any(|cell| !cell.is_empty());
+                told.then(|| [vec![log.to_owned()], cells].concat())
+            });
+            let head: Vec<String> =
+                [vec!["log".to_owned()], threads.iter().map(head).collect()].concat();
+            let _ = writeln!(text, "{title}, of raw's; bodies of {body} bytes:\n");
+            text.push_str(&table(&head, rows));
+        }
+    }
+    text
+}
+
+/// Our log over each other one.
+fn ours_of(sheet: &Sheet) -> String {
+    let threads = numbers(sheet, "threads");
+    let mut text = String::new();
+    for body in numbers(sheet, "body_bytes") {
+        let rows = logs(sheet).into_iter().filter(|log| !log.starts_with("raw")).map(|log| {
+            let cell = |&threads: &u64| {
+                let load = [("threads", threads), ("body_bytes", body)];
+                let rate = |log| number(sheet, log, &load, "commits_per_second");
+                ratio(rate("wal").zip(rate(log)).map(|(ours, other)| ours / other))
+            };
+            let name = if is_durable(sheet, log) {
+                log.to_owned()
+            } else {
+                format!("{log} (not durable)")
+            };
+            [vec![name], threads.iter().map(cell).collect()].concat()
+        });
+        let head = threads.iter().map(|threads| format!("{threads} threads"));
+        let head: Vec<String> = ["wal over".to_owned()].into_iter().chain(head).collect();
+        let _ = writeln!(text, "Commits a second, ours over each; bodies of {body} bytes:\n");
+        text.push_str(&table(&head, rows));
+    }
+    text
+}
+
+/// Whether no line says that a log answers without a sync.
+fn is_durable(sheet: &Sheet, log: &str) -> bool {
+    !sheet.rows().any(|line| line.text("log") == log && line.text("durable") == "false")
+}
+
+/// What our log keeps and hands to the device.
+fn bytes(sheet: &Sheet) -> String {
+    let head = ["body", "threads", "stored bytes a commit", "device bytes a commit", "idle CPU"];
+    let rows = sheet.rows().filter(|line| line.text("log") == "wal").map(|line| {
+        let digits = |column, digits| {
+            line.number(column).map_or_else(String::new, |value| format!("{value:.digits$}"))
+        };
+        vec![
+            line.text("body_bytes").to_owned(),
+            line.text("threads").to_owned(),
+            digits("stored_bytes_per_commit", 1),
+            digits("device_bytes_per_commit", 0),
+            digits("idle_cpu_share", 3),
+        ]
+    });
+    format!("Our log:\n\n{}", table(&head.map(str::to_owned), rows))
+}
+
+fn rotations(sheet: &Sheet) -> String {
+    let head = ["log", "threads", "rotations", "p99.9/p50, of raw's", "device bytes a commit"];
+    let rows = sheet.rows().map(|line| {
+        let whole = |column| line.number(column).map_or_else(String::new, |at| format!("{at:.0}"));
+        vec![
+            line.text("log").to_owned(),
+            line.text("threads").to_owned(),
+            whole("rotations"),
+            ratio(line.number("spread_of_raw")),
+            whole("device_bytes_per_commit"),
+        ]
+    });
+    table(&head.map(str::to_owned), rows)
+}
+
+fn scan(sheet: &Sheet) -> String {
+    let head = ["log", "body", "bytes a second, of raw's", "own memory, MiB"];
+    let rows = sheet.rows().filter_map(|line| {
+        let load = [("body_bytes", line.number("body_bytes")? as u64)];
+        let mebibytes = line.number("anonymous_bytes_max").map(|bytes| bytes / f64::from(1 << 20));
+        Some(vec![
+            line.text("log").to_owned(),
+            line.text("body_bytes").to_owned(),
+            ratio(of_raw(sheet, line.text("log"), &load, "bytes_per_second")),
+            mebibytes.map_or_else(String::new, |mebibytes| format!("{mebibytes:.1}")),
+        ])
+    });
+    table(&head.map(str::to_owned), rows)
+}
+
+fn recovery(sheet: &Sheet) -> String {
+    let head = ["MiB of bodies", "opening, of read and CRC-32C of the same files"];
+    let rows = sheet.rows().map(|line| {
+        let both = line.number("open_seconds").zip(line.number("raw_seconds"));
+        let told = both.filter(|_| line.number("mebibytes").is_some_and(|size| size > 0.0));
+        vec![line.text("mebibytes").to_owned(), ratio(told.map(|(open, raw)| open / raw))]
+    });
+    table(&head.map(str::to_owned), rows)
+}
+
+fn ratio(value: Option<f64>) -> String {
+    value.map_or_else(String::new, |value| format!("{value:.2}"))
+}
+
+fn table(head: &[String], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+    let rule = format!("|{}\n", "---|".repeat(head.len()));
+    let rows: String = rows.map(|cells| line(&cells)).collect();
+    format!("{}{rule}{rows}\n", line(head))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_between_the_marks_is_replaced() {
+        let page = format!("before\n{BEGIN}\nold\n{END}\nafter\n");
+        let once = renewed(&page, "new").unwrap();
+        assert_eq!(once, format!("before\n{BEGIN}\n\nnew\n{END}\nafter\n"));
+        assert_eq!(renewed(&once, "new").unwrap(), once);
+        assert!(renewed("no marks", "new").is_err());
+    }
+
+    #[test]
+    fn a_section_names_its_command_its_notes_and_ratios_only() {
+        let text = "# taken here\nlog,threads,body_bytes,commits_per_second\n\
+                    raw,1,128,8000\nwal,1,128,7600\n";
+        let section = section(Kind::Commits, &Sheet::from_text(text), &["a.svg".to_owned()]);
+        assert!(section.contains("cargo xtask bench commit") && section.contains("* taken here"));
+        assert!(section.contains("| wal | 0.95 |") && section.contains("(performance/a.svg)"));
+        assert!(!section.contains("7600"), "{section}");
+    }
+
+    #[test]
+    fn a_log_that_is_not_durable_is_marked() {
+        let text = "log,threads,body_bytes,commits_per_second,durable\n\
+                    raw,1,128,100,true\nwal,1,128,90,true\nfast,1,128,900,false\n";
+        let section = section(Kind::PeersCommits, &Sheet::from_text(text), &[]);
+        assert!(section.contains("| fast (not durable) | 0.10 |"), "{section}");
+    }
+
+    #[test]
+    fn every_kind_has_a_section() {
+        for kind in Kind::ALL {
+            let section = section(kind, &Sheet::from_text("log,body_bytes\nraw,128\n"), &[]);
+            assert!(section.contains(kind.title()) && section.contains("|---|"), "{section}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The figures as files: CSV with a line a log and load, JSON with every round, all named by the
+//! time they were taken and holding what machine they are of.
+
+use std::fs;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::baseline;
+use crate::machine::Machine;
+use crate::peer::Failure;
+use crate::sheet::Sheet;
+
+/// Files of one run, in one directory.
+#[derive(Debug)]
+pub(crate) struct Report<'a> {
+    name: &'a str,
+    results: &'a Path,
+    machine: Machine,
+    wal_options: String,
+}
+
+impl<'a> Report<'a> {
+    /// Files called `name`, of figures of the device under `device`.
+    pub(crate) fn new(name: &'a str, results: &'a Path, device: Option<&Path>) -> Self {
+        let wal_options = format!("{:?}", baseline::options());
+        Self { name, results, machine: Machine::here(device), wal_options }
+    }
+
+    fn path(&self, part: &str, ending: &str) -> std::path::PathBuf {
+        let Self { name, results, machine, .. } = self;
+        results.join(format!("{name}{part}-{}.{ending}", machine.taken))
+    }
+
+    /// Writes `<name><part>-<time>.csv`, under a note of the machine and one of how it was done.
+    pub(crate) fn write_csv(&self, part: &str, how: &str, mut sheet: Sheet) -> Result<(), Failure> {
+        fs::create_dir_all(self.results)?;
+        let machine = self.machine.in_words();
+        sheet.notes = vec![machine, format!("wal options: {}", self.wal_options), how.to_owned()];
+        let path = self.path(part, "csv");
+        fs::write(&path, sheet.to_text())?;
+        println!("written: {}", path.display());
+        Ok(())
+    }
+
+    /// Writes `<name>-<time>.json`, the machine beside the figures.
+    pub(crate) fn write_json(&self, figures: &impl Serialize) -> Result<(), Failure> {
+        #[derive(Serialize)]
+        struct Whole<'a, T> {
+            machine: &'a Machine,
+            wal_options: &'a str,
+            figures: &'a T,
+        }
+        fs::create_dir_all(self.results)?;
+        let path = self.path("", "json");
+        let whole = Whole { machine: &self.machine, wal_options: &self.wal_options, figures };
+        serde_json::to_writer_pretty(fs::File::create(&path)?, &whole)?;
+        println!("written: {}", path.display());
+        Ok(())
+    }
+}
+
+/// A number, or nothing where there is none.
+pub(crate) fn number(value: Option<f64>) -> String {
+    value.map_or_else(String::new, |value| value.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_carry_their_time_in_the_name_and_the_machine_within() {
+        let dir = tempfile::tempdir().unwrap();
+        let report = Report::new("commits", dir.path(), Some(dir.path()));
+        let mut sheet = Sheet::new(&["log"]);
+        sheet.push(["wal".to_owned()]);
+        report.write_csv("-curves", "five rounds", sheet).unwrap();
+        report.write_json(&[1, 2]).unwrap();
+        let path = dir.path().join(format!("commits-curves-{}.csv", report.machine.taken));
+        let read = Sheet::read(&path).unwrap();
+        assert!(read.notes[0].contains(&report.machine.kernel), "{:?}", read.notes);
+        assert_eq!(read.notes[2], "five rounds");
+        assert_eq!(read.rows().next().unwrap().text("log"), "wal");
+        let json = dir.path().join(format!("commits-{}.json", report.machine.taken));
+        let json: serde_json::Value =
+            serde_json::from_str(&fs::read_to_string(json).unwrap()).unwrap();
+        assert_eq!(json["figures"][1], 2);
+        assert_eq!(json["machine"]["taken"], report.machine.taken);
+    }
+}

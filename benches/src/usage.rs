@@ -1,0 +1,86 @@
+//! What this process has used: processor time, bytes handed to devices, memory.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// Time, processor time and bytes up to some moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Usage {
+    at: Instant,
+    cpu: Duration,
+    device_bytes: Option<u64>,
+}
+
+/// What was used from one moment to another.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Used {
+    /// Seconds between the two.
+    pub seconds: f64,
+    /// Seconds of processors, all threads and the kernel's work for them.
+    pub cpu_seconds: f64,
+    /// Bytes of pages handed over to be written, where the kernel counts them.
+    pub device_bytes: Option<u64>,
+}
+
+impl Usage {
+    /// Up to now.
+    #[must_use]
+    pub(crate) fn now() -> Self {
+        let cpu = clock_gettime(ClockId::ProcessCPUTime);
+        Self {
+            at: Instant::now(),
+            cpu: Duration::try_from(cpu).unwrap_or_default(),
+            device_bytes: field("/proc/self/io", "write_bytes:"),
+        }
+    }
+
+    /// From this moment to a later one.
+    #[must_use]
+    pub(crate) fn until(&self, later: &Self) -> Used {
+        let bytes = later.device_bytes.zip(self.device_bytes);
+        Used {
+            seconds: later.at.duration_since(self.at).as_secs_f64(),
+            cpu_seconds: later.cpu.saturating_sub(self.cpu).as_secs_f64(),
+            device_bytes: bytes.map(|(later, earlier)| later.saturating_sub(earlier)),
+        }
+    }
+}
+
+/// The most bytes of memory of its own that this process ever had: all that was resident, without
+/// the pages of files. A bound from above where a file was mapped and is not any more.
+#[must_use]
+pub(crate) fn anonymous_bytes_max() -> Option<u64> {
+    let kib = |name| field("/proc/self/status", name);
+    let files = kib("RssFile:")? + kib("RssShmem:")?;
+    Some(kib("VmHWM:")?.saturating_sub(files) << 10)
+}
+
+/// The number behind `name` in a file of the kernel.
+fn field(path: &str, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(path).ok()?;
+    let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
+    rest.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_and_bytes_only_grow() {
+        let before = Usage::now();
+        let used = before.until(&Usage::now());
+        assert!(used.seconds >= 0.0 && used.cpu_seconds >= 0.0);
+        assert!(used.device_bytes.is_some());
+    }
+
+    #[test]
+    fn memory_of_its_own_is_counted() {
+        const BYTES: usize = 64 << 20;
+        let memory = std::hint::black_box(vec![1_u8; BYTES]);
+        assert!(anonymous_bytes_max().is_some_and(|bytes| bytes > BYTES as u64));
+        drop(memory);
+    }
+}
