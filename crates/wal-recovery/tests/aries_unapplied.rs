@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use aries_support::{
     AriesLog, LogBuilder, Running, SEGMENT_BYTES, Toy, entry, known, lsn, page, restart, txn,
 };
-use wal_format::body::{Clr, TxnState};
+use wal_format::body::{Clr, Outcome, TxnState};
 use wal_format::{CheckpointPointer, Lsn, RecordDraft, RecordKind, RecordRef, TxnId};
 use wal_recovery::aries::{Aries, Decision, Placed, TxnLog, TxnManager, recover_copy};
 use wal_recovery::{RecoveryError, RecoveryLog};
@@ -233,4 +233,33 @@ fn a01_identities_go_on_behind_the_last_number() {
     let running = Running::new(log);
     let (_, manager) = restart(Aries::new(), &running, &mut Toy::default()).unwrap();
     assert_eq!(manager.begin(0).id(), TxnId::new(1));
+}
+
+#[test]
+fn a18_a_page_written_in_the_middle_of_redo_stays_dirty_for_what_redo_did_after_it() {
+    for parts in [None, Some(2)] {
+        let mut log = LogBuilder::new(SEGMENT_BYTES);
+        let mut winner = txn(1);
+        log.begin(&mut winner);
+        let older = log.update(&mut winner, 1, 0, 0, 1);
+        let newer = log.update(&mut winner, 1, 1, 0, 2);
+        log.commit(&mut winner);
+        log.end(&mut winner, Outcome::Committed);
+        // The second change lies before the begin: analysis never sees it.
+        log.whole_checkpoint(&[], &[(1, older)]);
+        let running = Running::new(log);
+        let mut pages = Toy { parts, ..Toy::default() };
+        let aries = Aries::new().redo_threads(parts.unwrap_or(1));
+        let (_, manager) = restart(aries, &running, &mut pages).unwrap();
+
+        // Stolen and synced between the two changes, and said so as soon as the log ran.
+        manager.page_written(page(1), older);
+        assert_eq!(manager.dirty_pages(), 1);
+        manager.checkpoint(b"").unwrap();
+        let mut left = Toy::with(&[(1, older, &[1])]);
+        let (_, manager) = restart(Aries::new(), &running, &mut left).unwrap();
+        assert_eq!(left.bytes(1)[..2], [1, 2], "the second change is committed");
+        manager.page_written(page(1), newer);
+        assert_eq!(manager.dirty_pages(), 0, "and now it is in storage");
+    }
 }

@@ -54,6 +54,14 @@ impl DirtyPageTable {
         dirt.last_lsn = dirt.last_lsn.max(rec_lsn);
     }
 
+    /// Redo met a change of the page at `lsn`, which memory holds from then on: that the page was
+    /// written as of an older one, in the middle of redo, is no evidence that it is clean.
+    pub fn redone(&mut self, page: PageId, lsn: Lsn) {
+        if let Some(dirt) = self.pages.get_mut(&page) {
+            dirt.last_lsn = dirt.last_lsn.max(lsn);
+        }
+    }
+
     /// The page is about to be written as of `page_lsn`. What changes it from now on is told apart
     /// from what storage will hold, if nothing changed it in between.
     pub fn writing(&mut self, page: PageId, page_lsn: Lsn) {

@@ -82,12 +82,12 @@ pub fn recover_copy<E: PageStore + ?Sized>(
         checkpoints: &older,
         ..*log
     };
-    let analysis = analyse(&limited, progress)?;
+    let mut analysis = analyse(&limited, progress)?;
     if let Some(until) = until {
         check_pages(log, stop, until, engine, progress)?;
     }
     restore_payload(&analysis, engine)?;
-    let (redo, unfinished) = redo_with(&limited, 1, &analysis.tables, engine, progress)?;
+    let (redo, unfinished) = redo_with(&limited, 1, &mut analysis.tables, engine, progress)?;
     if let Some(page) = unfinished.offline.first() {
         return Err(RecoveryError::PageOffline { page: *page });
     }

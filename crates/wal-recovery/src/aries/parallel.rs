@@ -142,6 +142,7 @@ pub(super) fn redo_in_parallel<E: PageStore + ?Sized>(
         report.add(&counts);
         unfinished.torn.extend(rest.torn);
         unfinished.offline.extend(rest.offline);
+        unfinished.last.extend(rest.last);
     }
     unfinished.torn.sort_unstable();
     unfinished.offline.sort_unstable();

@@ -51,6 +51,8 @@ struct Owed {
     rec_lsn: Lsn,
     /// Any other change counts from here: recLSN, risen past the page LSN.
     from: Lsn,
+    /// The last change met so far: what the page holds when redo is through.
+    last: Lsn,
     standing: Standing,
 }
 
@@ -61,6 +63,12 @@ pub(super) struct Applier {
     /// The end of the log: no page can name a change at or behind it.
     end: Lsn,
     pub(super) report: RedoReport,
+}
+
+impl Owed {
+    const fn since(rec_lsn: Lsn) -> Self {
+        Self { rec_lsn, from: rec_lsn, last: rec_lsn, standing: Standing::Unread }
+    }
 }
 
 /// Changes of which an engine hears before the first of them is made: as many fetches as a
@@ -93,13 +101,15 @@ impl Place {
     }
 }
 
-/// What redo could not bring up to date.
+/// What redo leaves to others: pages that it could not bring up to date, and what it learnt of all.
 #[derive(Debug, Default)]
 pub(super) struct Unfinished {
     /// Pages that were torn, and for which no image followed; with their recLSN.
     pub(super) torn: Vec<(PageId, Lsn)>,
     /// Pages that were offline.
     pub(super) offline: Vec<PageId>,
+    /// The last change of each page that has others than its recLSN.
+    pub(super) last: Vec<(PageId, Lsn)>,
 }
 
 /// Does again, on this thread, what may be missing in the pages of `tables`.
@@ -146,16 +156,14 @@ pub(super) fn redo_range(tables: &Tables, end: Lsn) -> Option<LsnRange> {
 impl Applier {
     /// For those pages of the dirty-page table which `mine` chooses; `end` is the end of the log.
     pub(super) fn new(tables: &Tables, end: Lsn, mine: impl Fn(PageId) -> bool) -> Self {
-        let owed = |rec_lsn| Owed { rec_lsn, from: rec_lsn, standing: Standing::Unread };
         let pages = tables.dirty.iter().filter(|dirty| mine(dirty.page));
-        let pages = pages.map(|dirty| (dirty.page, owed(dirty.rec_lsn))).collect();
+        let pages = pages.map(|dirty| (dirty.page, Owed::since(dirty.rec_lsn))).collect();
         Self { pages, end, report: RedoReport::default() }
     }
 
     /// For one page alone.
     pub(super) fn of_page(page: PageId, rec_lsn: Lsn, end: Lsn) -> Self {
-        let owed = Owed { rec_lsn, from: rec_lsn, standing: Standing::Unread };
-        let pages = std::iter::once((page, owed)).collect();
+        let pages = std::iter::once((page, Owed::since(rec_lsn))).collect();
         Self { pages, end, report: RedoReport::default() }
     }
 
@@ -183,6 +191,9 @@ impl Applier {
         }
         if owed.standing == Standing::Unread {
             look(engine, change.page, owed, lsn, self.end)?;
+        }
+        if !matches!(change.action, Action::Free) {
+            owed.last = lsn;
         }
         let restores = matches!(change.action, Action::Image(_));
         match owed.standing {
@@ -271,6 +282,9 @@ impl Applier {
         for (page, owed) in &mut self.pages {
             if owed.standing == Standing::Unread {
                 look(engine, *page, owed, self.end, self.end)?;
+            }
+            if owed.last > owed.rec_lsn {
+                unfinished.last.push((*page, owed.last));
             }
             match owed.standing {
                 Standing::Torn => unfinished.torn.push((*page, owed.rec_lsn)),

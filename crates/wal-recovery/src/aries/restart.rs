@@ -35,9 +35,8 @@ use crate::verdict::Verdict;
 
 /// Complete recovery, for engines that steal and do not force.
 ///
-/// Whoever drives it as a [`RecoveryStrategy`] takes what transactions run on from
-/// [`into_manager`](Self::into_manager) afterwards; the facade does, and makes it part of the open
-/// log.
+/// For the facade's `open_pages`, which makes what transactions run on part of the open log. Given
+/// to an opening as any other [`RecoveryStrategy`], it recovers the pages, and no more.
 #[derive(Debug)]
 pub struct Aries {
     threads: usize,
@@ -82,19 +81,22 @@ impl Aries {
         self.payload.as_deref()
     }
 
-    /// As [`checkpoint_payload`](Self::checkpoint_payload), to be kept.
+    /// As [`checkpoint_payload`](Self::checkpoint_payload), to be kept: for the facade.
+    #[doc(hidden)]
     #[must_use]
     pub fn take_checkpoint_payload(&mut self) -> Option<Vec<u8>> {
         self.payload.take()
     }
 
-    /// What transactions run on; `None` before the log runs.
+    /// What transactions run on; `None` before the log runs. For the facade.
+    #[doc(hidden)]
     #[must_use]
     pub const fn manager(&self) -> Option<&Arc<TxnManager>> {
         self.manager.as_ref()
     }
 
     /// As [`manager`](Self::manager), at the end of the opening.
+    #[doc(hidden)]
     #[must_use]
     pub fn into_manager(self) -> Option<Arc<TxnManager>> {
         self.manager
@@ -129,9 +131,10 @@ impl<E: PageStore + ?Sized> RecoveryStrategy<E> for Aries {
         engine: &mut E,
         progress: &mut dyn Progress,
     ) -> Result<RecoveryReport, RecoveryError> {
-        let analysis = analysis::analyse(log, progress)?;
+        let mut analysis = analysis::analyse(log, progress)?;
         restore_payload(&analysis, engine)?;
-        let (redo, unfinished) = redo_with(log, self.threads, &analysis.tables, engine, progress)?;
+        let (threads, tables) = (self.threads, &mut analysis.tables);
+        let (redo, unfinished) = redo_with(log, threads, tables, engine, progress)?;
         tracing::debug!(
             applied = redo.applied,
             losers = analysis.report.losers,
@@ -206,11 +209,12 @@ pub(super) fn undo_counts(
     }
 }
 
-/// Redo on as many threads as the engine can be split into, and the rebuild of torn pages.
+/// Redo on as many threads as the engine can be split into, and the rebuild of torn pages. The
+/// tables learn which change of each page is the last.
 pub(super) fn redo_with<E: PageStore + ?Sized>(
     log: &RecoveryLog<'_>,
     threads: usize,
-    tables: &Tables,
+    tables: &mut Tables,
     engine: &mut E,
     progress: &mut dyn Progress,
 ) -> Result<(RedoReport, Unfinished), RecoveryError> {
@@ -231,6 +235,8 @@ pub(super) fn redo_with<E: PageStore + ?Sized>(
         report.torn_rebuilt += unfinished.torn.len() as u64;
         unfinished.torn.clear();
     }
+    // Statement 18: analysis knows of changes behind the checkpoint's begin only.
+    unfinished.last.drain(..).for_each(|(page, lsn)| tables.dirty.redone(page, lsn));
     report.deferred.clone_from(&unfinished.offline);
     Ok((report, unfinished))
 }
