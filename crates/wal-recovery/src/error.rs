@@ -99,7 +99,8 @@ pub enum RecoveryError {
     /// engine would lose what the checkpoint stands for. Nothing in the log is lost.
     #[error(
         "the log has a checkpoint at {lsn}, which a closure cannot take back; nothing in the log \
-         is lost, implement RedoTarget::restore and open again"
+         is lost, implement RedoTarget::restore and open again, or, if it is a log of pages, open \
+         it with `open_pages`"
     )]
     NoRestore {
         /// The record that completed the checkpoint.

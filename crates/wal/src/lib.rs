@@ -45,19 +45,24 @@ pub use view::LogView;
 pub use wal_commit::{CommitStats, Durability, Fate, Positions, SyncPolicy, Threads};
 pub use wal_format::layout::BODY_BYTES_MAX;
 pub use wal_format::{
-    CheckpointPointer, Epoch, LogId, Lsn, LsnRange, PageId, RecordFlags, RecordKind, RecordRef,
-    TxnId,
+    CheckpointPointer, DecodeError, EncodeError, Epoch, LogId, Lsn, LsnRange, PageId, RecordFlags,
+    RecordHeader, RecordKind, RecordRef, TxnId, TxnLink,
 };
 #[cfg(target_os = "linux")]
 pub use wal_io::backend::DirectStorage;
-pub use wal_io::backend::{FileStorage, MemoryStorage};
-pub use wal_io::{Access, FileEntry, LogFile, Storage, StorageLock, SyncMethod};
+pub use wal_io::backend::{FileStorage, FilesystemKind, MemoryStorage};
+pub use wal_io::{
+    Access, ChainProblem, FileEntry, IoError, IoOp, LogFile, SegmentName, Storage, StorageLock,
+    SyncMethod,
+};
 pub use wal_recovery::aries::{
     Aries, Decision, EngineError, InDoubt, LogicalRedo, LogicalUndo, Nested, OwnedInDoubt,
-    PageState, PageStore, Savepoint, UndoReport, UndoScope, WriteAhead,
+    PageState, PageStore, Placed, Savepoint, TableFault, TxnLog, UndoReport, UndoScope, WriteAhead,
 };
 pub use wal_recovery::{
-    AnalysisReport, AriesReport, CheckpointView, CommitFate, CopyReport, LossReason, LossReport,
-    LostRange, OwnedRecord, Phase, Progress, RecoveryError, RecoveryReport, RecoveryStrategy,
-    RedoOnly, RedoTarget, ReplayRecord, Until, Verdict,
+    AnalysisReport, AriesReport, BatchCounts, ChainFault, CheckpointFault, CheckpointView, Claims,
+    CommitFate, CommitMark, CopyReport, Dropped, Evidence, LogSource, LossReason, LossReport,
+    LostRange, Nearest, OwnedRecord, Phase, PointFault, Progress, RecoveryError, RecoveryLog,
+    RecoveryReport, RecoveryStrategy, RedoOnly, RedoReport, RedoTarget, ReplayRecord,
+    TransactionCounts, UndoCounts, Until, Verdict, VerdictKind,
 };

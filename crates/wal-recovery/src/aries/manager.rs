@@ -20,7 +20,6 @@ use wal_format::body::{PageFree, PageImage, TxnEntry, TxnState};
 use wal_format::layout::RECORD_ALIGN_BYTES;
 use wal_format::{Lsn, PageId, RecordDraft, RecordKind, TxnId, TxnLink};
 
-use super::pages::WriteAhead;
 use super::reservation::{Account, CheckpointSpace};
 use super::tables::{Effect, Tables};
 use crate::error::RecoveryError;
@@ -349,19 +348,5 @@ impl State {
         let (txns, pages) = (self.tables.txns.len(), self.tables.dirty.len());
         let empty = CheckpointSpace { reserved: 0, ..self.space };
         self.space.reserved.saturating_sub(empty.missing(txns, pages))
-    }
-}
-
-impl WriteAhead for TxnManager {
-    fn before_page_write(&self, page: PageId, page_lsn: Lsn) -> Result<(), RecoveryError> {
-        Self::before_page_write(self, page, page_lsn)
-    }
-
-    fn page_written(&self, page: PageId, page_lsn: Lsn) {
-        Self::page_written(self, page, page_lsn);
-    }
-
-    fn log_image(&self, page: PageId, image: &[u8]) -> Result<Lsn, RecoveryError> {
-        Self::log_image(self, page, image)
     }
 }

@@ -1,11 +1,8 @@
 //! Statement 2: the write-ahead rule, as a buffer pool asks for it.
 
-use std::sync::Arc;
-
 use wal_format::Lsn;
 
 use super::restart::{Bench, PAGE};
-use crate::aries::WriteAhead;
 use crate::error::RecoveryError;
 
 #[test]
@@ -63,7 +60,7 @@ fn a02_a_page_to_which_nothing_was_ever_applied_needs_no_log() {
 #[test]
 fn a18_a_change_between_write_and_sync_keeps_the_page_dirty_since_that_change() {
     let bench = Bench::new();
-    let pool: Arc<dyn WriteAhead> = bench.manager.clone();
+    let pool = bench.manager.write_ahead();
     let mut txn = bench.begin();
     let first = bench.set(&mut txn, PAGE, 0, 1);
     pool.before_page_write(PAGE, first).unwrap();
