@@ -76,8 +76,8 @@ impl Shared {
                 state = self.make_room(state, patience)?;
                 continue;
             }
-            let room = state.halves.room() as u64;
-            let usable = state.halves.usable() as u64;
+            let room = state.parts.room() as u64;
+            let usable = state.parts.usable() as u64;
             match state.cursor.plan(sizes(drafts), usable) {
                 Plan::Place(layout) => {
                     if layout.end.get() - state.cursor.end().get() <= room {
@@ -135,11 +135,11 @@ impl Shared {
                 state.cursor.enter_successor();
             }
             let lsn = state.cursor.end();
-            if state.halves.end() != lsn {
+            if state.parts.end() != lsn {
                 return Err(PoisonCause::invariant("the buffer ends where the log does"));
             }
             let bytes = draft.encoded_bytes();
-            let space = state.halves.extend(bytes).ok_or_else(broken)?;
+            let space = state.parts.extend(bytes).ok_or_else(broken)?;
             let draft = draft.with_flags(batch_flags(index, drafts.len()));
             draft.encode_into(&self.seed, lsn, claim, space).map_err(|_| broken())?;
             state.cursor.advance(step(lsn, bytes as u64));
@@ -203,7 +203,7 @@ impl Shared {
         mut state: Guard<'a>,
         patience: Patience,
     ) -> Result<Guard<'a>, CommitError> {
-        if patience == Patience::Refuse && (self.has_helpers() || state.group.is_held()) {
+        if patience == Patience::Refuse && (self.has_helpers() || state.group.is_busy()) {
             let end = state.cursor.end();
             self.ask(&mut state, end, Durability::Written);
             return Err(CommitError::WouldBlock);

@@ -1,8 +1,8 @@
-//! The memory for records on their way: two halves, each a contiguous run of the log.
+//! The memory for records on their way: equal parts, each a contiguous run of the log.
 //!
-//! One half is filled while the other one is written. Whoever flushes takes the half being filled
-//! and leaves the empty one in its place, so the bytes of a half are never moved or shared. The
-//! halves are all the memory there is: when the one being filled is full, appends wait.
+//! One part is filled while others are written. Whoever flushes takes the part being filled and
+//! leaves an empty one in its place, so the bytes of a part are never moved or shared. The parts
+//! are all the memory there is: when the one being filled is full, appends wait.
 
 use wal_format::{Lsn, LsnRange};
 
@@ -10,13 +10,13 @@ use crate::reserve::step;
 
 /// A contiguous run of the log in memory.
 #[derive(Debug)]
-pub(crate) struct Half {
+pub(crate) struct Part {
     start: Lsn,
     used: usize,
     bytes: Box<[u8]>,
 }
 
-impl Half {
+impl Part {
     fn new(start: Lsn, capacity: usize) -> Self {
         Self { start, used: 0, bytes: vec![0; capacity].into_boxed_slice() }
     }
@@ -32,28 +32,28 @@ impl Half {
     }
 }
 
-/// Both halves. The spare one is away while it is being written.
+/// All parts. Those being written are away.
 #[derive(Debug)]
-pub(crate) struct Halves {
-    filling: Half,
-    spare: Option<Half>,
+pub(crate) struct Parts {
+    filling: Part,
+    spare: Vec<Part>,
     usable: usize,
 }
 
-impl Halves {
-    /// Two halves of `half_bytes`, of which records may use `usable`.
-    pub(crate) fn new(start: Lsn, half_bytes: usize, usable: usize) -> Self {
-        debug_assert!(usable <= half_bytes, "the rest is for block padding");
-        let spare = Some(Half::new(start, half_bytes));
-        Self { filling: Half::new(start, half_bytes), spare, usable }
+impl Parts {
+    /// `count` parts of `part_bytes`, of each of which records may use `usable`.
+    pub(crate) fn new(start: Lsn, count: usize, part_bytes: usize, usable: usize) -> Self {
+        debug_assert!(usable <= part_bytes, "the rest is for block padding");
+        let spare = (1..count).map(|_| Part::new(start, part_bytes)).collect();
+        Self { filling: Part::new(start, part_bytes), spare, usable }
     }
 
-    /// Bytes that records may use of one half.
+    /// Bytes that records may use of one part.
     pub(crate) fn usable(&self) -> usize {
         self.usable
     }
 
-    /// Bytes that records may still use of the half being filled.
+    /// Bytes that records may still use of the part being filled.
     pub(crate) fn room(&self) -> usize {
         self.usable.saturating_sub(self.filling.used)
     }
@@ -68,7 +68,7 @@ impl Halves {
         self.filling.range().end
     }
 
-    /// Space for the next `bytes` of the log; `None` when the half is too full.
+    /// Space for the next `bytes` of the log; `None` when the part is too full.
     ///
     /// Block padding may use what records may not.
     pub(crate) fn extend(&mut self, bytes: usize) -> Option<&mut [u8]> {
@@ -79,19 +79,19 @@ impl Halves {
         Some(space)
     }
 
-    /// Takes what waits to be written and goes on in the other half; `None` when the other half
-    /// is still away.
-    pub(crate) fn take(&mut self) -> Option<Half> {
-        let mut next = self.spare.take()?;
+    /// Takes what waits to be written and goes on in another part; `None` when all others are
+    /// away.
+    pub(crate) fn take(&mut self) -> Option<Part> {
+        // The one that came back last: its memory is the nearest.
+        let mut next = self.spare.pop()?;
         next.start = self.filling.range().end;
         next.used = 0;
         Some(std::mem::replace(&mut self.filling, next))
     }
 
-    /// Gives a half back after it was written.
-    pub(crate) fn give_back(&mut self, half: Half) {
-        debug_assert!(self.spare.is_none(), "one half is away at a time");
-        self.spare = Some(half);
+    /// Gives a part back after it was written.
+    pub(crate) fn give_back(&mut self, part: Part) {
+        self.spare.push(part);
     }
 
     /// Goes on at `start`, after bytes which did not pass through the buffer; `false` when
@@ -115,36 +115,39 @@ mod tests {
     }
 
     #[test]
-    fn the_halves_cover_the_log_without_a_gap() {
-        let mut halves = Halves::new(lsn(4096), 128, 96);
-        halves.extend(64).unwrap().fill(1);
-        let first = halves.take().unwrap();
+    fn the_parts_cover_the_log_without_a_gap() {
+        let mut parts = Parts::new(lsn(4096), 3, 128, 96);
+        parts.extend(64).unwrap().fill(1);
+        let first = parts.take().unwrap();
         assert_eq!(first.range(), LsnRange::new(lsn(4096), lsn(4160)));
-        halves.extend(32).unwrap().fill(2);
-        assert_eq!(halves.end(), lsn(4192));
-        assert!(halves.take().is_none(), "the other half is away");
-        halves.give_back(first);
-        let second = halves.take().unwrap();
+        parts.extend(32).unwrap().fill(2);
+        assert_eq!(parts.end(), lsn(4192));
+        let second = parts.take().unwrap();
+        parts.extend(8).unwrap().fill(3);
+        assert!(parts.take().is_none(), "the other parts are away");
+        parts.give_back(first);
         assert_eq!(second.range(), LsnRange::new(lsn(4160), lsn(4192)));
-        assert_eq!(second.bytes(), [2; 32]);
+        assert_eq!(second.bytes(), [2; 32], "untouched while it is away");
+        let third = parts.take().unwrap();
+        assert_eq!((third.range().start, third.bytes()), (lsn(4192), &[3; 8][..]));
     }
 
     #[test]
     fn records_leave_room_for_block_padding() {
-        let mut halves = Halves::new(lsn(4096), 128, 96);
-        assert_eq!(halves.room(), 96);
-        halves.extend(96).unwrap();
-        assert_eq!(halves.room(), 0);
-        assert!(halves.extend(32).is_some(), "padding may use the rest");
-        assert!(halves.extend(8).is_none(), "nothing grows beyond the half");
+        let mut parts = Parts::new(lsn(4096), 2, 128, 96);
+        assert_eq!(parts.room(), 96);
+        parts.extend(96).unwrap();
+        assert_eq!(parts.room(), 0);
+        assert!(parts.extend(32).is_some(), "padding may use the rest");
+        assert!(parts.extend(8).is_none(), "nothing grows beyond the part");
     }
 
     #[test]
-    fn a_jump_needs_an_empty_half() {
-        let mut halves = Halves::new(lsn(4096), 128, 96);
-        assert!(halves.jump(lsn(8192)));
-        halves.extend(24).unwrap();
-        assert!(!halves.jump(lsn(12288)));
-        assert_eq!(halves.end(), lsn(8216));
+    fn a_jump_needs_an_empty_part() {
+        let mut parts = Parts::new(lsn(4096), 2, 128, 96);
+        assert!(parts.jump(lsn(8192)));
+        parts.extend(24).unwrap();
+        assert!(!parts.jump(lsn(12288)));
+        assert_eq!(parts.end(), lsn(8216));
     }
 }

@@ -3,6 +3,7 @@
 use wal_format::layout::BLOCK_BYTES;
 use wal_format::{Lsn, LsnRange};
 
+use crate::config::Durability;
 use crate::driver::Flight;
 use crate::error::CommitError;
 use crate::group::Want;
@@ -46,7 +47,7 @@ impl Shared {
             state = self.lock();
         }
         let state = self.take_baton(state)?;
-        let mut flight = Flight::begin(self, state, 0)?;
+        let mut flight = Flight::begin(self, state, Durability::Durable, 0)?;
         let outcome = self.write_last(&mut flight);
         flight.land(outcome)?;
         Ok(self.marks.positions().reserved)
@@ -71,7 +72,7 @@ impl Shared {
             return Ok(None);
         };
         state.cursor.advance(padding.end);
-        if !state.halves.jump(padding.end) {
+        if !state.parts.jump(padding.end) {
             return Err(PoisonCause::invariant("nothing is appended while the log is closed"));
         }
         self.marks.reserve(padding.end);

@@ -80,10 +80,10 @@ pub enum Threads {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CommitConfig {
-    /// Memory for records on their way, in bytes: two halves, one filled while the other is
-    /// written. Default 8 MiB.
+    /// Memory for records on their way, in bytes: a part that is filled, and one for each flush
+    /// that may be in flight, which is being written. Default 8 MiB.
     ///
-    /// A half is also an upper bound for atomic batches (rule 18). At least
+    /// A part is also an upper bound for atomic batches (rule 18). At least
     /// [`CommitConfig::BUFFER_BYTES_MIN`], more with a backend that writes in blocks.
     pub buffer_bytes: usize,
     /// When to sync without being asked. Default [`SyncPolicy::Group`].
@@ -111,13 +111,25 @@ impl Default for CommitConfig {
     }
 }
 
+/// The smallest part of a buffer that works.
+const PART_BYTES_MIN: usize = CommitConfig::BUFFER_BYTES_MIN / 2;
+
 impl CommitConfig {
     /// The smallest buffer that works, on a backend which does not write in blocks.
     pub const BUFFER_BYTES_MIN: usize = 512;
 
-    /// Bytes that records may use of each half, when the backend writes in blocks of
-    /// `block_bytes`: the rest of the half is kept for the padding which ends a flush.
-    pub(crate) fn usable_half_bytes(&self, block_bytes: usize) -> Result<usize, CommitError> {
+    /// Bytes of each part of the buffer, when up to `slots` flushes are in flight.
+    pub(crate) const fn part_bytes(&self, slots: usize) -> usize {
+        self.buffer_bytes / (slots + 1)
+    }
+
+    /// Bytes that records may use of each part, when the backend writes in blocks of
+    /// `block_bytes`: the rest is kept for the padding which ends a flush.
+    pub(crate) fn usable_part_bytes(
+        &self,
+        slots: usize,
+        block_bytes: usize,
+    ) -> Result<usize, CommitError> {
         if block_bytes == 0 || !BLOCK_BYTES.is_multiple_of(block_bytes) {
             return Err(CommitError::Invalid {
                 what: "the block size of the sink must divide 4096",
@@ -126,11 +138,10 @@ impl CommitConfig {
         }
         // A gap of 8 or 16 bytes takes one more block (rule 13): two blocks always suffice.
         let slack = if block_bytes > 1 { 2 * block_bytes } else { 0 };
-        let half = self.buffer_bytes / 2;
-        let usable = half.saturating_sub(slack) & !7;
-        if usable < Self::BUFFER_BYTES_MIN / 2 {
+        let usable = self.part_bytes(slots).saturating_sub(slack) & !7;
+        if usable < PART_BYTES_MIN {
             return Err(CommitError::Invalid {
-                what: "buffer_bytes is too small for this sink",
+                what: "buffer_bytes is too small for these sinks",
                 value: self.buffer_bytes as u64,
             });
         }
@@ -276,9 +287,9 @@ mod tests {
     #[test]
     fn a_buffer_that_cannot_hold_a_block_is_refused() {
         let config = CommitConfig { buffer_bytes: 16 << 10, ..CommitConfig::default() };
-        assert_eq!(config.usable_half_bytes(1).unwrap(), 8 << 10);
-        assert!(config.usable_half_bytes(4096).is_err());
-        assert!(config.usable_half_bytes(0).is_err());
-        assert!(config.usable_half_bytes(3).is_err());
+        assert_eq!(config.usable_part_bytes(1, 1).unwrap(), 8 << 10);
+        assert!(config.usable_part_bytes(1, 4096).is_err());
+        assert!(config.usable_part_bytes(1, 0).is_err());
+        assert!(config.usable_part_bytes(1, 3).is_err());
     }
 }

@@ -1,8 +1,9 @@
 //! The effects around [`Group`](crate::group::Group): writes, syncs, and who is told.
 //!
-//! A flight is one turn with the baton and the sink. It ends in [`Flight::land`], or, when
-//! something panics, in its drop, which poisons. Nothing is ever retried: after a failed write or
-//! sync nobody knows what is on the device, and the kernel may call clean what it lost.
+//! A flight is one turn with a baton and a slot of the device; several may be under way. It ends in
+//! [`Flight::land`], or, when something panics, in its drop, which poisons. Nothing is ever retried:
+//! after a failed write or sync nobody knows what is on the device, and the kernel may call clean
+//! what it lost.
 
 use std::io::IoSlice;
 use std::time::{Duration, Instant};
@@ -10,14 +11,15 @@ use std::time::{Duration, Instant};
 use wal_format::Lsn;
 use wal_io::LogSink;
 
-use crate::buffer::Half;
+use crate::buffer::Part;
 use crate::config::Durability;
 use crate::error::CommitError;
-use crate::group::Want;
+use crate::group::{Want, Work};
 use crate::poison::PoisonCause;
-use crate::shared::{Guard, Phase, Shared, State, push_all};
+use crate::runway::{LegId, SlotSet, slot_set};
+use crate::shared::{Guard, Phase, Shared, Slot, State, push_all};
 use crate::signal::Signal;
-use crate::sync::yield_now;
+use crate::sync::{gather_window, yield_now};
 use crate::waiting::{Limit, Woken};
 use crate::wake::Wakes;
 
@@ -35,50 +37,54 @@ impl Shared {
         if level == Durability::Durable && !self.promises {
             return Err(CommitError::NotPromised);
         }
-        let mut state = self.lock();
-        // Looked at again under the lock, for it may have changed since.
-        if self.marks.reached(end, level) {
-            return Ok(());
-        }
-        state.waitable()?;
-        let reserved = state.cursor.end();
-        if end > reserved {
-            return Err(CommitError::BeyondEnd { end, reserved });
-        }
-        if limit == Limit::Now {
-            return Err(CommitError::TimedOut);
-        }
-        // A sync cannot be interrupted, so whoever has a deadline lets the helper lead.
-        let leads = limit == Limit::None || !self.has_helpers();
-        if !(leads && state.group.take()) {
-            match self.sleep(state, Want::Reach { end, level }, leads, limit)? {
-                Woken::Met => return Ok(()),
-                // Another flush was quicker.
-                Woken::Lead if self.marks.reached(end, level) => {
-                    self.hand_on();
-                    return Ok(());
-                }
-                Woken::Lead => state = self.lock(),
+        loop {
+            let mut state = self.lock();
+            // Looked at again under the lock, for it may have changed since.
+            if self.marks.reached(end, level) {
+                return Ok(());
             }
-        }
-        state.stats.waits_led += 1;
-        match self.lead(state, level, 1) {
-            // What was published before the log was poisoned was true, and stays so.
-            Err(_) if self.marks.reached(end, level) => Ok(()),
-            outcome => outcome,
+            state.waitable()?;
+            let reserved = state.cursor.end();
+            if end > reserved {
+                return Err(CommitError::BeyondEnd { end, reserved });
+            }
+            if limit == Limit::Now {
+                return Err(CommitError::TimedOut);
+            }
+            // A sync cannot be interrupted, so whoever has a deadline lets the helper lead.
+            let leads = limit == Limit::None || !self.has_helpers();
+            if !(leads && state.work(level) == Work::Some && state.group.take()) {
+                match self.sleep(state, Want::Reach { end, level }, leads, limit)? {
+                    Woken::Met => return Ok(()),
+                    // Another flush was quicker.
+                    Woken::Lead if self.marks.reached(end, level) => {
+                        self.hand_on();
+                        return Ok(());
+                    }
+                    Woken::Lead => state = self.lock(),
+                }
+            }
+            state.stats.waits_led += 1;
+            match self.lead(state, level, 1) {
+                // What was published before the log was poisoned was true, and stays so.
+                Err(_) if self.marks.reached(end, level) => return Ok(()),
+                Err(error) => return Err(error),
+                // Landed, and perhaps before another flush whose bytes come first.
+                Ok(()) => {}
+            }
         }
     }
 
-    /// Takes the baton, waiting for it if need be.
+    /// Takes all batons, waiting for them if need be.
     pub(crate) fn take_baton<'a>(&'a self, mut state: Guard<'a>) -> Result<Guard<'a>, CommitError> {
-        if state.group.take() {
+        if state.group.take_alone() {
             return Ok(state);
         }
         self.sleep(state, Want::Baton, true, Limit::None)?;
         Ok(self.lock())
     }
 
-    /// Flushes everything pending, with the baton in hand, and puts it down or hands it on.
+    /// Flushes everything pending, with a baton in hand, and puts it down or hands it on.
     ///
     /// `commits` is 1 for a committer, 0 for somebody who only needs room.
     pub(crate) fn lead(
@@ -88,7 +94,7 @@ impl Shared {
         commits: u64,
     ) -> Result<(), CommitError> {
         let state = self.gather(state);
-        let mut flight = Flight::begin(self, state, commits)?;
+        let mut flight = Flight::begin(self, state, level, commits)?;
         let outcome = flight.write_pending().and_then(|()| match level {
             Durability::Durable => flight.sync(),
             Durability::Ordered | Durability::Written => Ok(()),
@@ -108,7 +114,7 @@ impl Shared {
             return state;
         }
         let begun = Instant::now();
-        let window = state.usual_sync / GATHER_PART;
+        let window = gather_window(state.usual_sync);
         loop {
             drop(state);
             yield_now();
@@ -120,15 +126,6 @@ impl Shared {
     }
 }
 
-/// A leader gathers for at most this part of what a sync usually takes.
-const GATHER_PART: u32 = 4;
-
-/// A sync that returned success, and is not published yet.
-struct Synced {
-    end: Lsn,
-    took: Duration,
-}
-
 /// What a sync usually takes, once one more `took` so long: one that was much longer counts little.
 fn usual(before: Duration, took: Duration) -> Duration {
     if before.is_zero() {
@@ -137,117 +134,139 @@ fn usual(before: Duration, took: Duration) -> Duration {
     (before * 7 + took.min(before * 4)) / 8
 }
 
-/// One turn with the baton: the sink and the bytes to write.
+/// One turn with a baton: the sinks and the bytes to write.
 pub(crate) struct Flight<'a> {
     shared: &'a Shared,
-    sink: Option<Box<dyn LogSink>>,
-    half: Option<Half>,
-    /// What the landing publishes.
-    synced: Option<Synced>,
+    /// Bytes are written through the first; a sync goes through those in `due`.
+    slots: Vec<Slot>,
+    due: SlotSet,
+    batons: u32,
+    part: Option<(Part, LegId)>,
+    /// Up to where this flight answers, if it is to sync.
+    answers: Option<Lsn>,
+    /// How long the syncs took which the landing publishes.
+    synced: Option<Duration>,
     /// Committers answered so far.
     commits: u64,
-    /// Foreign code to run after the landing: it may use the log, and so need the baton.
+    /// Foreign code to run after the landing: it may use the log, and so need a baton.
     later: Wakes,
     landed: bool,
 }
 
 impl<'a> Flight<'a> {
-    /// Takes the sink and everything pending. The caller holds the baton, and has lost it when
-    /// this fails.
+    /// Takes slots and everything pending. The caller holds a baton, and has lost it when this
+    /// fails. A flight to [`Durability::Durable`] takes every idle slot that waits for a sync.
     pub(crate) fn begin(
         shared: &'a Shared,
         mut state: Guard<'a>,
+        level: Durability,
         commits: u64,
     ) -> Result<Self, CommitError> {
         let mut wakes = Wakes::default();
-        let taken = Self::take(shared, &mut state, &mut wakes);
+        let alone = state.group.is_alone();
+        let taken = Self::take(shared, &mut state, level, &mut wakes);
         if taken.is_err() {
-            shared.release_baton(&mut state, 0, &mut wakes);
+            shared.release_batons(&mut state, 1, 0, &mut wakes);
         }
         drop(state);
-        let flight = taken.map(|(sink, half)| {
-            let later = Wakes::default();
-            Self { shared, sink: Some(sink), half, synced: None, commits, later, landed: false }
-        });
         shared.deliver(wakes);
-        flight
+        let (slots, due, part, answers) = taken?;
+        let later = Wakes::default();
+        let batons = if alone { 1 } else { (slots.len() as u32).max(1) };
+        let (synced, landed) = (None, false);
+        Ok(Self { shared, slots, due, batons, part, answers, synced, commits, later, landed })
     }
 
     /// What a flight needs, out of the state.
+    #[allow(clippy::type_complexity)]
     fn take(
         shared: &Shared,
         state: &mut State,
+        level: Durability,
         wakes: &mut Wakes,
-    ) -> Result<(Box<dyn LogSink>, Option<Half>), CommitError> {
+    ) -> Result<(Vec<Slot>, SlotSet, Option<(Part, LegId)>, Option<Lsn>), CommitError> {
         state.waitable()?;
-        if !state.exclusive {
-            state.group.seal(state.cursor.end());
-        }
         let mut broken = |state: &mut State, cause: PoisonCause| {
             shared.poison_locked(state, cause.clone(), wakes);
             CommitError::in_doubt(cause)
         };
-        if state.halves.is_empty() {
-            let sink = state.sink.take();
-            let cause = PoisonCause::invariant("the baton comes with the sink");
-            return sink.map(|sink| (sink, None)).ok_or_else(|| broken(state, cause));
-        }
+        let pending = !state.parts.is_empty();
         // Each flush of a direct backend ends on a block boundary: no two share a block.
-        if shared.block_bytes > 1
+        if pending
+            && shared.block_bytes > 1
             && let Some(range) = state.cursor.block_padding(shared.block_bytes)
         {
             shared.pad(state, range).map_err(|cause| broken(state, cause))?;
         }
-        let cause = PoisonCause::invariant("the baton comes with the sink and a half");
-        let (Some(half), Some(sink)) = (state.halves.take(), state.sink.take()) else {
+        let answers = state.seal(level);
+        let due = state.runway.unsynced();
+        let slots = state.take_slots(level, pending);
+        if !pending {
+            return Ok((slots, due, None, answers));
+        }
+        let part = state.parts.take();
+        let (Some(part), false) = (part, slots.is_empty()) else {
+            let cause = PoisonCause::invariant("a baton comes with a slot and a part");
             return Err(broken(state, cause));
         };
+        let leg = state.runway.launch(part.range().end);
         state.stats.flushes += 1;
         if !state.exclusive {
             push_all(wakes, state.group.waiting_for(Want::Room), &Signal::Met);
         }
-        Ok((sink, Some(half)))
+        Ok((slots, due, Some((part, leg)), answers))
     }
 
     /// The sink, for bytes which do not pass through the buffer.
     pub(crate) fn sink(&mut self) -> Result<&mut dyn LogSink, PoisonCause> {
-        match &mut self.sink {
-            Some(sink) => Ok(&mut **sink),
-            None => Err(PoisonCause::invariant("a flight has the sink until it lands")),
+        match self.slots.first_mut() {
+            Some((_, sink)) => Ok(&mut **sink),
+            None => Err(PoisonCause::invariant("a flight has a slot until it lands")),
         }
     }
 
     /// Writes what was pending when the flight began, and publishes it.
     pub(crate) fn write_pending(&mut self) -> Result<(), PoisonCause> {
-        let Some(half) = self.half.take() else {
+        let Some((part, leg)) = self.part.take() else {
             return Ok(());
         };
-        let range = half.range();
+        let range = part.range();
         let written = self.sink().and_then(|sink| {
-            sink.write(range.start, &[IoSlice::new(half.bytes())]).map_err(PoisonCause::write)
+            sink.write(range.start, &[IoSlice::new(part.bytes())]).map_err(PoisonCause::write)
         });
-        self.half = Some(half);
+        self.part = Some((part, leg));
         written?;
-        self.publish_written(range.end)
+        self.publish_leg(Some(leg), range.end)
     }
 
-    /// Publishes that the backend took everything before `end`.
+    /// Publishes that the backend took everything before `end`, of bytes that did not pass through
+    /// the buffer. The flight is alone.
     pub(crate) fn publish_written(&mut self, end: Lsn) -> Result<(), PoisonCause> {
-        self.publish(|shared, _| shared.marks.write(end))
+        self.publish_leg(None, end)
     }
 
-    /// Makes everything written durable, for the landing to publish. One sync, or none when
-    /// nothing is new.
+    fn publish_leg(&mut self, leg: Option<LegId>, end: Lsn) -> Result<(), PoisonCause> {
+        let Some(slot) = self.slots.first().map(|(slot, _)| *slot) else { return Ok(()) };
+        self.due |= slot_set(slot);
+        self.publish(|shared, state| {
+            let leg = leg.unwrap_or_else(|| state.runway.launch(end));
+            state.runway.wrote(leg, slot);
+            shared.marks.write(state.runway.written())
+        })
+    }
+
+    /// Makes durable what was written through the slots of this flight, for the landing to
+    /// publish. One sync, or none when nothing is new.
     pub(crate) fn sync(&mut self) -> Result<(), PoisonCause> {
-        let positions = self.shared.marks.positions();
-        if positions.durable == positions.written {
-            return Ok(());
-        }
-        // Nobody else writes during a flight: what is written now is what the sync covers.
-        let end = positions.written;
         let started = Instant::now();
-        self.sink()?.sync().map_err(PoisonCause::sync)?;
-        self.synced = Some(Synced { end, took: started.elapsed() });
+        let mut any = false;
+        for (slot, sink) in &mut self.slots {
+            if self.due & slot_set(*slot) != 0 {
+                sink.sync().map_err(PoisonCause::sync)?;
+                any = true;
+            }
+        }
+        self.synced = any.then(|| started.elapsed());
         Ok(())
     }
 
@@ -301,29 +320,27 @@ impl<'a> Flight<'a> {
         self.landed = true;
         let mut wakes = Wakes::default();
         let mut state = self.shared.lock();
-        let mut slow = None;
-        let outcome = outcome.and_then(|()| match self.synced.take() {
-            None => Ok(()),
-            Some(synced) => self.advance(&mut state, &mut wakes, |shared, state| {
-                let limit = shared.config.slow_sync;
-                slow = state.stats.count_sync(synced.took, limit).then_some(synced.took);
-                state.usual_sync = usual(state.usual_sync, synced.took);
-                shared.marks.sync(synced.end)
-            }),
+        let slow = self.synced.filter(|took| {
+            let limit = self.shared.config.slow_sync;
+            state.usual_sync = usual(state.usual_sync, *took);
+            state.stats.count_sync(*took, limit)
         });
+        let outcome = outcome.and_then(|()| self.publish_synced(&mut state, &mut wakes));
         if let Err(cause) = outcome {
             self.shared.poison_locked(&mut state, cause, &mut wakes);
         }
-        if let Some(half) = self.half.take() {
-            state.halves.give_back(half);
+        if let Some((part, _)) = self.part.take() {
+            state.parts.give_back(part);
         }
-        // Of a log that has ended the last one out lets the sink go, without the lock (rule 15).
-        let mut last = self.sink.take();
+        // Of a log that has ended the last one out lets the sinks go, without the lock (rule 15).
+        let mut last = std::mem::take(&mut self.slots);
         if state.phase != Phase::Ended {
-            state.sink = last.take();
+            state.give_back(&mut last);
         }
+        state.answering.retain(|end| Some(*end) != self.answers);
         let failed = state.poison.clone();
-        self.shared.release_baton(&mut state, self.commits, &mut wakes);
+        self.tune(&mut state);
+        self.shared.release_batons(&mut state, self.batons, self.commits, &mut wakes);
         drop(state);
         drop(last);
         wakes.absorb(std::mem::take(&mut self.later));
@@ -334,6 +351,35 @@ impl<'a> Flight<'a> {
             tracing::warn!(?took, ?limit, %durable, "a sync was slow");
         }
         failed.map_or(Ok(()), |cause| Err(CommitError::in_doubt(cause)))
+    }
+
+    /// Allows as many flushes in flight as paid of late.
+    fn tune(&self, state: &mut State) {
+        if self.answers.is_some()
+            && let Some(flights) = state.tuner.landed(self.commits, self.shared.begun.elapsed())
+        {
+            tracing::debug!(flights, "flushes in flight");
+            state.group.set_flights(flights);
+        }
+    }
+
+    /// Publishes what the syncs of this flight made durable, as far as nothing before it is still
+    /// in the air.
+    fn publish_synced(&mut self, state: &mut State, wakes: &mut Wakes) -> Result<(), PoisonCause> {
+        if self.synced.take().is_none() {
+            return Ok(());
+        }
+        let covered = self.slots.iter().fold(0, |covered, (slot, _)| covered | slot_set(*slot));
+        let covered = covered & self.due;
+        self.advance(state, wakes, |shared, state| {
+            state.runway.synced(covered);
+            let durable = state.runway.durable();
+            let possible = shared.marks.sync(durable);
+            if let (true, Some(preparer)) = (possible, &state.preparer) {
+                preparer.note_durable(durable);
+            }
+            possible
+        })
     }
 }
 

@@ -1,15 +1,18 @@
 //! Who leads, and who waits for what. Pure: no locks, no clock, no I/O.
 //!
-//! There is one **baton**, the right to use the sink. Whoever holds it flushes everything that is
-//! pending, for all (greedy natural batching), and then hands it to the first waiter who still
-//! needs a flush, or puts it down. The baton is never lost: each [`Group::take`] and each handing
-//! over is followed by exactly one [`Group::release`].
+//! A **baton** is the right to use a slot of the device; there are as many as flushes may be in
+//! flight. Whoever holds one flushes everything that is pending, for all (greedy natural batching),
+//! and then hands it to the first waiter who still needs a flush, or puts it down. No baton is
+//! lost: each [`Group::take`] and each handing over is followed by exactly one [`Group::release`].
 //!
 //! ```text
 //! free --take--> held --release, nobody needs it--> free
 //!                 │ ^
 //!                 └─┘ release, handed to the first who needs it
 //! ```
+//!
+//! Some work must be alone with the device: whoever waits for that keeps new flushes from
+//! beginning, and gets the last baton that comes back.
 //!
 //! Committers who wait for durability, and for nothing else, wait in **crowds**: all whose records
 //! one flush takes are answered together, through one gate. A crowd is open while it gathers, and
@@ -40,7 +43,7 @@ pub(crate) enum Want {
     Room,
     /// The end of the preparation of a segment. Asks for no flush.
     Segment,
-    /// The baton itself.
+    /// All batons at once.
     Baton,
 }
 
@@ -101,6 +104,15 @@ pub(crate) struct Answered<W, G> {
     pub(crate) commits: u64,
 }
 
+/// What a flush could do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// Nothing: whatever is not durable is in flight.
+    None,
+    /// Something is pending, or written and waiting for a sync.
+    Some,
+}
+
 /// Who leads next.
 #[derive(Debug)]
 pub(crate) enum Next<W, G> {
@@ -110,10 +122,19 @@ pub(crate) enum Next<W, G> {
     Member(G),
 }
 
-/// The baton and those who wait.
+/// The batons and those who wait.
 #[derive(Debug)]
 pub(crate) struct Group<W, G> {
-    held: bool,
+    /// Slots that there are.
+    slots: u32,
+    /// Flushes that may be in flight at once.
+    flights: u32,
+    /// Batons that are held: each is good for one slot.
+    held: u32,
+    /// Whoever holds the one baton has all.
+    alone: bool,
+    /// How many wait to be alone.
+    want_alone: usize,
     waiters: Vec<Waiter<W>>,
     /// In the order of what they wait for; only the last one can be open.
     crowds: VecDeque<Crowd<G>>,
@@ -123,23 +144,61 @@ pub(crate) struct Group<W, G> {
 }
 
 impl<W, G: Clone> Group<W, G> {
-    pub(crate) const fn new() -> Self {
-        Self { held: false, waiters: Vec::new(), crowds: VecDeque::new(), next_id: 0, about: 0 }
+    /// Nobody waits; up to `slots` flushes, at least one.
+    pub(crate) const fn new(slots: u32) -> Self {
+        Self {
+            slots,
+            flights: slots,
+            held: 0,
+            alone: false,
+            want_alone: 0,
+            waiters: Vec::new(),
+            crowds: VecDeque::new(),
+            next_id: 0,
+            about: 0,
+        }
     }
 
-    /// Takes the baton if it is free.
-    pub(crate) fn take(&mut self) -> bool {
-        !std::mem::replace(&mut self.held, true)
+    /// Takes a baton if there is one.
+    pub(crate) const fn take(&mut self) -> bool {
+        let free = !self.is_busy();
+        if free {
+            self.held += 1;
+        }
+        free
     }
 
-    /// Whether somebody holds the baton.
-    pub(crate) const fn is_held(&self) -> bool {
-        self.held
+    /// Takes up to `wanted` batons more, for a turn that syncs through more than one slot.
+    pub(crate) fn take_more(&mut self, wanted: u32) -> u32 {
+        let more = if self.alone { 0 } else { wanted.min(self.slots.saturating_sub(self.held)) };
+        self.held += more;
+        more
+    }
+
+    /// Takes all batons if nobody holds one.
+    pub(crate) const fn take_alone(&mut self) -> bool {
+        let free = self.held == 0;
+        if free {
+            self.held = 1;
+            self.alone = true;
+        }
+        free
+    }
+
+    /// Whether the one baton that is held is all of them.
+    pub(crate) const fn is_alone(&self) -> bool {
+        self.alone
+    }
+
+    /// Whether no baton could be taken now.
+    pub(crate) const fn is_busy(&self) -> bool {
+        self.alone || self.want_alone > 0 || self.held >= self.flights
     }
 
     /// Queues a waiter. One that `leads` may be handed the baton.
     pub(crate) fn enlist(&mut self, want: Want, leads: bool, wake: W) -> WaiterId {
         let id = WaiterId(self.take_id());
+        self.want_alone += usize::from(want == Want::Baton);
         self.waiters.push(Waiter { id, want, leads, wake });
         id
     }
@@ -191,7 +250,13 @@ impl<W, G: Clone> Group<W, G> {
     /// Takes a waiter out; `None` when it was already told something, or is about to be.
     pub(crate) fn withdraw(&mut self, id: WaiterId) -> Option<Waiter<W>> {
         let index = self.waiters.iter().position(|waiter| waiter.id == id)?;
-        Some(self.waiters.remove(index))
+        Some(self.remove(index))
+    }
+
+    fn remove(&mut self, index: usize) -> Waiter<W> {
+        let waiter = self.waiters.remove(index);
+        self.want_alone -= usize::from(waiter.want == Want::Baton);
+        waiter
     }
 
     /// Takes out those whose wants are met at these positions.
@@ -216,39 +281,71 @@ impl<W, G: Clone> Group<W, G> {
     /// Takes out everybody.
     pub(crate) fn everybody(&mut self) -> (Vec<Waiter<W>>, Vec<G>) {
         let gates = self.crowds.drain(..).filter_map(|crowd| crowd.gate).collect();
+        self.want_alone = 0;
         (std::mem::take(&mut self.waiters), gates)
     }
 
     fn extract(&mut self, mut taken: impl FnMut(Want) -> bool) -> Vec<Waiter<W>> {
+        debug_assert!(!taken(Want::Baton), "it is only ever handed over");
         self.waiters.extract_if(.., |waiter| taken(waiter.want)).collect()
     }
 
-    /// Ends a turn with the baton which answered `commits` committers.
+    /// Ends a turn with so many `batons` which answered `commits` committers.
     ///
-    /// Returns the next leader, who now holds the baton and must be told; else it is free.
-    pub(crate) fn release(&mut self, commits: u64) -> Option<Next<W, G>> {
-        debug_assert!(self.held, "only its holder releases the baton");
+    /// `work` says what a flush could do now, `flown` up to where flushes in flight will answer.
+    /// Returns the next leader, who now holds a baton and must be told; else they are free.
+    pub(crate) fn release(
+        &mut self,
+        batons: u32,
+        commits: u64,
+        work: Work,
+        flown: Lsn,
+    ) -> Option<Next<W, G>> {
+        debug_assert!(self.held >= batons, "only its holder releases a baton");
+        self.held = self.held.saturating_sub(batons);
+        self.alone = false;
         if commits > 0 {
             self.about = commits + self.crowd_size();
         }
-        let needy = |waiter: &Waiter<W>| waiter.leads && waiter.want.needs_flush();
-        let waiter = self.waiters.iter().position(needy);
-        let crowd = self.crowds.iter_mut().find(|crowd| crowd.members > 0);
-        let first = waiter.and_then(|index| Some(self.waiters.get(index)?.id.0));
-        let next = match (first, crowd) {
-            (Some(first), Some(crowd)) if crowd.id < first => crowd.call_one(),
-            (None, Some(crowd)) => crowd.call_one(),
-            (Some(_), _) => waiter.map(|index| Next::Waiter(self.waiters.remove(index))),
-            (None, None) => None,
-        };
-        self.held = next.is_some();
+        let idle = self.held > 0 && (work == Work::None || self.held >= self.flights);
+        let next = if idle { None } else { self.first(flown) };
+        self.held += u32::from(next.is_some());
         next
     }
 
+    /// The first who needs a flush, taken out.
+    fn first(&mut self, flown: Lsn) -> Option<Next<W, G>> {
+        let needy = |waiter: &Waiter<W>| waiter.leads && waiter.want.needs_flush();
+        let waiter = self.waiters.iter().position(needy);
+        let first = waiter.and_then(|index| self.waiters.get(index)).map(|w| (w.id.0, w.want));
+        let in_flight = |crowd: &Crowd<G>| crowd.sealed_at.is_some_and(|end| end <= flown);
+        let idle = |crowd: &&mut Crowd<G>| crowd.members > 0 && !in_flight(crowd);
+        let crowd = self.crowds.iter_mut().find(idle);
+        match (first, crowd) {
+            // Somebody waits to be alone: nobody begins any more, and the last one back decides.
+            _ if self.want_alone > 0 && self.held > 0 => None,
+            (Some((first, _)), Some(crowd)) if crowd.id < first => crowd.call_one(),
+            (None, Some(crowd)) => crowd.call_one(),
+            (Some((_, want)), _) => {
+                self.alone = want == Want::Baton;
+                waiter.map(|index| Next::Waiter(self.remove(index)))
+            }
+            (None, None) => None,
+        }
+    }
+
     /// How many of the committers who were about at the last flush a new leader, who is one of
-    /// them, still misses: those just answered come back within microseconds.
+    /// them, still misses: those just answered come back within microseconds. Where several
+    /// flushes may be in flight, each carries its share.
     pub(crate) fn missing(&self) -> u64 {
-        self.about.saturating_sub(self.crowd_size() + 1)
+        let gathered = self.crowds.back().filter(|crowd| crowd.sealed_at.is_none());
+        let gathered = gathered.map_or(0, |crowd| crowd.members) + 1;
+        self.about.div_ceil(u64::from(self.flights)).saturating_sub(gathered)
+    }
+
+    /// Lets up to `flights` flushes, no more than there are slots, be in flight from now on.
+    pub(crate) fn set_flights(&mut self, flights: u32) {
+        self.flights = flights.clamp(1, self.slots);
     }
 }
 
@@ -296,7 +393,7 @@ mod tests {
     }
 
     fn next(group: &mut TestGroup, commits: u64) -> Option<&'static str> {
-        group.release(commits).map(|next| match next {
+        group.release(1, commits, Work::Some, Lsn::NONE).map(|next| match next {
             Next::Waiter(waiter) => waiter.wake,
             Next::Member(gate) => gate,
         })
@@ -304,16 +401,16 @@ mod tests {
 
     #[test]
     fn one_leads_and_the_others_wait() {
-        let mut group: TestGroup = Group::new();
+        let mut group: TestGroup = Group::new(1);
         assert!(group.take());
         assert!(!group.take());
-        assert!(group.release(1).is_none());
+        assert_eq!(next(&mut group, 1), None);
         assert!(group.take(), "put down, it can be taken again");
     }
 
     #[test]
     fn those_whose_positions_are_reached_return_and_the_next_one_leads() {
-        let mut group: TestGroup = Group::new();
+        let mut group: TestGroup = Group::new(1);
         assert!(group.take());
         group.enlist(durable(80), true, "a");
         group.enlist(durable(160), true, "b");
@@ -321,24 +418,24 @@ mod tests {
         group.enlist(durable(240), true, "d");
         assert_eq!(names(group.met(&at(80, 160)).waiters), ["a", "c"]);
         assert_eq!(next(&mut group, 3), Some("b"));
-        assert!(group.is_held(), "the next leader holds it, nobody may come between");
+        assert!(group.is_busy(), "the next leader holds it, nobody may come between");
         assert_eq!(names(group.everybody().0), ["d"]);
     }
 
     #[test]
     fn the_baton_is_not_handed_to_those_who_cannot_lead_or_need_no_flush() {
-        let mut group: TestGroup = Group::new();
+        let mut group: TestGroup = Group::new(1);
         assert!(group.take());
         group.enlist(durable(80), false, "future");
         group.enlist(Want::Beyond(lsn(80)), true, "reader");
         group.enlist(Want::Segment, true, "append without a segment");
-        assert!(group.release(1).is_none());
-        assert!(!group.is_held());
+        assert_eq!(next(&mut group, 1), None);
+        assert!(!group.is_busy());
     }
 
     #[test]
     fn an_append_without_room_may_have_to_lead() {
-        let mut group: TestGroup = Group::new();
+        let mut group: TestGroup = Group::new(1);
         assert!(group.take());
         group.enlist(Want::Room, true, "append");
         assert_eq!(next(&mut group, 1), Some("append"));
@@ -346,7 +443,7 @@ mod tests {
 
     #[test]
     fn readers_are_told_when_something_beyond_is_durable() {
-        let mut group: TestGroup = Group::new();
+        let mut group: TestGroup = Group::new(1);
         group.enlist(Want::Beyond(lsn(80)), false, "reader");
         assert!(group.met(&at(80, 160)).waiters.is_empty(), "nothing beyond 80 is durable");
         assert_eq!(names(group.met(&at(88, 160)).waiters), ["reader"]);
@@ -354,7 +451,7 @@ mod tests {
 
     #[test]
     fn a_waiter_withdraws_once() {
-        let mut group: TestGroup = Group::new();
+        let mut group: TestGroup = Group::new(1);
         let id = group.enlist(durable(80), true, "a");
         assert!(group.wake_of(id).is_some());
         assert!(group.withdraw(id).is_some());
@@ -363,18 +460,18 @@ mod tests {
 
     #[test]
     fn a_flush_for_room_does_not_forget_the_company_of_commits() {
-        let mut group: TestGroup = Group::new();
+        let mut group: TestGroup = Group::new(1);
         assert_eq!(group.missing(), 0, "alone at first");
         for (commits, missing) in [(3, 2), (0, 2), (1, 0)] {
             assert!(group.take());
-            assert!(group.release(commits).is_none());
+            assert_eq!(next(&mut group, commits), None);
             assert_eq!(group.missing(), missing, "after {commits}");
         }
     }
 
     #[test]
     fn only_those_who_wait_for_exactly_this_are_taken_out() {
-        let mut group: TestGroup = Group::new();
+        let mut group: TestGroup = Group::new(1);
         group.enlist(Want::Room, true, "room");
         group.enlist(durable(80), true, "commit");
         group.enlist(Want::Room, true, "more room");
@@ -384,7 +481,7 @@ mod tests {
 
     #[test]
     fn a_crowd_is_answered_by_the_flush_that_sealed_it() {
-        let mut group: TestGroup = Group::new();
+        let mut group: TestGroup = Group::new(1);
         assert!(group.take());
         assert_eq!(group.join(lsn(80), || "first"), "first");
         group.seal(lsn(120));
@@ -401,7 +498,7 @@ mod tests {
 
     #[test]
     fn the_baton_goes_to_whoever_came_first_alone_or_in_a_crowd() {
-        let mut group: TestGroup = Group::new();
+        let mut group: TestGroup = Group::new(1);
         assert!(group.take());
         group.enlist(Want::Baton, true, "oversized");
         group.join(lsn(80), || "crowd");
@@ -410,12 +507,12 @@ mod tests {
         assert_eq!(next(&mut group, 0), Some("crowd"));
         assert_eq!(next(&mut group, 0), Some("room"));
         assert_eq!(next(&mut group, 0), None);
-        assert!(!group.is_held());
+        assert!(!group.is_busy());
     }
 
     #[test]
     fn a_crowd_that_was_written_and_not_synced_waits_for_the_next_flush() {
-        let mut group: TestGroup = Group::new();
+        let mut group: TestGroup = Group::new(1);
         assert!(group.take());
         group.join(lsn(80), || "first");
         group.seal(lsn(80));
@@ -427,7 +524,7 @@ mod tests {
 
     #[test]
     fn flushes_that_nobody_waits_for_leave_nothing_behind() {
-        let mut group: TestGroup = Group::new();
+        let mut group: TestGroup = Group::new(1);
         for end in (80..8000).step_by(8) {
             group.seal(lsn(end));
         }
@@ -438,7 +535,7 @@ mod tests {
 
     #[test]
     fn everybody_is_told_of_a_failure() {
-        let mut group: TestGroup = Group::new();
+        let mut group: TestGroup = Group::new(1);
         group.join(lsn(80), || "first");
         group.seal(lsn(80));
         group.join(lsn(120), || "second");

@@ -65,7 +65,7 @@ impl Shared {
             || !self.promises
             || self.earmarks.is_tight()
             || !would_prove(&positions, state.data_end, state.claimed)
-            || !state.group.take()
+            || !state.group.take_alone()
         {
             return Ok(None);
         }
@@ -77,13 +77,13 @@ impl Shared {
                 if let Err(cause) = &other {
                     self.poison_locked(&mut state, cause.clone(), &mut wakes);
                 }
-                self.release_baton(&mut state, 0, &mut wakes);
+                self.release_batons(&mut state, 1, 0, &mut wakes);
                 drop(state);
                 self.deliver(wakes);
                 return other.map_err(CommitError::in_doubt);
             }
         };
-        let mut flight = Flight::begin(self, state, 0)?;
+        let mut flight = Flight::begin(self, state, Durability::Written, 0)?;
         let written = flight.write_pending();
         flight.land(written).map(|()| Some(lsn))
     }
@@ -94,11 +94,11 @@ impl Shared {
         let broken = || PoisonCause::invariant("a watermark fits into an empty buffer");
         let draft = RecordDraft::new(RecordKind::WATERMARK, &[]);
         let bytes = draft.encoded_bytes();
-        if !fits(state.cursor.left(), bytes as u64) || !state.halves.is_empty() {
+        if !fits(state.cursor.left(), bytes as u64) || !state.parts.is_empty() {
             return Ok(None);
         }
         let (lsn, claim) = (state.cursor.end(), self.claim());
-        let space = state.halves.extend(bytes).ok_or_else(broken)?;
+        let space = state.parts.extend(bytes).ok_or_else(broken)?;
         draft.encode_into(&self.seed, lsn, claim, space).map_err(|_| broken())?;
         state.cursor.advance(step(lsn, bytes as u64));
         self.marks.reserve(state.cursor.end());

@@ -52,7 +52,8 @@ impl Drop for Handle {
 }
 
 impl GroupCommit {
-    /// Takes a log over where the opening left it.
+    /// Takes a log over where the opening left it. There may be as many flushes in flight as
+    /// there are sinks, 1 to 8; each sink has open files of its own (rule 6).
     ///
     /// # Errors
     ///
@@ -61,10 +62,10 @@ impl GroupCommit {
     pub fn start(
         config: CommitConfig,
         start: Start,
-        sink: Box<dyn LogSink>,
+        sinks: Vec<Box<dyn LogSink>>,
         preparer: Arc<dyn Preparer>,
     ) -> Result<Self, CommitError> {
-        let shared = Arc::new(Shared::new(config, start, sink, preparer)?);
+        let shared = Arc::new(Shared::new(config, start, sinks, preparer)?);
         let helpers = if shared.has_helpers() { Helpers::start(&shared)? } else { Helpers::none() };
         Ok(Self { handle: Arc::new(Handle { shared, helpers: Mutex::new(helpers) }) })
     }

@@ -19,6 +19,7 @@ use wal_format::{Lsn, LsnRange, RecordDraft};
 use wal_io::{IoError, IoOp};
 
 use crate::append::{Hook, Placed};
+use crate::config::Durability;
 use crate::driver::Flight;
 use crate::error::CommitError;
 use crate::group::Want;
@@ -63,7 +64,7 @@ impl Shared {
     ) -> Result<Placed, CommitError> {
         let state = self.lock();
         state.appendable()?;
-        if patience == Patience::Refuse && state.group.is_held() {
+        if patience == Patience::Refuse && state.group.is_busy() {
             return Err(CommitError::WouldBlock);
         }
         let mut state = self.take_baton(state)?;
@@ -73,7 +74,7 @@ impl Shared {
             return Err(error);
         }
         state.exclusive = true;
-        let mut flight = Flight::begin(self, state, 0)?;
+        let mut flight = Flight::begin(self, state, Durability::Written, 0)?;
         let written = self.write_large(&mut flight, draft, hook);
         let landed = match written {
             Ok(span) => flight
@@ -187,7 +188,7 @@ impl Shared {
             padding.unwrap_or(LsnRange::new(record.end, record.end))
         };
         state.cursor.advance(after.end);
-        if !state.halves.jump(after.end) {
+        if !state.parts.jump(after.end) {
             return Err(PoisonCause::invariant("the buffer is drained for a large record").into());
         }
         self.marks.reserve(after.end);

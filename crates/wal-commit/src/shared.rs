@@ -9,27 +9,32 @@
 //! positions stay.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wal_format::{Lsn, LsnRange, RecordSeed};
 use wal_io::{IoError, LogSink, Preparer};
 
-use crate::buffer::Halves;
+use crate::buffer::Parts;
 use crate::config::{CommitConfig, Durability, Start, Threads};
 use crate::earmark::Earmarks;
 use crate::error::CommitError;
 use crate::gate::Gate;
-use crate::group::{Group, Next, Waiter, Want};
+use crate::group::{Group, Next, Waiter, Want, Work};
 use crate::metrics::CommitStats;
 use crate::padding::encode_padding;
 use crate::poison::PoisonCause;
 use crate::reserve::Cursor;
+use crate::runway::{Runway, SlotSet, slot_set};
 use crate::signal::Signal;
-use crate::sync::{AtomicBool, Condvar, Mutex, MutexGuard, Ordering};
+use crate::sync::{AtomicBool, Condvar, FIXED, Mutex, MutexGuard, Ordering};
+use crate::tuner::Tuner;
 use crate::wake::{Wake, Wakes};
 use crate::watermark::Watermarks;
 
 pub(crate) type Guard<'a> = MutexGuard<'a, State>;
+
+/// A slot in use: its number and its sink.
+pub(crate) type Slot = (usize, Box<dyn LogSink>);
 
 /// Whether the log takes records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,10 +60,15 @@ pub(crate) struct State {
     /// The first failure; never taken back.
     pub(crate) poison: Option<PoisonCause>,
     pub(crate) cursor: Cursor,
-    pub(crate) halves: Halves,
+    pub(crate) parts: Parts,
     pub(crate) group: Group<Wake, Arc<Gate>>,
-    /// With the holder of the baton while it does I/O; dropped when the log has ended (rule 15).
-    pub(crate) sink: Option<Box<dyn LogSink>>,
+    /// Flushes under way, and what they make of the log.
+    pub(crate) runway: Runway,
+    /// Up to where flushes in flight will answer who waits for durability.
+    pub(crate) answering: Vec<Lsn>,
+    /// One for each slot, with its flight while that does I/O; dropped when the log has ended
+    /// (rule 15).
+    pub(crate) sinks: Vec<Option<Box<dyn LogSink>>>,
     /// Dropped when the log has ended; whoever is preparing has a count of its own.
     pub(crate) preparer: Option<Arc<dyn Preparer>>,
     /// How many segments are held back, as far as was last told.
@@ -79,6 +89,7 @@ pub(crate) struct State {
     pub(crate) claimed: Lsn,
     /// What a sync takes, of late.
     pub(crate) usual_sync: Duration,
+    pub(crate) tuner: Tuner,
     pub(crate) stats: CommitStats,
 }
 
@@ -103,34 +114,43 @@ pub(crate) struct Shared {
     pub(crate) serve: Condvar,
     /// Tells the thread which prepares segments.
     pub(crate) prepare: Condvar,
+    /// When the log was opened, as far as this process goes.
+    pub(crate) begun: Instant,
 }
 
 impl Shared {
     pub(crate) fn new(
         config: CommitConfig,
         start: Start,
-        sink: Box<dyn LogSink>,
+        sinks: Vec<Box<dyn LogSink>>,
         preparer: Arc<dyn Preparer>,
     ) -> Result<Self, CommitError> {
         config.check()?;
-        let block_bytes = sink.block_bytes();
+        let slots = sinks.len();
+        if !(1..=Runway::SLOTS_MAX).contains(&slots) {
+            let (what, value) = ("there must be 1 to 8 sinks", slots as u64);
+            return Err(CommitError::Invalid { what, value });
+        }
+        let block_bytes = sinks.iter().map(|sink| sink.block_bytes()).max().unwrap_or(1);
         start.check(block_bytes)?;
-        let usable = config.usable_half_bytes(block_bytes)?;
-        let half_bytes = config.buffer_bytes / 2;
+        let usable = config.usable_part_bytes(slots, block_bytes)?;
+        let part_bytes = config.part_bytes(slots);
         let segment_bytes = preparer.segment_bytes();
         // The padding in front of a batch is at most 16 bytes longer than the batch: both
-        // together, or one after the other, always fit into a half (rule 18).
+        // together, or one after the other, always fit into a part (rule 18).
         let batch_bytes_max = (usable as u64 - 24).min(segment_bytes / 2) & !7;
-        let promises = sink.can_promise();
+        let promises = sinks.iter().all(|sink| sink.can_promise());
         let earmarks = Earmarks::new(batch_bytes_max, segment_bytes, block_bytes as u64);
         let held_back = preparer.held_back();
-        let state = State {
+        let mut state = State {
             phase: Phase::Open,
             poison: None,
             cursor: Cursor::new(start.end, start.active_end, start.ready_end),
-            halves: Halves::new(start.end, half_bytes, usable),
-            group: Group::new(),
-            sink: Some(sink),
+            parts: Parts::new(start.end, slots + 1, part_bytes, usable),
+            group: Group::new(slots as u32),
+            runway: Runway::new(start.end, start.durable),
+            answering: Vec::with_capacity(slots),
+            sinks: sinks.into_iter().map(Some).collect(),
             preparer: Some(preparer),
             held_back,
             preparing: false,
@@ -142,9 +162,13 @@ impl Shared {
             data_end: start.end,
             claimed: start.end,
             usual_sync: Duration::ZERO,
+            tuner: Tuner::new(if FIXED { 1 } else { slots as u32 }),
             stats: CommitStats::default(),
         };
         earmarks.publish(&state.cursor, held_back);
+        if !FIXED {
+            state.group.set_flights(1);
+        }
         Ok(Self {
             config,
             seed: start.seed,
@@ -159,6 +183,7 @@ impl Shared {
             poisoned: AtomicBool::new(false),
             serve: Condvar::default(),
             prepare: Condvar::default(),
+            begun: Instant::now(),
         })
     }
 
@@ -228,14 +253,22 @@ impl Shared {
         }
     }
 
-    /// Ends a turn with the baton, or hands on one that was handed over.
-    pub(crate) fn release_baton(&self, state: &mut State, commits: u64, wakes: &mut Wakes) {
+    /// Ends a turn with so many batons, or hands on one that was handed over.
+    pub(crate) fn release_batons(
+        &self,
+        state: &mut State,
+        batons: u32,
+        commits: u64,
+        wakes: &mut Wakes,
+    ) {
         if state.exclusive {
             state.exclusive = false;
             push_all(wakes, state.group.waiting_for(Want::Room), &Signal::Met);
         }
         state.stats.largest_group = state.stats.largest_group.max(commits);
-        match state.group.release(commits) {
+        let flown = state.answering.iter().copied().max().unwrap_or(Lsn::NONE);
+        let work = state.work(Durability::Durable);
+        match state.group.release(batons, commits, work, flown) {
             Some(Next::Waiter(waiter)) => wakes.lead(waiter.wake),
             Some(Next::Member(gate)) => wakes.lead_member(gate),
             None => {}
@@ -264,10 +297,10 @@ impl Shared {
             return Ok(());
         }
         let broken = || PoisonCause::invariant("a padding record must fit into the buffer");
-        if state.halves.end() != range.start {
+        if state.parts.end() != range.start {
             return Err(broken());
         }
-        let space = state.halves.extend(range.bytes() as usize).ok_or_else(broken)?;
+        let space = state.parts.extend(range.bytes() as usize).ok_or_else(broken)?;
         encode_padding(&self.seed, range.start, self.claim(), space).map_err(|_| broken())?;
         state.cursor.advance(range.end);
         self.marks.reserve(range.end);
@@ -293,7 +326,7 @@ impl Shared {
             };
             wakes.push(waiter.wake, Signal::Failed(error));
         }
-        let last = (state.sink.take(), state.preparer.take());
+        let last = (std::mem::take(&mut state.sinks), state.preparer.take());
         self.serve.notify_one();
         self.prepare.notify_one();
         drop(state);
@@ -310,6 +343,67 @@ pub(crate) fn push_all(wakes: &mut Wakes, waiters: Vec<Waiter<Wake>>, signal: &S
 }
 
 impl State {
+    /// What a flush to `level` could do now.
+    pub(crate) fn work(&self, level: Durability) -> Work {
+        let syncs = level == Durability::Durable;
+        let waiting = || self.runway.unsynced() & self.idle_slots() != 0;
+        if !self.parts.is_empty() || syncs && waiting() { Work::Some } else { Work::None }
+    }
+
+    fn idle_slots(&self) -> SlotSet {
+        let idle = self.sinks.iter().enumerate().filter(|(_, sink)| sink.is_some());
+        idle.fold(0, |slots, (slot, _)| slots | slot_set(slot))
+    }
+
+    /// A flush to `level` takes everything pending: up to where it answers those who wait for
+    /// durability, if it does.
+    pub(crate) fn seal(&mut self, level: Durability) -> Option<Lsn> {
+        if self.exclusive {
+            return None;
+        }
+        let end = self.cursor.end();
+        self.group.seal(end);
+        let answers = (level == Durability::Durable).then_some(end);
+        self.answering.extend(answers);
+        answers
+    }
+
+    /// The slots for a flush to `level`: for durability all idle ones that wait for a sync; to
+    /// write through, preferably one of those. Whoever is alone takes all.
+    pub(crate) fn take_slots(&mut self, level: Durability, pending: bool) -> Vec<Slot> {
+        let (idle, due) = (self.idle_slots(), self.runway.unsynced());
+        let due = idle & due;
+        let wanted = match level {
+            _ if self.group.is_alone() => idle,
+            Durability::Durable if due != 0 => {
+                // Each slot takes a baton; what is left over is synced by whoever holds that.
+                let mut wanted = lowest(due);
+                for _ in 0..self.group.take_more(due.count_ones() - 1) {
+                    wanted |= lowest(due & !wanted);
+                }
+                wanted
+            }
+            _ if !pending => 0,
+            _ => lowest(if due != 0 { due } else { idle }),
+        };
+        let mut slots = Vec::with_capacity(1);
+        for (slot, place) in self.sinks.iter_mut().enumerate() {
+            if wanted & slot_set(slot) != 0 {
+                slots.extend(place.take().map(|sink| (slot, sink)));
+            }
+        }
+        slots
+    }
+
+    /// Puts the sinks of a flight back.
+    pub(crate) fn give_back(&mut self, slots: &mut Vec<Slot>) {
+        for (slot, sink) in slots.drain(..) {
+            if let Some(place) = self.sinks.get_mut(slot) {
+                *place = Some(sink);
+            }
+        }
+    }
+
     /// Whether the log takes records.
     pub(crate) fn appendable(&self) -> Result<(), CommitError> {
         match (&self.poison, self.phase) {
@@ -327,4 +421,9 @@ impl State {
             (None, Phase::Ended) => Err(CommitError::Abandoned),
         }
     }
+}
+
+/// The first of `slots`, or none of none.
+const fn lowest(slots: SlotSet) -> SlotSet {
+    slots & slots.wrapping_neg()
 }

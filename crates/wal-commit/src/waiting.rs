@@ -96,7 +96,7 @@ impl Shared {
     /// Gives away a baton that is not needed after all.
     pub(crate) fn hand_on(&self) {
         let mut wakes = Wakes::default();
-        self.release_baton(&mut self.lock(), 0, &mut wakes);
+        self.release_batons(&mut self.lock(), 1, 0, &mut wakes);
         self.deliver(wakes);
     }
 }

@@ -69,7 +69,7 @@ fn start() -> (GroupCommit, Arc<Holding>) {
     config.buffer_bytes = 1 << 20;
     config.threads = Threads::None;
     let sink = Box::new(Sink(disk.clone()));
-    (GroupCommit::start(config, disk.start(), sink, holding.clone()).unwrap(), holding)
+    (GroupCommit::start(config, disk.start(), vec![sink], holding.clone()).unwrap(), holding)
 }
 
 /// What a segment counts for: 16 KiB is the longest record that is promised a place.

@@ -131,11 +131,11 @@ fn start_in(
     config.threads = Threads::None;
     config.slow_sync = None;
     let sink = Box::new(Sink(oracle.clone()));
-    (GroupCommit::start(config, at, sink, Arc::new(Segments)).expect("it starts"), oracle)
+    (GroupCommit::start(config, at, vec![sink], Arc::new(Segments)).expect("it starts"), oracle)
 }
 
 fn append(log: &GroupCommit, bytes: usize) -> Result<Ticket, CommitError> {
-    log.append(&RecordDraft::new(RecordKind::DATA, &[&[1; 256][..bytes]]), &mut |_| {})
+    log.append(&RecordDraft::new(RecordKind::DATA, &[&[1; 512][..bytes]]), &mut |_| {})
 }
 
 fn check(log: &GroupCommit, oracle: &Oracle) {
@@ -401,5 +401,186 @@ fn a_tailing_reader_is_told() {
         };
         assert!(commit(&log, &oracle, 8));
         reader.join().unwrap();
+    });
+}
+
+/// What a device with several slots knows: which bytes were written and which a sync has covered,
+/// in units of 8 bytes from `START`.
+#[derive(Debug, Default)]
+struct Bytes {
+    written: AtomicU64,
+    synced: AtomicU64,
+    failed: AtomicBool,
+    syncs: AtomicU64,
+    fail_sync: u64,
+    device: loom::sync::atomic::AtomicU64,
+}
+
+impl Bytes {
+    fn work(&self) {
+        self.device.fetch_add(1, loom::sync::atomic::Ordering::SeqCst);
+    }
+
+    /// Everything before this is synced.
+    fn whole(&self) -> u64 {
+        START + 8 * u64::from(self.synced.load(SeqCst).trailing_ones())
+    }
+}
+
+/// One slot: its syncs cover what was written through it.
+#[derive(Debug)]
+struct SlotSink {
+    bytes: Arc<Bytes>,
+    mine: u64,
+}
+
+impl LogSink for SlotSink {
+    fn write(&mut self, at: Lsn, bufs: &[IoSlice<'_>]) -> Result<(), IoError> {
+        self.bytes.work();
+        let written: usize = bufs.iter().map(|buf| buf.len()).sum();
+        let mask = ((1 << (written / 8)) - 1) << ((at.get() - START) / 8);
+        assert_eq!(self.bytes.written.fetch_or(mask, SeqCst) & mask, 0, "bytes are written once");
+        self.mine |= mask;
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), IoError> {
+        let covered = self.mine;
+        self.bytes.work();
+        if self.bytes.syncs.fetch_add(1, SeqCst) + 1 == self.bytes.fail_sync {
+            self.bytes.failed.store(true, SeqCst);
+            return Err(IoError::failed(IoOp::Sync, "model", io::Error::other("sync")));
+        }
+        self.bytes.synced.fetch_or(covered, SeqCst);
+        Ok(())
+    }
+
+    fn block_bytes(&self) -> usize {
+        1
+    }
+
+    fn can_promise(&self) -> bool {
+        true
+    }
+}
+
+/// Segments, and what the commit path says to be durable: evidence, so it must be true.
+#[derive(Debug)]
+struct Noted(Arc<Bytes>);
+
+impl Preparer for Noted {
+    fn prepare(&self, base: Lsn, capacity_bytes: u64) -> Result<Lsn, IoError> {
+        Segments.prepare(base, capacity_bytes)
+    }
+
+    fn segment_bytes(&self) -> u64 {
+        4096
+    }
+
+    fn note_durable(&self, end: Lsn) {
+        assert!(end.get() <= self.0.whole(), "noted as durable before it was");
+    }
+}
+
+fn start_slots(bytes: Bytes, slots: usize) -> (GroupCommit, Arc<Bytes>) {
+    let bytes = Arc::new(bytes);
+    let seed = RecordSeed::new(LogId::from_bytes([1; 16]), Epoch::FIRST);
+    let (end, active_end) = (lsn(START), lsn(START + 4096));
+    let at = Start { end, durable: end, active_end, ready_end: lsn(START + 8192), seed };
+    let mut config = CommitConfig::default();
+    config.buffer_bytes = 2 * CommitConfig::BUFFER_BYTES_MIN;
+    config.policy = SyncPolicy::EveryCommit;
+    config.threads = Threads::None;
+    config.slow_sync = None;
+    let sink = |_| Box::new(SlotSink { bytes: bytes.clone(), mine: 0 }) as Box<dyn LogSink>;
+    let sinks = (0..slots).map(sink).collect();
+    let preparer = Arc::new(Noted(bytes.clone()));
+    (GroupCommit::start(config, at, sinks, preparer).expect("it starts"), bytes)
+}
+
+/// Appends and waits; an acknowledgement must be true, of everything before it as well.
+fn commit_in_slots(log: &GroupCommit, bytes: &Bytes) -> bool {
+    let Ok(ticket) = append(log, 8) else {
+        assert!(log.is_poisoned(), "only poison refuses here");
+        return false;
+    };
+    let outcome = ticket.wait_durable();
+    if outcome.is_ok() {
+        assert!(ticket.end().get() <= bytes.whole(), "acknowledged over a hole");
+    }
+    assert!(log.positions().durable.get() <= bytes.whole());
+    outcome.is_ok()
+}
+
+#[test]
+fn flushes_in_flight_are_acknowledged_in_the_order_of_their_addresses() {
+    model(3, || {
+        let (log, bytes) = start_slots(Bytes::default(), 2);
+        let others: Vec<_> = (0..2)
+            .map(|_| {
+                let (log, bytes) = (log.clone(), bytes.clone());
+                thread::spawn(move || assert!(commit_in_slots(&log, &bytes)))
+            })
+            .collect();
+        assert!(commit_in_slots(&log, &bytes));
+        others.into_iter().for_each(|other| other.join().unwrap());
+        assert_eq!(log.positions().durable, log.positions().reserved);
+    });
+}
+
+#[test]
+fn a_failure_of_one_flush_in_flight_ends_the_promises_of_all() {
+    for fail_sync in [1, 2] {
+        model(2, move || {
+            let (log, bytes) = start_slots(Bytes { fail_sync, ..Bytes::default() }, 2);
+            let others: Vec<_> = (0..2)
+                .map(|_| {
+                    let (log, bytes) = (log.clone(), bytes.clone());
+                    thread::spawn(move || commit_in_slots(&log, &bytes))
+                })
+                .collect();
+            commit_in_slots(&log, &bytes);
+            for other in others {
+                other.join().unwrap();
+            }
+            if bytes.failed.load(SeqCst) {
+                assert!(!commit_in_slots(&log, &bytes), "poison ends all promises");
+            }
+        });
+    }
+}
+
+#[test]
+fn what_one_slot_wrote_without_a_sync_is_synced_through_it() {
+    model(3, || {
+        let (log, bytes) = start_slots(Bytes::default(), 2);
+        let other = {
+            let (log, bytes) = (log.clone(), bytes.clone());
+            thread::spawn(move || {
+                append(&log, 8).unwrap().wait_written().unwrap();
+                assert!(commit_in_slots(&log, &bytes));
+            })
+        };
+        append(&log, 8).unwrap().wait_written().unwrap();
+        assert!(commit_in_slots(&log, &bytes));
+        other.join().unwrap();
+        assert_eq!(log.positions().durable, log.positions().reserved);
+    });
+}
+
+#[test]
+fn an_oversized_record_waits_until_nothing_is_in_flight() {
+    model(2, || {
+        let (log, bytes) = start_slots(Bytes::default(), 2);
+        let other = {
+            let (log, bytes) = (log.clone(), bytes.clone());
+            thread::spawn(move || {
+                assert!(commit_in_slots(&log, &bytes));
+                assert!(commit_in_slots(&log, &bytes));
+            })
+        };
+        append(&log, 350).unwrap().wait_durable().unwrap();
+        other.join().unwrap();
+        assert_eq!(log.positions().durable, log.positions().reserved);
     });
 }

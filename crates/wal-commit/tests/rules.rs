@@ -297,7 +297,7 @@ fn r13_a_direct_log_inside_a_block_is_not_started() {
     at.end = lsn(4096 + 24);
     at.durable = at.end;
     let (sink, preparer) = (Box::new(Sink(disk.clone())), Arc::new(Prepare(disk.clone())));
-    let error = GroupCommit::start(CommitConfig::default(), at, sink, preparer).unwrap_err();
+    let error = GroupCommit::start(CommitConfig::default(), at, vec![sink], preparer).unwrap_err();
     assert!(matches!(error, CommitError::Invalid { .. }));
     assert!(error.to_string().contains("close it cleanly"), "{error}");
     assert_eq!(disk.calls(), (0, 0));
@@ -349,7 +349,7 @@ fn kept(disk: Disk, threads: Threads) -> (GroupCommit, Arc<Disk>, Gone) {
     let preparer = Arc::new(Kept(Prepare(disk.clone()), gone.clone(), "preparer"));
     let mut config = CommitConfig::default();
     config.threads = threads;
-    (GroupCommit::start(config, disk.start(), sink, preparer).unwrap(), disk, gone)
+    (GroupCommit::start(config, disk.start(), vec![sink], preparer).unwrap(), disk, gone)
 }
 
 #[test]

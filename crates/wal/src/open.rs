@@ -266,7 +266,9 @@ fn start(
     };
     let preparer: Arc<SegmentStore> = Arc::clone(&store);
     let opened_unix_us = store.storage().unix_us();
-    let commit = GroupCommit::start(options.for_commit(), start, store.appender()?, preparer)?;
+    let sinks = (0..options.flushes_in_flight).map(|_| store.appender());
+    let sinks = sinks.collect::<Result<Vec<_>, _>>()?;
+    let commit = GroupCommit::start(options.for_commit(), start, sinks, preparer)?;
     let wal = Wal::new(Shared {
         commit,
         store,

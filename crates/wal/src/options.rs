@@ -12,6 +12,7 @@ use crate::error::{Error, Refusal};
 pub struct Options {
     pub(crate) segment_bytes: u64,
     pub(crate) buffer_bytes: usize,
+    pub(crate) flushes_in_flight: usize,
     pub(crate) sync_method: SyncMethod,
     pub(crate) sync_policy: SyncPolicy,
     pub(crate) threads: Threads,
@@ -28,6 +29,7 @@ impl Default for Options {
         Self {
             segment_bytes: 64 << 20,
             buffer_bytes: 8 << 20,
+            flushes_in_flight: 1,
             sync_method: SyncMethod::DataSync,
             sync_policy: SyncPolicy::Group,
             threads: Threads::Helper,
@@ -53,11 +55,22 @@ impl Options {
 
     /// Bytes of memory for records on their way to the device: from 16 KiB to 1 GiB.
     ///
-    /// Default: 8 MiB; at least 64 KiB with direct I/O. A batch may hold half of it, and half a
-    /// segment.
+    /// Default: 8 MiB; at least 64 KiB with direct I/O. It is divided into a part which is filled
+    /// and one for each [flush in flight](Self::flushes_in_flight). A batch may hold a part of it,
+    /// and half a segment.
     #[must_use]
     pub const fn buffer_bytes(mut self, bytes: usize) -> Self {
         self.buffer_bytes = bytes;
+        self
+    }
+
+    /// How many flushes may be on their way to the device at once, 1 to 8. Default: 1.
+    ///
+    /// Each has open files of its own (rule 6) and a part of the buffer. A commit is acknowledged
+    /// when everything before it is durable as well, whichever flush lands first.
+    #[must_use]
+    pub const fn flushes_in_flight(mut self, flushes: usize) -> Self {
+        self.flushes_in_flight = flushes;
         self
     }
 
@@ -158,6 +171,10 @@ impl Options {
             let value = self.buffer_bytes as u64;
             return Err(out_of_range("buffer_bytes", value, "at least 64 KiB with direct I/O"));
         }
+        if !(1..=8).contains(&self.flushes_in_flight) {
+            let value = self.flushes_in_flight as u64;
+            return Err(out_of_range("flushes_in_flight", value, "1 to 8"));
+        }
         if !(1..=8).contains(&self.retained_checkpoints) {
             let value = self.retained_checkpoints as u64;
             return Err(out_of_range("retained_checkpoints", value, "1 to 8"));
@@ -200,5 +217,7 @@ mod tests {
         assert!(refused(Options::default().segment_bytes(4096)).contains("segment_bytes"));
         assert!(refused(Options::default().buffer_bytes(0)).contains("buffer_bytes"));
         assert!(refused(Options::default().retained_checkpoints(9)).contains("retained"));
+        assert!(refused(Options::default().flushes_in_flight(0)).contains("flushes_in_flight"));
+        assert!(refused(Options::default().flushes_in_flight(9)).contains("flushes_in_flight"));
     }
 }

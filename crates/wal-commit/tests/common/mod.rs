@@ -319,7 +319,7 @@ pub fn start(disk: Disk, change: impl FnOnce(&mut CommitConfig)) -> (GroupCommit
     config.slow_sync = None;
     change(&mut config);
     let (sink, preparer) = (Box::new(Sink(disk.clone())), Arc::new(Prepare(disk.clone())));
-    (GroupCommit::start(config, disk.start(), sink, preparer).expect("it starts"), disk)
+    (GroupCommit::start(config, disk.start(), vec![sink], preparer).expect("it starts"), disk)
 }
 
 /// Appends `body` as one record of the engine.

@@ -38,8 +38,8 @@ impl SegmentStore {
         let current = self.open_for_append(&active.ok_or(unplaced)?)?;
         let block_bytes = current.file.block_bytes();
         let store = Arc::clone(self);
-        let (left, written_end) = (Vec::new(), Lsn::NONE);
-        Ok(Box::new(Appender { current, left, written_end, block_bytes, failed: false, store }))
+        let left = Vec::new();
+        Ok(Box::new(Appender { current, left, block_bytes, failed: false, store }))
     }
 
     fn open_for_append(&self, link: &ChainLink) -> Result<OpenSegment, IoError> {
@@ -83,8 +83,6 @@ struct Appender {
     current: OpenSegment,
     /// Segments left behind with bytes that are not synced yet.
     left: Vec<OpenSegment>,
-    /// Where the last write ended.
-    written_end: Lsn,
     block_bytes: usize,
     /// A write or sync failed: what the files hold is unknown.
     failed: bool,
@@ -129,7 +127,6 @@ impl Appender {
             let out_of_range = IoError::OutOfRange { what: "an address to write", lsn: at };
             at = at.checked_add(now as u64).ok_or(out_of_range)?;
         }
-        self.written_end = at;
         Ok(())
     }
 
@@ -176,11 +173,6 @@ impl LogSink for Appender {
         self.check()?;
         let synced = self.sync_all_files();
         self.failed |= synced.is_err();
-        if synced.is_ok() && self.can_promise() {
-            // Evidence for the next control write, a rotation's among them (rule 10). True while
-            // there is one sink: it writes in order, so everything before is covered too.
-            self.store.note_durable(self.written_end);
-        }
         synced
     }
 

@@ -23,6 +23,10 @@ impl Preparer for SegmentStore {
         self.hold_back_files(segments)
     }
 
+    fn note_durable(&self, end: Lsn) {
+        Self::note_durable(self, end);
+    }
+
     fn held_back(&self) -> u64 {
         self.held_back.load(Ordering::Relaxed)
     }

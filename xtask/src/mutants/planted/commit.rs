@@ -11,9 +11,13 @@ pub(super) static BUGS: &[Mutant] = &[
         about: "the durable end moves on before the sync that would make it true",
         edits: &[Edit {
             file: DRIVER,
-            find: "self.sink()?.sync().map_err(PoisonCause::sync)?;",
-            replace: "self.publish(|shared, _| shared.marks.sync(end))?;\n        \
-                      self.sink()?.sync().map_err(PoisonCause::sync)?;",
+            find: "        let started = Instant::now();\n        let mut any = false;",
+            replace: "        let due = self.due;\n        \
+                      self.publish(|shared, state| {\n            \
+                      state.runway.synced(due);\n            \
+                      shared.marks.sync(state.runway.durable())\n        \
+                      })?;\n        \
+                      let started = Instant::now();\n        let mut any = false;",
         }],
     },
     Mutant {
@@ -22,8 +26,36 @@ pub(super) static BUGS: &[Mutant] = &[
         about: "a wait for durability never syncs",
         edits: &[Edit {
             file: DRIVER,
-            find: "self.sink()?.sync().map_err(PoisonCause::sync)?;",
-            replace: "",
+            find: "sink.sync().map_err(PoisonCause::sync)?;",
+            replace: "let _ = &sink;",
+        }],
+    },
+    Mutant {
+        found_by: Finder::Test {
+            package: "wal-commit",
+            target: "",
+            name: "runway::tests::what_lies_behind_a_hole",
+        },
+        name: "acknowledge-out-of-order",
+        about: "a flush that lands first is acknowledged over the hole before it",
+        edits: &[Edit {
+            file: "crates/wal-commit/src/runway.rs",
+            find: "            && !leg.in_the_air\n            && leg.unsynced == 0",
+            replace: "            && leg.unsynced == 0",
+        }],
+    },
+    Mutant {
+        found_by: Finder::Test {
+            package: "wal-commit",
+            target: "",
+            name: "runway::tests::a_sync_covers_what_its_own_slot_wrote",
+        },
+        name: "any-slot-will-do",
+        about: "a sync through one slot counts for what was written through another",
+        edits: &[Edit {
+            file: "crates/wal-commit/src/runway.rs",
+            find: "leg.unsynced &= !slots;",
+            replace: "leg.unsynced &= slots & 0;",
         }],
     },
     Mutant {

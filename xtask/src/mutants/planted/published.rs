@@ -13,8 +13,8 @@ pub(super) static BUGS: &[Mutant] = &[
         about: "the end of what is pending stays in the buffer when the sync is issued",
         edits: &[Edit {
             file: "crates/wal-commit/src/driver.rs",
-            find: "sink.write(range.start, &[IoSlice::new(half.bytes())])",
-            replace: "let bytes = half.bytes();\n            \
+            find: "sink.write(range.start, &[IoSlice::new(part.bytes())])",
+            replace: "let bytes = part.bytes();\n            \
                       let bytes = bytes.get(..bytes.len().saturating_sub(24)).unwrap_or(bytes);\n            \
                       sink.write(range.start, &[IoSlice::new(bytes)])",
         }],
@@ -31,8 +31,8 @@ pub(super) static BUGS: &[Mutant] = &[
         about: "a commit waits for another one to come, for ever when it is alone",
         edits: &[Edit {
             file: "crates/wal-commit/src/group.rs",
-            find: "!std::mem::replace(&mut self.held, true)",
-            replace: "!self.waiters.is_empty() && !std::mem::replace(&mut self.held, true)",
+            find: "let free = !self.is_busy();",
+            replace: "let free = self.next_id > 0 && !self.is_busy();",
         }],
     },
     Mutant {
