@@ -10,8 +10,11 @@ use aries_support::{
     AriesLog, LogBuilder, Running, SEGMENT_BYTES, Toy, entry, known, lsn, page, restart, txn,
 };
 use wal_format::body::{Clr, Outcome, TxnState};
-use wal_format::{CheckpointPointer, Lsn, RecordDraft, RecordKind, RecordRef, TxnId};
-use wal_recovery::aries::{Aries, Decision, Placed, TxnLog, TxnManager, recover_copy};
+use wal_format::{CheckpointPointer, Lsn, PageId, RecordDraft, RecordKind, RecordRef, TxnId};
+use wal_recovery::aries::{
+    Aries, Decision, EngineError, LogicalRedo, LogicalUndo, PageState, PageStore, Placed, TxnLog,
+    TxnManager, UndoScope, recover_copy,
+};
 use wal_recovery::{RecoveryError, RecoveryLog};
 
 fn manager_on(running: &Running) -> Arc<TxnManager> {
@@ -262,4 +265,108 @@ fn a18_a_page_written_in_the_middle_of_redo_stays_dirty_for_what_redo_did_after_
         manager.page_written(page(1), newer);
         assert_eq!(manager.dirty_pages(), 0, "and now it is in storage");
     }
+}
+
+/// Its undo counts a page in byte 0 of page 2, and only then finds its own page offline.
+struct Counting {
+    pages: Toy,
+    /// How many bytes it logs as the count before and after.
+    images: (usize, usize),
+}
+
+impl PageStore for Counting {
+    fn page_state(&mut self, page: PageId) -> Result<PageState, EngineError> {
+        self.pages.page_state(page)
+    }
+
+    fn write(&mut self, page: PageId, at: u32, bytes: &[u8], lsn: Lsn) -> Result<(), EngineError> {
+        self.pages.write(page, at, bytes, lsn)
+    }
+
+    fn mark_dirty(&mut self, page: PageId) -> Result<(), EngineError> {
+        self.pages.mark_dirty(page)
+    }
+
+    fn redo_logical(&mut self, redo: &LogicalRedo<'_>, lsn: Lsn) -> Result<(), EngineError> {
+        self.pages.redo_logical(redo, lsn)
+    }
+
+    fn undo_logical(
+        &mut self,
+        undo: &LogicalUndo<'_>,
+        scope: &mut dyn UndoScope,
+    ) -> Result<(), EngineError> {
+        let count = self.pages.byte(2, 0);
+        let (before, after) = (vec![count; self.images.0], vec![count + 1; self.images.1]);
+        let lsn = scope.log_update(page(2), 0, &before, &after)?;
+        self.pages.write(page(2), 0, &[count + 1], lsn)?;
+        if self.pages.offline.contains(&undo.page) {
+            return Err(RecoveryError::PageOffline { page: undo.page }.into());
+        }
+        scope.end_nested()?;
+        self.pages.undo_logical(undo, scope)
+    }
+}
+
+#[test]
+fn a07_half_a_nested_top_action_of_a_rollback_that_is_put_off_is_taken_back_at_once() {
+    let mut log = LogBuilder::new(SEGMENT_BYTES);
+    let mut loser = txn(1);
+    log.begin(&mut loser);
+    log.logical(&mut loser, 1, 5);
+    let running = Running::new(log);
+    let pages = Toy { offline: [page(1)].into(), ..Toy::default() };
+    let mut engine = Counting { pages, images: (1, 1) };
+    let (_, manager) = restart(Aries::new(), &running, &mut engine).unwrap();
+    assert_eq!((manager.abandoned(), engine.pages.byte(2, 0)), (vec![TxnId::new(1)], 0));
+
+    // Somebody else counts, commits, and must not be overwritten when the rollback goes on.
+    let mut other = manager.begin(0);
+    let nested = other.nested_begin().unwrap();
+    other.update(&mut engine, page(2), 0, &[0], &[1]).unwrap();
+    other.nested_end(nested).unwrap();
+    other.commit(0).unwrap();
+    engine.pages.offline.clear();
+    manager.recover_page(page(1), &mut engine).unwrap();
+    assert_eq!(
+        (known(&manager), engine.pages.byte(2, 0), engine.pages.byte(1, 31)),
+        (vec![], 2, 0)
+    );
+}
+
+#[test]
+fn a07_an_undo_that_logs_images_which_cannot_be_taken_back_is_refused_as_a_transaction_is() {
+    for images in [(1, 4), (1 << 19, 1 << 19)] {
+        let mut log = LogBuilder::new(4 * SEGMENT_BYTES);
+        let mut loser = txn(1);
+        log.begin(&mut loser);
+        log.logical(&mut loser, 1, 5);
+        let running = Running::new(log);
+        let mut engine = Counting { pages: Toy::default(), images };
+        let failed = restart(Aries::new(), &running, &mut engine).unwrap_err();
+        assert!(failed.to_string().contains("images") || failed.to_string().contains("too long"));
+        assert_eq!(running.count(RecordKind::UPDATE), 0, "{images:?}");
+    }
+}
+
+#[test]
+fn a29_an_abort_that_failed_half_way_goes_on_when_it_is_decided_again() {
+    let mut log = LogBuilder::new(SEGMENT_BYTES);
+    let mut owner = txn(1);
+    log.begin(&mut owner);
+    log.update(&mut owner, 1, 0, 0, 5);
+    log.prepare(&mut owner, "g");
+    let running = Running::new(log);
+    let mut pages = Toy::default();
+    let (_, manager) = restart(Aries::new(), &running, &mut pages).unwrap();
+    pages.torn.insert(page(1));
+    assert!(manager.resolve(owner.id, Decision::Abort, &mut pages).is_err());
+    pages.torn.clear();
+
+    let refused = manager.resolve(owner.id, Decision::Commit, &mut pages);
+    assert!(matches!(refused, Err(RecoveryError::Misuse { .. })), "it is being rolled back");
+    manager.resolve(owner.id, Decision::Abort, &mut pages).unwrap();
+    assert_eq!((known(&manager), pages.byte(1, 0)), (vec![], 0));
+    let refused = manager.resolve(owner.id, Decision::Abort, &mut pages);
+    assert!(matches!(refused, Err(RecoveryError::Misuse { .. })), "it is over");
 }

@@ -5,7 +5,7 @@
 //!
 //! Source: ARIES, section 6.2 and 8; statements 13, 29.
 
-use wal_format::body::{Body, Commit, Outcome, TxnState};
+use wal_format::body::{Body, Commit, Outcome, TxnEntry, TxnState};
 use wal_format::{Lsn, RecordKind, TxnId};
 
 use super::engine_call::call_engine;
@@ -128,18 +128,21 @@ impl TxnManager {
         Ok(counts)
     }
 
-    /// Does with a transaction in doubt what its coordinator decided.
+    /// Does with a transaction in doubt what its coordinator decided. [`Decision::Wait`] does
+    /// nothing: it stays in doubt.
     ///
     /// # Durability
     ///
-    /// A commit is durable when this returns. A rollback need not be: it is done again.
+    /// A commit is durable when this returns. A rollback need not be: a crash may put the
+    /// transaction in doubt again, and the coordinator is asked again.
     ///
     /// # Errors
     ///
     /// - [`RecoveryError::Misuse`]: it is not in doubt, or somebody holds it; nothing changed.
     /// - [`RecoveryError::CommitUnknown`]: decided, yet not durable as far as is known.
-    /// - Those of the log and the engine: what was decided to be rolled back and was not yet, is
-    ///   among the [`abandoned`](Self::abandoned).
+    /// - Those of the log and the engine. What was decided to be rolled back, and was not yet, is
+    ///   among the [`abandoned`](Self::abandoned); its rollback goes on when this is called again
+    ///   with the same decision.
     pub fn resolve<P: PageStore + ?Sized>(
         &self,
         txn: TxnId,
@@ -148,7 +151,13 @@ impl TxnManager {
     ) -> Result<(), RecoveryError> {
         {
             let mut state = self.state();
-            if !state.unowned(&[TxnState::Prepared]).iter().any(|entry| entry.txn_id == txn) {
+            let unowned = state.unowned(&[TxnState::Prepared, TxnState::RollingBack]);
+            let resolvable = |entry: &TxnEntry| match entry.state {
+                TxnState::Prepared => true,
+                // A rollback that was decided, and broke off.
+                _ => decision == Decision::Abort && !entry.prepare_lsn.is_none(),
+            };
+            if !unowned.iter().any(|entry| entry.txn_id == txn && resolvable(entry)) {
                 let what = "it is not in doubt, or somebody still holds it";
                 return Err(RecoveryError::Misuse { txn, what });
             }

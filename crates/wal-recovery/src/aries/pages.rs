@@ -121,6 +121,20 @@ pub enum Decision {
 /// restart from [`PageStore::log_runs`] on. Each call may fail with [`RecoveryError::LogClosed`]
 /// when nobody has the log open any more.
 pub trait WriteAhead: Send + Sync + fmt::Debug {
+    /// Whether `page`, as it was read from storage, can be one of this log's. Restart looks only at
+    /// pages that may lack changes; a pool which asks for each page that it reads also finds those
+    /// that are newer than a log which was restored to a point, or are of another log. The default
+    /// does not look.
+    ///
+    /// # Errors
+    ///
+    /// [`RecoveryError::PageLsnBeyondEnd`]: no record can have stood at `page_lsn`. The page must
+    /// not be used; restore it from a copy.
+    fn check_page_lsn(&self, page: PageId, page_lsn: Lsn) -> Result<(), RecoveryError> {
+        let (_, _) = (page, page_lsn);
+        Ok(())
+    }
+
     /// The write-ahead rule: returns when the log is durable up to the record at `page_lsn`, so
     /// that `page` may be written as of it.
     ///
@@ -258,7 +272,8 @@ pub trait PageStore {
     ///
     /// # Errors
     ///
-    /// As [`redo_logical`](Self::redo_logical).
+    /// As [`redo_logical`](Self::redo_logical). What it logged and did not end is taken back before
+    /// anything else happens. [`RecoveryError::PageOffline`] puts the rollback off.
     fn undo_logical(
         &mut self,
         undo: &LogicalUndo<'_>,

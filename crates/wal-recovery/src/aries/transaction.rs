@@ -28,6 +28,7 @@ use super::reservation::{
 };
 use super::tables::Effect;
 use super::undo::Undo;
+use super::undo_scope::why_unfit;
 use crate::error::RecoveryError;
 
 /// A place in a transaction to roll back to.
@@ -164,14 +165,12 @@ impl Txn {
         before: &[u8],
         after: &[u8],
     ) -> Result<Lsn, RecoveryError> {
-        let unlike = before.len() != after.len() && !before.is_empty() && !after.is_empty();
-        let reach = u64::from(offset) + before.len().max(after.len()) as u64;
-        if page.is_none() || unlike || reach > u64::from(u32::MAX) {
-            return Err(self.misuse("the images are unlike, or no page has such a place"));
+        let body = Update { page, offset, before, after };
+        if let Some(what) = why_unfit(&body, self.manager.log.body_bytes_max()) {
+            return Err(self.misuse(what));
         }
         let kept =
             if before.is_empty() { DIRTY_ENTRY_BYTES } else { update_rollback_bytes(before.len()) };
-        let body = Update { page, offset, before, after };
         let head = body.encode_head();
         let parts = body.parts(&head);
         self.log_change(page, RecordKind::UPDATE, Effect::Change(page), &parts, kept)

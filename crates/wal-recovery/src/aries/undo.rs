@@ -178,15 +178,43 @@ impl<'m> Undo<'m> {
         let outcome = call_engine(lsn, || pages.undo_logical(&change, &mut scope));
         let logged = scope.logged;
         self.clrs += u64::from(logged.is_some());
-        if let (Err(_), Some((lsn, page))) = (&outcome, logged) {
-            manager.lacks(txn, page, lsn);
-        }
+        let outcome = match (outcome, logged) {
+            (Err(error), Some((lsn, page))) => {
+                manager.lacks(txn, page, lsn);
+                Err(error)
+            }
+            (Err(error), None) => Err(self.take_back_half(txn, lsn, error, pages)),
+            (Ok(()), _) => Ok(()),
+        };
         outcome?;
         if logged.is_none() {
             let source = "it took a logical change back without a compensation record".into();
             return Err(RecoveryError::Handler { lsn, source });
         }
         Ok(())
+    }
+
+    /// Takes back what the engine logged for the undo of the record at `lsn`, before it gave up
+    /// with `error`: a nested top action that was not ended. It is nobody's to keep, and who else
+    /// changes those bytes before this rollback goes on would lose the change to it. Gives `error`,
+    /// or that of taking it back if the rollback were put off otherwise.
+    fn take_back_half<P: PageStore + ?Sized>(
+        &mut self,
+        txn: TxnId,
+        lsn: Lsn,
+        error: RecoveryError,
+        pages: &mut P,
+    ) -> RecoveryError {
+        let mut cursor = self.manager.undo_next(txn);
+        // Changes of bytes, each of which can be taken back even where its page is offline.
+        while cursor > lsn {
+            cursor = match self.step(txn, cursor, pages) {
+                Ok(next) => next,
+                Err(worse) if matches!(error, RecoveryError::PageOffline { .. }) => return worse,
+                Err(_) => return error,
+            };
+        }
+        error
     }
 
     /// Puts into its page what was logged before the engine failed.

@@ -50,6 +50,9 @@ impl UndoScope for Scope<'_> {
     ) -> Result<Lsn, RecoveryError> {
         self.check(page)?;
         let body = Update { page, offset, before, after };
+        if let Some(what) = why_unfit(&body, self.manager.log.body_bytes_max()) {
+            return Err(RecoveryError::Misuse { txn: self.txn, what });
+        }
         let own = update_record_bytes(before.len(), after.len());
         let kept = update_rollback_bytes(before.len());
         let append = || {
@@ -100,6 +103,19 @@ impl UndoScope for Scope<'_> {
         self.logged = Some((lsn, page));
         Ok(lsn)
     }
+}
+
+/// Why a change of bytes cannot be logged so that it can be taken back.
+pub(super) fn why_unfit(update: &Update<'_>, body_bytes_max: usize) -> Option<&'static str> {
+    let (before, after) = (update.before.len(), update.after.len());
+    let unlike = before != after && before > 0 && after > 0;
+    let reach = u64::from(update.offset) + before.max(after) as u64;
+    if update.page.is_none() || unlike || reach > u64::from(u32::MAX) {
+        return Some("the images are unlike, or no page has such a place");
+    }
+    // The fixed head of its compensation is longer than its own.
+    let bytes = Update::HEAD_BYTES + Clr::HEAD_BYTES + before + after;
+    (bytes > body_bytes_max).then_some("the change is too long for its rollback to be promised")
 }
 
 /// When a compensation gets into its page.

@@ -16,7 +16,7 @@ use wal_format::{
     CheckpointPointer, Lsn, PageId, RecordDraft, RecordFlags, RecordKind, RecordRef, TxnId,
     decode_record,
 };
-use wal_recovery::aries::{Aries, Placed, TxnLog, TxnManager};
+use wal_recovery::aries::{Aries, PageStore, Placed, TxnLog, TxnManager};
 use wal_recovery::{RecoveryError, RecoveryLog, RecoveryReport, RecoveryStrategy};
 
 #[allow(unused_imports, reason = "each test file uses its own part")]
@@ -163,7 +163,7 @@ pub(crate) fn recover(built: &Built, pages: &mut Toy) -> Result<RecoveryReport, 
 pub(crate) fn recover_with(
     mut aries: Aries,
     built: &Built,
-    pages: &mut Toy,
+    pages: &mut impl PageStore,
 ) -> (Aries, Result<RecoveryReport, RecoveryError>) {
     let source = built.source();
     let log = RecoveryLog::new(&source, built.range())
@@ -288,7 +288,7 @@ impl TxnLog for Running {
 pub(crate) fn restart(
     aries: Aries,
     running: &Running,
-    pages: &mut Toy,
+    pages: &mut impl PageStore,
 ) -> Result<(RecoveryReport, Arc<TxnManager>), RecoveryError> {
     let (mut aries, report) = recover_with(aries, &running.built(), pages);
     let mut report = report?;
