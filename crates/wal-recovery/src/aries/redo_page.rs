@@ -45,7 +45,7 @@ impl TxnManager {
         loop {
             let end = self.log().end();
             self.log().wait_durable(end)?;
-            let rec_lsn = self.tables().dirty.rec_lsn(page).unwrap_or(end);
+            let rec_lsn = self.state().tables.dirty.rec_lsn(page).unwrap_or(end);
             redo_page(&**self.log(), page, rec_lsn, end, pages)?;
             // A rollback may have logged a change of it meanwhile, without applying it.
             if self.page_is_back(page, end) {
