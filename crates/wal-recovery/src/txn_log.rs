@@ -66,6 +66,15 @@ pub trait TxnLog: Send + Sync + fmt::Debug {
     /// The end of the log: everything before it has an address.
     fn end(&self) -> Lsn;
 
+    /// If no record can ever have stood at `lsn`, where the log ends before it: the end of the log,
+    /// or the place from which an opening jumped over `lsn`. What was truncated had its record.
+    ///
+    /// The default is for logs without jumps.
+    fn ends_before(&self, lsn: Lsn) -> Option<Lsn> {
+        let end = self.end();
+        (lsn >= end).then_some(end)
+    }
+
     /// The end of what is durable.
     fn durable(&self) -> Lsn;
 

@@ -154,7 +154,22 @@ impl PageLog {
         self.manager.page_written(page, page_lsn);
     }
 
-    /// Both calls, and images, for a buffer pool that does not know the log; the same that
+    /// Whether `page`, as it was read from storage, can be one of this log's: restart looks only at
+    /// pages that may lack changes. For the pool to ask with each page that it reads.
+    ///
+    /// # Errors
+    ///
+    /// [`Page`](crate::ErrorKind::Page): no record can have stood at `page_lsn`. The page is newer
+    /// than this log, which may have been restored to a point, or is of another one.
+    ///
+    /// # Cost
+    ///
+    /// Compares `page_lsn` with the ends of the log, and no more.
+    pub fn check_page_lsn(&self, page: PageId, page_lsn: Lsn) -> Result<(), Error> {
+        Ok(self.manager.check_page_lsn(page, page_lsn)?)
+    }
+
+    /// These calls, and images, for a buffer pool that does not know the log; the same that
     /// [`PageStore::log_runs`](crate::PageStore::log_runs) is given at restart.
     ///
     /// It is no handle: it does not keep the log open. Once the last handle is gone it lets no page

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use wal_commit::Durability;
 use wal_format::layout::{RECORD_HEADER_BYTES, TXN_LINK_BYTES};
-use wal_format::{CheckpointPointer, Epoch, LogId, Lsn, RecordDraft, RecordRef};
+use wal_format::{CheckpointPointer, Epoch, LogId, Lsn, LsnRange, RecordDraft, RecordRef};
 use wal_io::{ChainLink, Storage};
 use wal_recovery::aries::{Placed, TxnLog};
 use wal_recovery::{AddressedReader, LinkSource, RecoveryError};
@@ -24,13 +24,22 @@ const READERS_MAX: usize = 4;
 /// The log of one opening, for its transactions.
 pub(crate) struct RunningLog {
     wal: Wal,
+    /// Addresses that openings jumped over, ascending, as far back as the log is retained. No
+    /// opening comes while this one lasts, so there will be no more of them.
+    jumps: Vec<LsnRange>,
     /// Taken out while in use, so that rollbacks do not wait for one another.
     readers: Mutex<Vec<AddressedReader<WrittenLog>>>,
 }
 
 impl RunningLog {
     pub(crate) fn new(wal: Wal) -> Self {
-        Self { wal, readers: Mutex::default() }
+        let links = wal.shared().store.links();
+        let between = |(one, next): (&ChainLink, &ChainLink)| {
+            LsnRange::new(one.range().end, next.range().start)
+        };
+        let jumps = links.iter().zip(links.iter().skip(1)).map(between);
+        let jumps = jumps.filter(|jump| !jump.is_empty()).collect();
+        Self { wal, jumps, readers: Mutex::default() }
     }
 
     /// Sees to it that the record at `lsn` is where a reader finds it.
@@ -96,6 +105,15 @@ impl TxnLog for RunningLog {
 
     fn end(&self) -> Lsn {
         self.wal.positions().reserved
+    }
+
+    fn ends_before(&self, lsn: Lsn) -> Option<Lsn> {
+        let end = self.end();
+        if lsn >= end {
+            return Some(end);
+        }
+        let next = self.jumps.partition_point(|jump| jump.end <= lsn);
+        self.jumps.get(next).filter(|jump| jump.start <= lsn).map(|jump| jump.start)
     }
 
     fn durable(&self) -> Lsn {

@@ -4,13 +4,14 @@
 
 mod common;
 
+use std::io::IoSlice;
 use std::sync::Arc;
 
 use common::pages::{Pages, open_pages};
 use common::small;
 use wal::{
     Aries, Decision, EngineError, Error, ErrorKind, InDoubt, Lsn, MemoryStorage, PageId, PageLog,
-    PageState, PageStore, RecoveryError, Storage, WriteAhead,
+    PageState, PageStore, RecoveryError, Storage, Until, WriteAhead,
 };
 
 fn memory() -> Arc<dyn Storage> {
@@ -193,4 +194,47 @@ fn an_engine_that_refuses_the_payload_is_not_opened_and_asked_again() {
     let refused = opener.open_pages_in(Arc::clone(&storage), &mut engine).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Replay, "{refused}");
     up(&storage);
+}
+
+/// Today's pages beside a log that was restored to a point of yesterday.
+fn restored_beside_todays_pages(storage: &Arc<dyn Storage>) -> Arc<dyn Storage> {
+    let copy = memory();
+    let until = Until::RestorePoint("yesterday".to_owned());
+    wal::restore_to_in(storage, &copy, &until, &mut ()).unwrap();
+    let mut bytes = [0; 4 << 10];
+    storage.open("pages", wal::Access::Read).unwrap().read_at(&mut bytes, 0).unwrap();
+    copy.create("pages", 0).unwrap().write_at(&[IoSlice::new(&bytes)], 0).unwrap();
+    copy
+}
+
+#[test]
+fn a33_a_page_newer_than_the_log_is_refused_by_who_asks_and_never_written() {
+    let storage = memory();
+    let (log, mut pages) = up(&storage);
+    for page in [1, 2] {
+        let mut txn = log.begin();
+        pages.put(&mut txn, page, 0, 5).unwrap();
+        txn.commit().unwrap();
+    }
+    pages.clean().unwrap();
+    log.checkpoint(b"").unwrap();
+    log.restore_point("yesterday").unwrap();
+    let mut txn = log.begin();
+    let future = pages.put(&mut txn, 1, 0, 6).unwrap();
+    txn.commit().unwrap();
+    pages.clean().unwrap();
+    let (log, mut pages) = up(&restored_beside_todays_pages(&storage));
+    assert!(future < log.positions().reserved, "a copy goes on above all addresses of its source");
+    let (page, rule) = (PageId::new(1), log.write_ahead());
+    assert_eq!(pages.page_state(page).unwrap(), PageState::At(future), "nothing looked at it");
+    for refused in [
+        log.check_page_lsn(page, future).unwrap_err(),
+        rule.check_page_lsn(page, future).unwrap_err().into(),
+        log.before_page_write(page, future).unwrap_err(),
+    ] {
+        assert_eq!((refused.kind(), refused.lsn()), (ErrorKind::Page, Some(future)), "{refused}");
+    }
+    let PageState::At(past) = pages.page_state(PageId::new(2)).unwrap() else { panic!("torn") };
+    log.check_page_lsn(PageId::new(2), past).unwrap();
+    log.check_page_lsn(PageId::new(3), Lsn::NONE).unwrap();
 }

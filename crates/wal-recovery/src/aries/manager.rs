@@ -184,6 +184,19 @@ impl TxnManager {
         self.with_space(bytes, 0, || self.append(None, kind, effect, parts)).map(|at| at.lsn)
     }
 
+    /// Whether `page`, as it was read from storage, can be one of this log's: a record can have
+    /// stood at its LSN.
+    ///
+    /// # Errors
+    ///
+    /// [`RecoveryError::PageLsnBeyondEnd`]: none can.
+    pub fn check_page_lsn(&self, page: PageId, page_lsn: Lsn) -> Result<(), RecoveryError> {
+        match self.log.ends_before(page_lsn) {
+            Some(end) => Err(RecoveryError::PageLsnBeyondEnd { page, page_lsn, end }),
+            None => Ok(()),
+        }
+    }
+
     /// The write-ahead rule (statement 2): returns when `page` may be written as of `page_lsn`.
     ///
     /// From here on changes of the page are told apart from what is about to be written.
@@ -200,10 +213,7 @@ impl TxnManager {
         if page_lsn.is_none() {
             return Ok(());
         }
-        let end = self.log.end();
-        if page_lsn >= end {
-            return Err(RecoveryError::PageLsnBeyondEnd { page, page_lsn, end });
-        }
+        self.check_page_lsn(page, page_lsn)?;
         self.state().tables.dirty.writing(page, page_lsn);
         if self.log.durable() <= page_lsn {
             // Syncs end behind whole records: durable past its address is durable to its end.

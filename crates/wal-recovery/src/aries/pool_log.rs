@@ -36,6 +36,10 @@ impl PoolLog {
 }
 
 impl WriteAhead for PoolLog {
+    fn check_page_lsn(&self, page: PageId, page_lsn: Lsn) -> Result<(), RecoveryError> {
+        self.manager()?.check_page_lsn(page, page_lsn)
+    }
+
     fn before_page_write(&self, page: PageId, page_lsn: Lsn) -> Result<(), RecoveryError> {
         self.manager()?.before_page_write(page, page_lsn)
     }
