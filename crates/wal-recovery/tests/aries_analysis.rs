@@ -328,6 +328,18 @@ fn a_checkpoint_that_knows_what_was_not_logged_yet_is_passed_over() {
         log.checkpoint_end(begin, first, 1);
     });
     assert!(matches!(fault, CheckpointFault::BadAddress { .. }), "{fault}");
+    // A transaction's last record at the address of the very part, or behind it.
+    for behind in [0, 8] {
+        let mut unknown = Lsn::NONE;
+        let fault = falls_back(|log, owner, first| {
+            let begin = log.checkpoint_begin();
+            unknown = lsn(log.at().get() + behind);
+            let entry = TxnEntry { last_lsn: unknown, ..active_entry(owner, first) };
+            log.part(begin, 0, &[entry], &[]);
+            log.checkpoint_end(begin, first, 1);
+        });
+        assert!(matches!(fault, CheckpointFault::BadAddress { lsn } if lsn == unknown), "{fault}");
+    }
 }
 
 #[test]

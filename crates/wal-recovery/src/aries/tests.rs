@@ -13,6 +13,7 @@ mod early_release;
 mod engine_errors;
 mod logging;
 mod nested;
+mod promises;
 mod random;
 mod savepoints;
 mod space;

@@ -28,7 +28,7 @@ fn filled(capacity: u64) -> (Bench, Vec<Txn>) {
 }
 
 /// Whether everything that is promised still fits.
-fn keeps_its_promises(bench: &Bench) -> bool {
+pub(super) fn keeps_its_promises(bench: &Bench) -> bool {
     let inner = bench.log.0.lock();
     inner.used + inner.reserved <= inner.capacity.unwrap()
 }

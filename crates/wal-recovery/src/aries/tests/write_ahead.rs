@@ -73,3 +73,15 @@ fn a18_a_change_between_write_and_sync_keeps_the_page_dirty_since_that_change() 
     let image = pool.log_image(PAGE, b"whole page").unwrap();
     assert_eq!(bench.manager.tables().dirty.rec_lsn(PAGE), Some(image));
 }
+
+#[test]
+fn a02_a_page_whose_record_is_the_first_that_is_not_durable_waits_for_it() {
+    let bench = Bench::new();
+    let mut txn = bench.begin();
+    let before = bench.set(&mut txn, PAGE, 0, 1);
+    bench.manager.before_page_write(PAGE, before).unwrap();
+    let lsn = bench.set(&mut txn, PAGE, 0, 2);
+    assert_eq!(bench.log.0.lock().durable, lsn, "durable up to it, and not with it");
+    bench.manager.before_page_write(PAGE, lsn).unwrap();
+    assert!(bench.log.0.lock().durable > lsn);
+}
