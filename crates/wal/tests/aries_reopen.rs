@@ -10,8 +10,8 @@ use std::sync::Arc;
 use common::pages::{Pages, open_pages};
 use common::small;
 use wal::{
-    Aries, Decision, EngineError, Error, ErrorKind, InDoubt, Lsn, MemoryStorage, PageId, PageLog,
-    PageState, PageStore, RecoveryError, Storage, Until, WriteAhead,
+    Access, Aries, Decision, EngineError, Error, ErrorKind, InDoubt, Lsn, MemoryStorage, PageId,
+    PageLog, PageState, PageStore, RecoveryError, Storage, Until, WriteAhead,
 };
 
 fn memory() -> Arc<dyn Storage> {
@@ -196,34 +196,89 @@ fn an_engine_that_refuses_the_payload_is_not_opened_and_asked_again() {
     up(&storage);
 }
 
-/// Today's pages beside a log that was restored to a point of yesterday.
-fn restored_beside_todays_pages(storage: &Arc<dyn Storage>) -> Arc<dyn Storage> {
+fn copy_pages(from: &Arc<dyn Storage>, to: &Arc<dyn Storage>) {
+    let mut bytes = [0; 4 << 10];
+    from.open("pages", Access::Read).unwrap().read_at(&mut bytes, 0).unwrap();
+    to.create("pages", 0).unwrap().write_at(&[IoSlice::new(&bytes)], 0).unwrap();
+}
+
+/// The log restored to a point of yesterday, and no pages.
+fn restored(storage: &Arc<dyn Storage>) -> Arc<dyn Storage> {
     let copy = memory();
     let until = Until::RestorePoint("yesterday".to_owned());
     wal::restore_to_in(storage, &copy, &until, &mut ()).unwrap();
-    let mut bytes = [0; 4 << 10];
-    storage.open("pages", wal::Access::Read).unwrap().read_at(&mut bytes, 0).unwrap();
-    copy.create("pages", 0).unwrap().write_at(&[IoSlice::new(&bytes)], 0).unwrap();
     copy
+}
+
+fn put(log: &PageLog, pages: &mut Pages, page: u64, value: u64) -> Lsn {
+    let mut txn = log.begin();
+    let lsn = pages.put(&mut txn, page, 0, value).unwrap();
+    txn.commit().unwrap();
+    lsn
+}
+
+/// A fuzzy copy is older than what later checkpoints say was written.
+#[test]
+fn a33_a_copy_of_the_pages_gets_what_the_log_says_was_written_since() {
+    let (storage, backup) = (memory(), memory());
+    let (log, mut pages) = up(&storage);
+    put(&log, &mut pages, 1, 10);
+    pages.clean().unwrap();
+    put(&log, &mut pages, 2, 20);
+    log.checkpoint(b"").unwrap();
+    let needed = log.oldest_needed();
+    let _hold = log.hold("backup", needed, None).unwrap();
+    copy_pages(&storage, &backup);
+    put(&log, &mut pages, 1, 11);
+    pages.clean().unwrap();
+    for _ in 0..3 {
+        log.checkpoint(b"").unwrap();
+        log.truncate().unwrap();
+    }
+    let mut loser = log.begin();
+    pages.put(&mut loser, 1, 1, 99).unwrap();
+    log.restore_point("yesterday").unwrap();
+    put(&log, &mut pages, 1, 12);
+    let copy = restored(&storage);
+    copy_pages(&backup, &copy);
+    for copied in [true, false] {
+        let mut pages = Pages::open(&copy).unwrap();
+        let aries = if copied { Aries::new().pages_copied_at(needed) } else { Aries::new() };
+        let log = small().recover_with(aries).open_pages_in(Arc::clone(&copy), &mut pages).unwrap();
+        assert_eq!((pages.get(1, 0), pages.get(1, 1), pages.get(2, 0)), (11, 0, 20), "{copied}");
+        assert!(log.dirty_pages() >= 2, "not written yet");
+    }
+}
+
+#[test]
+fn a33_a_copy_that_needs_more_of_the_log_than_there_is_is_refused() {
+    let storage = memory();
+    let (log, mut pages) = up(&storage);
+    put(&log, &mut pages, 1, 10);
+    log.sync().unwrap();
+    drop(log);
+    for needed in [Lsn::MAX, Lsn::new(8).unwrap()] {
+        let opener = small().recover_with(Aries::new().pages_copied_at(needed));
+        let refused = opener.open_pages_in(Arc::clone(&storage), &mut pages).unwrap_err();
+        let expected = if needed == Lsn::MAX { ErrorKind::BeyondEnd } else { ErrorKind::Truncated };
+        assert_eq!((refused.kind(), refused.lsn()), (expected, Some(needed)), "{refused}");
+    }
 }
 
 #[test]
 fn a33_a_page_newer_than_the_log_is_refused_by_who_asks_and_never_written() {
     let storage = memory();
     let (log, mut pages) = up(&storage);
-    for page in [1, 2] {
-        let mut txn = log.begin();
-        pages.put(&mut txn, page, 0, 5).unwrap();
-        txn.commit().unwrap();
-    }
+    put(&log, &mut pages, 1, 5);
+    put(&log, &mut pages, 2, 5);
     pages.clean().unwrap();
     log.checkpoint(b"").unwrap();
     log.restore_point("yesterday").unwrap();
-    let mut txn = log.begin();
-    let future = pages.put(&mut txn, 1, 0, 6).unwrap();
-    txn.commit().unwrap();
+    let future = put(&log, &mut pages, 1, 6);
     pages.clean().unwrap();
-    let (log, mut pages) = up(&restored_beside_todays_pages(&storage));
+    let copy = restored(&storage);
+    copy_pages(&storage, &copy);
+    let (log, mut pages) = up(&copy);
     assert!(future < log.positions().reserved, "a copy goes on above all addresses of its source");
     let (page, rule) = (PageId::new(1), log.write_ahead());
     assert_eq!(pages.page_state(page).unwrap(), PageState::At(future), "nothing looked at it");

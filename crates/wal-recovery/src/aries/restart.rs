@@ -15,11 +15,12 @@ use std::sync::Arc;
 use wal_format::{Lsn, LsnRange, PageId, TxnId};
 
 use super::analysis::{self, Analysis};
-use super::change::STRATEGY;
+use super::change::{Action, Change, STRATEGY};
 use super::doubt::InDoubtCounts;
 use super::engine_call::call_engine;
 use super::losers::UndoReport;
 use super::manager::TxnManager;
+use super::page_map::PageMap;
 use super::pages::PageStore;
 use super::parallel::redo_in_parallel;
 use super::redo::{self, Unfinished};
@@ -40,6 +41,8 @@ use crate::verdict::Verdict;
 #[derive(Debug)]
 pub struct Aries {
     threads: usize,
+    /// Where the log ended that pages need which were copied from a running engine.
+    copied_from: Option<Lsn>,
     /// What the first half found; taken by the second.
     found: Option<Found>,
     payload: Option<Vec<u8>>,
@@ -63,7 +66,7 @@ impl Aries {
     /// Restart with redo on one thread.
     #[must_use]
     pub const fn new() -> Self {
-        Self { threads: 1, found: None, payload: None, manager: None }
+        Self { threads: 1, copied_from: None, found: None, payload: None, manager: None }
     }
 
     /// Redo on `threads` threads, each with pages of its own; at least 1.
@@ -73,6 +76,27 @@ impl Aries {
     #[must_use]
     pub fn redo_threads(self, threads: usize) -> Self {
         Self { threads: threads.max(1), ..self }
+    }
+
+    /// The pages are a copy of those of a running engine: `oldest_needed` is what its log said when
+    /// the copy began, and is older than what any page of the copy can lack.
+    ///
+    /// The log's own checkpoints know which pages had been written in the engine's storage, not in
+    /// the copy, which may be older. So every page that changed since `oldest_needed` is taken for
+    /// dirty, whatever a later checkpoint says of it. To be said at each opening of log and copy
+    /// until one has succeeded; its checkpoint knows the copy.
+    ///
+    /// The opening fails with [`RecoveryError::OutOfRange`] if the log does not hold
+    /// `oldest_needed`.
+    ///
+    /// # Cost
+    ///
+    /// One more sequential read, from `oldest_needed` to the checkpoint.
+    ///
+    /// Source: ARIES, "Media recovery"; statement 33.
+    #[must_use]
+    pub fn pages_copied_at(self, oldest_needed: Lsn) -> Self {
+        Self { copied_from: Some(oldest_needed), ..self }
     }
 
     /// The engine's own bytes from the checkpoint that restart began with; `None` without one.
@@ -132,6 +156,11 @@ impl<E: PageStore + ?Sized> RecoveryStrategy<E> for Aries {
         progress: &mut dyn Progress,
     ) -> Result<RecoveryReport, RecoveryError> {
         let mut analysis = analysis::analyse(log, progress)?;
+        if let Some(from) = self.copied_from {
+            let to = analysis.report.range.start;
+            take_for_dirty(log, from, to, &mut analysis.tables, progress)?;
+            analysis.report.dirty_pages = analysis.tables.dirty.len();
+        }
         restore_payload(&analysis, engine)?;
         let (threads, tables) = (self.threads, &mut analysis.tables);
         let (redo, unfinished) = redo_with(log, threads, tables, engine, progress)?;
@@ -181,6 +210,40 @@ impl<E: PageStore + ?Sized> RecoveryStrategy<E> for Aries {
         self.manager = Some(manager);
         Ok(())
     }
+}
+
+/// Enters what changed from `from` to `to`, where analysis began, into the dirty-page table: a page
+/// with its first change, or the first one of its newest life (statement 24).
+fn take_for_dirty(
+    log: &RecoveryLog<'_>,
+    from: Lsn,
+    to: Lsn,
+    tables: &mut Tables,
+    progress: &mut dyn Progress,
+) -> Result<(), RecoveryError> {
+    let (head, end) = (log.range.start, log.range.end);
+    if from < head || from > end {
+        return Err(RecoveryError::OutOfRange { lsn: from, head, end });
+    }
+    if from >= to {
+        return Ok(());
+    }
+    let mut pages: PageMap<(Lsn, Lsn)> = PageMap::default();
+    each_record(log.source, LsnRange::new(from, to), Phase::Analysis, progress, |record| {
+        match Change::of(record)? {
+            Some(Change { page, action: Action::Free }) => drop(pages.remove(&page)),
+            Some(Change { page, .. }) if !page.is_none() => {
+                pages.entry(page).or_insert((record.lsn(), record.lsn())).1 = record.lsn();
+            }
+            _ => {}
+        }
+        Ok(())
+    })?;
+    for (page, (first, last)) in pages {
+        tables.dirty.merge(page, first);
+        tables.dirty.changed(page, last);
+    }
+    Ok(())
 }
 
 /// Gives the engine back what it had put into the checkpoint.
