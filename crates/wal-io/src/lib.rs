@@ -28,6 +28,7 @@ pub mod backend {
     pub use direct::DirectStorage;
     pub use filesystem::FilesystemKind;
     pub use memory::MemoryStorage;
+    pub use space::Preparation;
 }
 
 mod segment_name;

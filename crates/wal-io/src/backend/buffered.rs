@@ -12,6 +12,7 @@ use std::path::Path;
 use super::directory::Directory;
 use super::filesystem::FilesystemKind;
 use super::positional;
+use super::space::Preparation;
 use crate::error::IoError;
 use crate::storage::{Access, FileEntry, LogFile, Storage, StorageLock};
 
@@ -56,6 +57,12 @@ impl FileStorage {
     /// As [`open`](Self::open); [`IoError::NotADirectory`] when it does not exist.
     pub fn open_existing(path: impl AsRef<Path>) -> Result<Self, IoError> {
         Ok(Self { directory: Directory::open(path.as_ref())? })
+    }
+
+    /// The same directory, in which the space of new files is made ready like this.
+    #[must_use]
+    pub fn with_preparation(self, preparation: Preparation) -> Self {
+        Self { directory: self.directory.with_preparation(preparation) }
     }
 
     /// The absolute path of the directory.

@@ -20,6 +20,7 @@ use super::aligned::{ALIGNMENT_BYTES, BOUNCE_BYTES, BouncePool, is_aligned};
 use super::directory::Directory;
 use super::filesystem::FilesystemKind;
 use super::positional;
+use super::space::Preparation;
 use crate::error::{IoError, IoOp};
 use crate::storage::{Access, FileEntry, LogFile, Storage, StorageLock};
 
@@ -68,6 +69,12 @@ impl DirectStorage {
     /// As [`open`](Self::open); [`IoError::NotADirectory`] when it does not exist.
     pub fn open_existing(path: impl AsRef<Path>) -> Result<Self, IoError> {
         Ok(Self::over(Directory::open(path.as_ref())?))
+    }
+
+    /// The same directory, in which the space of new files is made ready like this.
+    #[must_use]
+    pub fn with_preparation(self, preparation: Preparation) -> Self {
+        Self { directory: self.directory.with_preparation(preparation), ..self }
     }
 
     /// The absolute path of the directory.

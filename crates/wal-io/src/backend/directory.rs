@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use parking_lot::Mutex;
 
 use super::filesystem::FilesystemKind;
-use super::space;
+use super::space::{self, Preparation};
 use crate::error::{IoError, IoOp};
 use crate::storage::{Access, FileEntry, StorageLock};
 
@@ -37,6 +37,7 @@ pub(super) struct Directory {
     #[cfg(unix)]
     handle: File,
     filesystem: FilesystemKind,
+    preparation: Preparation,
     /// Whether a sync failed. Held during the sync: one caller cannot take another one's error.
     sync_failed: Mutex<bool>,
 }
@@ -100,15 +101,24 @@ impl Directory {
         {
             let handle = File::open(&root).map_err(failed)?;
             let filesystem = FilesystemKind::of(&handle);
-            Ok(Self { root, handle, filesystem, sync_failed: Mutex::new(false) })
+            let (preparation, sync_failed) = (Preparation::Zeroed, Mutex::new(false));
+            Ok(Self { root, handle, filesystem, preparation, sync_failed })
         }
         #[cfg(not(unix))]
-        Ok(Self { root, filesystem: FilesystemKind::Unknown, sync_failed: Mutex::new(false) })
+        {
+            let (filesystem, preparation) = (FilesystemKind::Unknown, Preparation::Zeroed);
+            Ok(Self { root, filesystem, preparation, sync_failed: Mutex::new(false) })
+        }
     }
 
     /// The absolute path.
     pub(super) fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The same, making new files ready like this.
+    pub(super) fn with_preparation(self, preparation: Preparation) -> Self {
+        Self { preparation, ..self }
     }
 
     /// The file system it lies on.
@@ -188,7 +198,7 @@ impl Directory {
                 let _ = fs::remove_file(&path);
             }
         })?;
-        match space::take(&file, len, block_bytes, self.filesystem) {
+        match space::take(&file, len, block_bytes, self.filesystem, self.preparation) {
             Ok(()) => Ok(file),
             Err(error) => {
                 drop(file);

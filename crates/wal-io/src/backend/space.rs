@@ -14,11 +14,29 @@ use super::aligned::ALIGNMENT_BYTES;
 use super::filesystem::FilesystemKind;
 use super::positional;
 
+/// How the space of a new file is made ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Preparation {
+    /// Zeros are written ahead where that makes later syncs cheaper. It costs one write of every
+    /// byte.
+    #[default]
+    Zeroed,
+    /// The space is only reserved, if the file system can: for logs that seldom sync, to which
+    /// zeros would cost more than they save.
+    Reserved,
+}
+
 /// Bytes of zeros in memory; a call writes up to [`ZERO_CALL_BYTES`] by naming them repeatedly.
 const ZERO_BYTES: usize = 64 * 1024;
 
-/// Most zeros written in one system call.
+/// Most zeros written in one system call past the page cache.
 const ZERO_CALL_BYTES: usize = 16 * ZERO_BYTES;
+
+/// Zeros written in one system call through the page cache. A large call makes large folios, and
+/// each later sync of a few bytes then works on the whole of one: two to three microseconds more
+/// of processor time where it was measured.
+const ZERO_CACHED_CALL_BYTES: usize = 8 * 1024;
 
 /// Aligned, so that direct I/O takes them as they are.
 #[repr(align(4096))]
@@ -40,12 +58,14 @@ static ZEROS: Zeros = Zeros([0; ZERO_BYTES]);
 ///
 /// # Cost
 ///
-/// One write of every byte, in calls of 1 MiB, except on file systems that copy on write.
+/// One write of every byte, in calls of 8 KiB, or of 1 MiB past the page cache; a reservation where
+/// that is asked for, and on file systems that copy on write.
 pub(super) fn take(
     file: &File,
     len: u64,
     block_bytes: usize,
     filesystem: FilesystemKind,
+    preparation: Preparation,
 ) -> io::Result<()> {
     if len == 0 {
         return Ok(());
@@ -54,6 +74,9 @@ pub(super) fn take(
     let reserved = reserve(file, len)?;
     if filesystem.copies_on_write() {
         return if reserved { Ok(()) } else { file.set_len(len) };
+    }
+    if reserved && preparation == Preparation::Reserved {
+        return Ok(());
     }
     write_zeros(file, len, block_bytes)?;
     if !len.is_multiple_of(block_bytes as u64) {
@@ -109,9 +132,10 @@ fn reserve(file: &File, len: u64) -> io::Result<bool> {
 fn write_zeros(file: &File, len: u64, block_bytes: usize) -> io::Result<()> {
     let end =
         len.checked_next_multiple_of(block_bytes as u64).ok_or(io::ErrorKind::FileTooLarge)?;
+    let call_bytes = if block_bytes > 1 { ZERO_CALL_BYTES } else { ZERO_CACHED_CALL_BYTES };
     let mut at = 0;
     while at < end {
-        let mut left = usize::try_from(end - at).unwrap_or(usize::MAX).min(ZERO_CALL_BYTES);
+        let mut left = usize::try_from(end - at).unwrap_or(usize::MAX).min(call_bytes);
         let mut bufs = Vec::with_capacity(ZERO_CALL_BYTES / ZERO_BYTES);
         while left > 0 {
             let piece = left.min(ZERO_BYTES);
@@ -136,7 +160,7 @@ mod tests {
     fn a_file_of_any_length_is_filled_with_zeros() {
         for len in [0, 1, 4095, 4096, 4097, 1 << 20, (1 << 20) + 5] {
             let file = tempfile::tempfile().unwrap();
-            take(&file, len, 1, FilesystemKind::Ext).unwrap();
+            take(&file, len, 1, FilesystemKind::Ext, Preparation::Zeroed).unwrap();
             assert_eq!(file.metadata().unwrap().len(), len);
         }
     }
@@ -144,7 +168,7 @@ mod tests {
     #[test]
     fn whole_blocks_are_written_and_the_rest_is_cut() {
         let file = tempfile::tempfile().unwrap();
-        take(&file, 5000, 4096, FilesystemKind::Ext).unwrap();
+        take(&file, 5000, 4096, FilesystemKind::Ext, Preparation::Zeroed).unwrap();
         assert_eq!(file.metadata().unwrap().len(), 5000);
     }
 
@@ -153,7 +177,7 @@ mod tests {
     fn the_space_is_taken_on_the_device_not_only_promised() {
         use std::os::unix::fs::MetadataExt;
         let file = tempfile::tempfile().unwrap();
-        take(&file, 1 << 20, 1, FilesystemKind::Ext).unwrap();
+        take(&file, 1 << 20, 1, FilesystemKind::Ext, Preparation::Zeroed).unwrap();
         // Delayed allocation may show in the count only after a sync.
         file.sync_all().unwrap();
         assert!(file.metadata().unwrap().blocks() * 512 >= 1 << 20);
@@ -164,16 +188,28 @@ mod tests {
     fn the_zeros_are_written_and_not_only_reserved() {
         use rustix::fs::{SeekFrom, seek};
         let file = tempfile::tempfile().unwrap();
-        take(&file, 1 << 20, 1, FilesystemKind::Ext).unwrap();
+        take(&file, 1 << 20, 1, FilesystemKind::Ext, Preparation::Zeroed).unwrap();
         // What is reserved but not written counts as a hole.
         assert_eq!(seek(&file, SeekFrom::Data(0)).unwrap(), 0);
         assert_eq!(seek(&file, SeekFrom::Hole(0)).unwrap(), 1 << 20);
     }
 
     #[test]
+    #[cfg(target_os = "linux")]
+    fn what_is_only_to_be_reserved_is_not_written() {
+        use rustix::fs::{SeekFrom, seek};
+        let file = tempfile::tempfile().unwrap();
+        let reserved = reserve(&file, 4096).unwrap();
+        take(&file, 1 << 20, 1, FilesystemKind::Ext, Preparation::Reserved).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), 1 << 20);
+        // Where nothing can be reserved the zeros are written all the same.
+        assert_eq!(seek(&file, SeekFrom::Data(0)).is_err(), reserved);
+    }
+
+    #[test]
     fn where_writes_copy_the_length_is_reserved_without_zeros() {
         let file = tempfile::tempfile().unwrap();
-        take(&file, 1 << 20, 1, FilesystemKind::Btrfs).unwrap();
+        take(&file, 1 << 20, 1, FilesystemKind::Btrfs, Preparation::Zeroed).unwrap();
         assert_eq!(file.metadata().unwrap().len(), 1 << 20);
     }
 
@@ -181,7 +217,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn more_than_the_device_has_is_refused_before_a_byte_is_written() {
         let file = tempfile::tempfile().unwrap();
-        let error = take(&file, 1 << 60, 1, FilesystemKind::Ext).unwrap_err();
+        let error = take(&file, 1 << 60, 1, FilesystemKind::Ext, Preparation::Zeroed).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{error}");
         assert_eq!(file.metadata().unwrap().len(), 0);
     }

@@ -146,7 +146,7 @@ fn r10_what_was_noted_as_durable_is_in_the_next_control_write() {
     let wrap = Wrap::new();
     let store = five(&wrap);
     // A sync of one appender proves nothing of what another one writes before it.
-    assert_eq!(store.noted_durable(), Lsn::NONE);
+    assert_eq!(store.noted_durable(), wal_format::Lsn::NONE);
     let noted = lsn(base(3));
     store.note_durable(noted);
     store.note_durable(lsn(base(2)));
