@@ -55,6 +55,10 @@ pub fn salvage_in(
 /// Copies the log in `source` up to a point into a new log in `destination`, an empty or missing
 /// directory. Transactions that commit later are unfinished in the copy, and do not replay.
 ///
+/// Of the engine's own files it needs a copy which was finished before the point. For a log of pages,
+/// one that was taken while the engine ran is opened with
+/// [`Aries::pages_copied_at`](crate::Aries::pages_copied_at).
+///
 /// # Durability
 ///
 /// As [`salvage`].

@@ -210,15 +210,19 @@ impl PageLog {
     }
 
     /// Does with a transaction in doubt what its coordinator decided; its locks can go then.
+    /// [`Decision::Wait`] changes nothing.
     ///
     /// # Durability
     ///
-    /// A commit is durable when this returns.
+    /// A commit is durable when this returns. An abort need not be: after a crash the transaction
+    /// may be in doubt again, and its coordinator is asked again.
     ///
     /// # Errors
     ///
     /// [`Refused`](crate::ErrorKind::Refused): it is not in doubt; nothing changed. Those of the
-    /// engine and of the log: call it again, or [`rollback_abandoned`](Self::rollback_abandoned).
+    /// engine and of the log, in an abort: the decision stands; the rollback goes on when this is
+    /// called again with it, or with [`rollback_abandoned`](Self::rollback_abandoned). In a commit:
+    /// as [`OrderedCommit::wait`](crate::OrderedCommit::wait).
     pub fn resolve<P: PageStore + ?Sized>(
         &self,
         txn: TxnId,

@@ -32,7 +32,8 @@ impl PageTransaction {
         Self { inner }
     }
 
-    /// Its identity, which no other transaction of this log ever has, reopenings included.
+    /// Its identity. No other transaction has that of one with a durable record, truncated since or
+    /// not, reopenings included; one of which a crash took every record leaves it to another.
     #[must_use]
     pub const fn id(&self) -> TxnId {
         self.inner.id()
