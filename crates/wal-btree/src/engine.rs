@@ -36,7 +36,7 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// [`Error::Options`], [`Error::PagesMissing`]; those of the log, of redo and of undo as
+    /// [`Error::Options`], [`Error::PagesMissing`], [`Error::LogMissing`]; those of the log, of redo and of undo as
     /// [`Error::Log`]. Nothing is lost by any of them: open again once the cause is gone.
     pub fn open(
         options: Options,
@@ -45,6 +45,10 @@ impl Tree {
     ) -> Result<Self, Error> {
         options.check()?;
         let file = match PageFile::open(&pages, &options.file_name, options.page_bytes)? {
+            // A page is written when its log is durable: they do not belong together any more.
+            Some(file) if file.holds_pages()? && !has_log(&log)? => {
+                return Err(Error::LogMissing { name: options.file_name });
+            }
             Some(file) => file,
             // The file is made before the log is: a log without it has lost its pages.
             None if has_log(&log)? => {
@@ -123,8 +127,8 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// It is not in doubt; nothing changed. Those of the log and the pages: call it again, or
-    /// reopen.
+    /// It is not in doubt; nothing changed. Those of the log and the pages: call it again with the
+    /// same decision, or reopen.
     pub fn resolve(&self, txn: TxnId, decision: Decision) -> Result<(), Error> {
         let Shared { store, log } = &*self.shared;
         store.core.pool.check()?;

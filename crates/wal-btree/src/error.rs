@@ -40,6 +40,13 @@ pub enum Error {
         /// The file.
         name: String,
     },
+    /// There are pages, and their log is gone, or somewhere else: without it nobody knows which of
+    /// their changes committed. Open it with its own log, or restore both from a copy.
+    #[error("there is a page file `{name}` with pages in it, but no log; restore both from a copy")]
+    LogMissing {
+        /// The file.
+        name: String,
+    },
     /// A page cannot be used.
     #[error("page {page}: {fault}; reopen the tree, or restore it from a copy")]
     Page {

@@ -98,6 +98,17 @@ impl PageFile {
         Ok(Self { file, name: name.to_owned(), page_bytes })
     }
 
+    /// Whether any page was written behind the head.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub(crate) fn holds_pages(&self) -> Result<bool, Error> {
+        let bytes =
+            self.file.len().map_err(|error| IoError::failed(IoOp::Length, &*self.name, error))?;
+        Ok(bytes > self.page_bytes as u64)
+    }
+
     /// Bytes of a page.
     pub(crate) const fn page_bytes(&self) -> usize {
         self.page_bytes

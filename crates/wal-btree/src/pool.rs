@@ -217,13 +217,23 @@ impl Pool {
         let mut cell = frame.write();
         if matches!(cell.content, Content::Unread) {
             cell.content = match self.file.read(id) {
-                Ok(page) => Content::Whole(page),
+                Ok(page) => {
+                    self.check_lsn(id, &page)?;
+                    Content::Whole(page)
+                }
                 Err(Error::Page { fault: PageFault::Torn, .. }) => Content::Torn,
                 Err(error) => return Err(error),
             };
         }
         drop(cell);
         Ok(frame)
+    }
+
+    /// Refuses a page that is newer than the log: it is of another one, or of this one as it was
+    /// before it was restored to a point (a02). While redo runs, redo sees to that.
+    fn check_lsn(&self, id: PageId, page: &Page) -> Result<(), Error> {
+        let log = self.log.read();
+        log.as_ref().map_or(Ok(()), |log| Ok(log.check_page_lsn(id, page.lsn())?))
     }
 
     /// The frame of a page that will be overwritten as a whole: it is not read.

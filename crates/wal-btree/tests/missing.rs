@@ -5,9 +5,10 @@
 mod common;
 
 use std::io::IoSlice;
+use std::sync::Arc;
 
-use common::{fill, key, open};
-use wal::{Access, Storage};
+use common::{contents, fill, key, open, put_all, small};
+use wal::{Access, RecoveryError, Storage};
 use wal_btree::{Error, PageFault, Tree};
 use wal_sim::{CrashMode, SimDisk};
 
@@ -80,4 +81,59 @@ fn a_map_that_is_gone_gives_out_no_page_that_is_in_use() {
     assert!(is_missing(&refused), "{refused}");
     drop(txn);
     assert_eq!(tree.begin().scan(..).unwrap().len(), 200);
+}
+
+/// A tree whose log and pages are in places of their own.
+fn apart(log: &SimDisk, pages: &SimDisk) -> Result<Tree, Error> {
+    Tree::open(small(), Arc::new(log.clone()), Arc::new(pages.clone()))
+}
+
+#[test]
+fn pages_whose_log_is_gone_are_not_opened() {
+    let (log, pages) = (SimDisk::new(), SimDisk::new());
+    let tree = apart(&log, &pages).unwrap();
+    fill(&tree, 0, 100, b"committed");
+    let mut unfinished = tree.begin();
+    put_all(&mut unfinished, 50, 100, b"never committed");
+    // Stolen: only the log knows that they never committed.
+    tree.write_pages().unwrap();
+    let (log, pages) = (log.crash(CrashMode::LoseAll), pages.crash(CrashMode::LoseAll));
+    drop((unfinished, tree));
+
+    let refused = apart(&SimDisk::new(), &pages).unwrap_err();
+    assert!(matches!(refused, Error::LogMissing { .. }), "{refused}");
+    assert_eq!(contents(&apart(&log, &pages).unwrap()).len(), 100, "its own log still fits");
+}
+
+#[test]
+fn a_page_file_that_was_made_and_whose_log_was_not_is_a_new_tree() {
+    let (log, pages) = (SimDisk::new(), SimDisk::new());
+    drop(apart(&log, &pages).unwrap());
+    // Nothing was ever written into a page.
+    apart(&SimDisk::new(), &pages.crash(CrashMode::LoseAll)).unwrap();
+}
+
+#[test]
+fn a02_pages_newer_than_a_younger_log_are_refused_wherever_they_are_met() {
+    let (log, pages) = (SimDisk::new(), SimDisk::new());
+    let tree = apart(&log, &pages).unwrap();
+    fill(&tree, 0, 300, &[7; 30]);
+    tree.close().unwrap();
+    drop(tree);
+    let (other, elsewhere) = (SimDisk::new(), SimDisk::new());
+    drop(apart(&other, &elsewhere).unwrap());
+
+    // The log of another tree, which is too short for what these pages say.
+    let newer = |error: &Error| match error {
+        Error::Pages(RecoveryError::PageLsnBeyondEnd { .. }) => true,
+        Error::Log(error) => error.to_string().contains("beyond"),
+        _ => false,
+    };
+    match apart(&other, &pages) {
+        Err(refused) => assert!(newer(&refused), "{refused}"),
+        Ok(tree) => {
+            let refused = tree.check().unwrap_err();
+            assert!(newer(&refused), "{refused}");
+        }
+    }
 }
