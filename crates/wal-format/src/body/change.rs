@@ -4,7 +4,7 @@
 //! touch another page; then the compensation record (CLR) names the page it really touched.
 //! The images are borrowed; nothing here knows what they mean.
 //!
-//! Source: Mohan et al., ARIES, TODS 17(1), 1992, section 3.
+//! Source: Mohan et al., ARIES, TODS 17(1), 1992, "Log records".
 
 use crate::bytes::{put, u32_at, u64_at};
 use crate::error::DecodeError;

@@ -12,7 +12,7 @@
 //! Nothing is written, to the log or to a page. Memory grows with the transactions active and the
 //! pages dirty, not with the log.
 //!
-//! Source: ARIES, section 6.1; statements 12, 13, 16 to 19.
+//! Source: ARIES, "Analysis pass"; statements 12, 13, 16 to 19.
 
 use std::collections::BTreeMap;
 

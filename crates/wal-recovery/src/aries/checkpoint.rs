@@ -12,7 +12,7 @@
 //! begin without an end counts for nothing (statement 12); `redo_from` is at most every recLSN and
 //! every first record in the parts.
 //!
-//! Source: ARIES, section 5.4; statements 9 to 15.
+//! Source: ARIES, "Checkpoints"; statements 9 to 15.
 
 use wal_format::body::{
     AriesEnd, CheckpointBegin, CheckpointEnd, CheckpointPart, DirtyPage, TxnEntry,

@@ -4,7 +4,7 @@
 //! A checkpoint is used whole or not at all. What is wrong with it is a [`CheckpointFault`], and
 //! an older one is tried then; that the storage fails is an error of its own.
 //!
-//! Source: ARIES, section 5.4; statements 10 to 13.
+//! Source: ARIES, "Checkpoints"; statements 10 to 13.
 
 use wal_format::body::{AriesEnd, CheckpointEnd, CheckpointPart, TxnEntry};
 use wal_format::{CheckpointPointer, Lsn, LsnRange, RecordKind, RecordRef};

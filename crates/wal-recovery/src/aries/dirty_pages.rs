@@ -4,7 +4,7 @@
 //! that its recLSN is the address of that very record. It leaves only on evidence that it was
 //! written, or freed. Plain data: no lock, no log.
 //!
-//! Source: ARIES, section 4.2; statements 14, 18, 24.
+//! Source: ARIES, "Dirty pages table"; statements 14, 18, 24.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

@@ -3,7 +3,7 @@
 //! They are not undone, hold the log from their first record on, and get their locks back from
 //! their prepare record.
 //!
-//! Source: ARIES, section 6.2 and 8; statements 13, 29.
+//! Source: ARIES, "Analysis pass" and "Undo pass"; statements 13, 29.
 
 use wal_format::body::{Body, Commit, Outcome, TxnEntry, TxnState};
 use wal_format::{Lsn, RecordKind, TxnId};

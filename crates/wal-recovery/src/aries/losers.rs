@@ -3,7 +3,7 @@
 //! All of them are undone together, newest record first, so that pages are met in the order in
 //! which they were changed last. Winners only lack their end record.
 //!
-//! Source: ARIES, section 6.3; statements 4, 27, 28, 30, 31, 32.
+//! Source: ARIES, "Undo pass"; statements 4, 27, 28, 30, 31, 32.
 
 use std::collections::{BTreeSet, BinaryHeap};
 
@@ -68,7 +68,7 @@ impl TxnManager {
     ///
     /// One addressed read a record, however long the log is; memory for one entry a transaction.
     ///
-    /// Source: ARIES, section 6.3.
+    /// Source: ARIES, "Undo pass".
     pub fn undo_losers<P: PageStore + ?Sized>(
         &self,
         pages: &mut P,

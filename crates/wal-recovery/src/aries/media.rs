@@ -14,7 +14,7 @@
 //!                                  losers at the point are undone ◄┘
 //! ```
 //!
-//! Source: ARIES, section 8.4; statement 33.
+//! Source: ARIES, "Media recovery"; statement 33.
 
 use std::sync::Arc;
 

@@ -12,7 +12,7 @@
 //! it does to a page depends on nothing but the page and its own changes. This is what makes
 //! redo by several threads end in the same bytes.
 //!
-//! Source: ARIES, section 6.2; statements 20 to 25 and 32.
+//! Source: ARIES, "Redo pass"; statements 20 to 25 and 32.
 
 use wal_format::layout::{RECORD_ALIGN_BYTES, RECORD_HEADER_BYTES};
 use wal_format::{Lsn, LsnRange, PageId, decode_header_at};

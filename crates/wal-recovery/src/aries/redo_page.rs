@@ -1,7 +1,7 @@
 //! Recovery of one page while the log runs: one that was offline at restart and is back, or one
 //! that was found torn.
 //!
-//! Source: ARIES, section 6.4 and 13; statements 25 and 32.
+//! Source: ARIES, "Selective or deferred restart" and "Media recovery"; statements 25 and 32.
 
 use wal_format::{Lsn, PageId};
 

@@ -6,7 +6,7 @@
 //!
 //! Invariant: what an [`Account`] holds is reserved in the log, byte for byte.
 //!
-//! Source: ARIES, section 10.3 ("disk space for the log"); statement 9.
+//! Source: statement 9 of ARIES as docs/aries.md has it.
 
 use wal_format::body::{
     AriesEnd, Begin, CheckpointBegin, CheckpointEnd, CheckpointPart, Clr, Commit, DirtyPage, End,

@@ -8,7 +8,7 @@
 //! Either half may be cut off anywhere and begun again: analysis writes nothing, redo is told by
 //! page LSNs what it did, undo goes on from the compensations it logged.
 //!
-//! Source: ARIES, section 6; statements 19, 28 to 32.
+//! Source: ARIES, "Restart processing"; statements 19, 28 to 32.
 
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 //! One function serves normal running, rollback and analysis, so that a restart rebuilds just what
 //! the crash took: what a record does to the tables does not depend on who is looking.
 //!
-//! Source: ARIES, sections 3 and 4; statements 4, 6, 13, 14, 17, 18.
+//! Source: ARIES, "Data structures"; statements 4, 6, 13, 14, 17, 18.
 
 use wal_format::body::{Body, TxnEntry, TxnState};
 use wal_format::{Lsn, PageId, TxnId};

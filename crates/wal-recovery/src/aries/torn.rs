@@ -6,7 +6,7 @@
 //!
 //! Two passes over the log for all torn pages together; only restarts that met some pay for it.
 //!
-//! Source: ARIES, section 13; statement 25.
+//! Source: ARIES, "Media recovery"; statement 25.
 
 use wal_format::{Lsn, PageId, RecordRef};
 

@@ -11,7 +11,7 @@
 //!
 //! Invariant: while a [`Txn`] lives, nobody else logs for its transaction.
 //!
-//! Source: ARIES, sections 3, 5.1, 5.2 and 9; statements 1, 3 to 9, 13.
+//! Source: ARIES, "Normal processing" and "Nested top actions"; statements 1, 3 to 9, 13.
 
 use std::sync::Arc;
 

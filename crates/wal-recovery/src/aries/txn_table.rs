@@ -4,7 +4,7 @@
 //! log. A transaction enters with its begin record and leaves with its end record: commit is not
 //! end.
 //!
-//! Source: ARIES, section 4.1; statements 4, 8, 13.
+//! Source: ARIES, "Transaction table"; statements 4, 8, 13.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

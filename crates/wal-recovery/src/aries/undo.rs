@@ -14,7 +14,7 @@
 //! Invariants: each step goes to a lower address, so no chain can loop; no compensation record is
 //! ever undone; between two steps no lock is held.
 //!
-//! Source: ARIES, sections 3, 5.3 and 8; statements 5 to 8, 27, 31.
+//! Source: ARIES, "Total or partial rollbacks" and "Undo pass"; statements 5 to 8, 27, 31.
 
 use std::mem;
 

@@ -2,7 +2,7 @@
 //!
 //! A nested top action first, if it needs one, then exactly one compensation record.
 //!
-//! Source: ARIES, sections 3 and 9; statements 5, 6, 7.
+//! Source: ARIES, "Total or partial rollbacks" and "Nested top actions"; statements 5, 6, 7.
 
 use wal_format::body::{Clr, Compensation, Update};
 use wal_format::{Lsn, PageId, RecordKind, TxnId};
