@@ -39,9 +39,9 @@ const POLL: Duration = Duration::from_millis(50);
 /// Plant bugs in a copy of the log and see that the crash lab finds each
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Arguments {
-    /// Only bugs whose name holds this word
+    /// Only bugs whose name holds this word; may be given more than once
     #[arg(long, value_name = "WORD")]
-    only: Option<String>,
+    only: Vec<String>,
     /// Only see that every bug can still be planted
     #[arg(long)]
     check: bool,
@@ -61,7 +61,8 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let workspace = Workspace::load()?;
     let wanted = |mutant: &&'static Mutant| {
-        arguments.only.as_ref().is_none_or(|word| mutant.name.contains(word.as_str()))
+        let named = |word: &String| mutant.name.contains(word.as_str());
+        arguments.only.is_empty() || arguments.only.iter().any(named)
     };
     let mutants: Vec<&'static Mutant> = MUTANTS.iter().copied().filter(wanted).collect();
     check_all(&workspace.root, &mutants)?;

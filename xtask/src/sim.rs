@@ -20,6 +20,10 @@ const CI_FLOOR: u64 = 200;
 /// Judged crash states that every kind of fault must have befallen.
 const CI_FAULT_FLOOR: u64 = 500;
 
+/// Judged crash states in which, at each depth, a part of what was not synced survived: in order,
+/// out of order, torn. Without it an exploration may see the extremes only in recovery.
+const CI_DEPTH_FLOOR: u64 = 50;
+
 /// Workloads that are no part of the slice above, whose figures are compared from change to change.
 const MORE: &[&str] = &["recycled", "bad-reads", "lying-cache", "bad-sectors"];
 /// Their cases, in the slice.
@@ -27,8 +31,10 @@ const CI_MORE_CASES: u64 = 64;
 
 /// Cases of the workload with threads, in the slice.
 const CI_THREADS_CASES: u64 = 48;
-/// The workload that needs the scheduler.
+/// The workloads that need the scheduler begin so.
 const THREADS: &str = "threads";
+/// All of them.
+const SCHEDULED: &[&str] = &[THREADS, "threads-failing"];
 
 /// The workloads of engines with pages, which a program of their own runs, begin so.
 const BANK: &str = "bank";
@@ -91,7 +97,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     }
     let mut command = command(arguments);
     let replayed = arguments.replay.iter().any(|name| name.starts_with(THREADS));
-    if replayed || arguments.workload.iter().any(|name| name == THREADS) {
+    if replayed || arguments.workload.iter().any(|name| name.starts_with(THREADS)) {
         schedule(&mut command)?;
     }
     if arguments.list {
@@ -154,7 +160,7 @@ pub(crate) fn slice() -> Outcome {
     run_command(&mut slice_of_default())?;
     run_command(&mut slice_of(MORE, CI_MORE_CASES))?;
     run_command(&mut slice_of_bank())?;
-    let mut threads = slice_of(&[THREADS], CI_THREADS_CASES);
+    let mut threads = slice_of(SCHEDULED, CI_THREADS_CASES);
     schedule(&mut threads)?;
     run_command(&mut threads)
 }
@@ -162,9 +168,9 @@ pub(crate) fn slice() -> Outcome {
 fn slice_of_bank() -> Command {
     let mut command = bank();
     command.args(["run", "--cases", &CI_BANK_CASES.to_string()]);
-    let floors = [CI_BANK_DISTINCT, CI_BANK_FLOOR].map(|floor| floor.to_string());
-    let [distinct, floor] = &floors;
-    command.args(["--distinct", distinct, "--floor", floor]);
+    let floors = [CI_BANK_DISTINCT, CI_BANK_FLOOR, CI_DEPTH_FLOOR].map(|floor| floor.to_string());
+    let [distinct, floor, depth] = &floors;
+    command.args(["--distinct", distinct, "--floor", floor, "--depth-floor", depth]);
     command
 }
 
@@ -178,6 +184,7 @@ fn slice_of(workloads: &[&str], cases: u64) -> Command {
     let mut command = lab();
     command.args(["run", "--cases", &cases.to_string()]);
     command.args(["--fault-floor", &CI_FAULT_FLOOR.to_string()]);
+    command.args(["--depth-floor", &CI_DEPTH_FLOOR.to_string()]);
     for name in workloads {
         command.args(["--workload", name]);
     }
@@ -297,10 +304,12 @@ mod tests {
 
     #[test]
     fn the_slice_holds_kinds_of_faults_to_a_floor_and_leaves_no_workload_out() {
-        let slices = [slice_of_default(), slice_of(MORE, CI_MORE_CASES), slice_of(&[THREADS], 1)];
+        let slices = [slice_of_default(), slice_of(MORE, CI_MORE_CASES), slice_of(SCHEDULED, 1)];
         for slice in &slices {
             assert!(describe(slice).contains("--fault-floor 500"), "{}", describe(slice));
+            assert!(describe(slice).contains("--depth-floor 50"), "{}", describe(slice));
         }
+        assert!(describe(&slice_of_bank()).contains("--depth-floor 50"));
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/wal-lab/src/profile.rs");
         let source = read(std::path::Path::new(root)).unwrap();
         let named: Vec<&str> = source
@@ -308,7 +317,8 @@ mod tests {
             .filter(|profile| profile.contains("by_default: false"))
             .filter_map(|profile| profile.split('"').nth(1))
             .collect();
-        assert!(named.contains(&THREADS) && MORE.iter().all(|name| named.contains(name)));
-        assert_eq!(named.len(), MORE.len() + 1, "{named:?}");
+        let sliced = [SCHEDULED, MORE].concat();
+        assert!(sliced.iter().all(|name| named.contains(name)));
+        assert_eq!(named.len(), sliced.len(), "{named:?}");
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Value, json};
-use wal_sim::Coverage;
+use wal_sim::{Coverage, FaultKind, Floors};
 
 use crate::engine::Restart;
 
@@ -76,6 +76,15 @@ impl Figures {
     pub fn below_floor(&self, floor: u64) -> Vec<&'static str> {
         let count = |step: &str| self.steps.get(step).copied().unwrap_or(0);
         STEPS.iter().copied().filter(|step| count(step) < floor).collect()
+    }
+
+    /// How deep, and in which way, a part of what was not synced survived in fewer than `floor`
+    /// judged states, of the first `depth` cuts in a row.
+    #[must_use]
+    pub fn depths_below_floor(&self, depth: usize, floor: u64) -> Vec<String> {
+        let all = (1..=depth).map(|depth| (depth, &FaultKind::PARTIAL[..]));
+        let floors = all.fold(Floors::new(), |floors, (at, kinds)| floors.depth(at, kinds, floor));
+        self.coverage.below(&floors)
     }
 
     fn restart_counts(&self) -> [(&'static str, u64); 13] {
@@ -162,6 +171,17 @@ fn table<'a>(head: &str, counts: impl Iterator<Item = (&'a str, u64)>) -> String
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_that_survive_the_first_cut_only_are_below_the_floor_of_deeper_ones() {
+        let mut figures = Figures::default();
+        for kind in FaultKind::PARTIAL {
+            figures.coverage.by_depth_fault.insert((1, kind), 9);
+        }
+        assert_eq!(figures.depths_below_floor(1, 9), [""; 0]);
+        let missed = figures.depths_below_floor(2, 9);
+        assert_eq!(missed.len(), FaultKind::PARTIAL.len(), "{missed:?}");
+    }
 
     #[test]
     fn figures_add_up_and_a_step_never_cut_is_below_its_floor() {

@@ -94,6 +94,9 @@ struct Run {
     /// Fail unless every step of restart was cut in so many judged states
     #[arg(long, default_value_t = 0)]
     floor: u64,
+    /// Fail unless at every depth a part survived in so many judged states: torn, reordered, partly
+    #[arg(long, default_value_t = 0)]
+    depth_floor: u64,
     /// Fail unless so many states are distinct
     #[arg(long, default_value_t = 0)]
     distinct: u64,
@@ -190,6 +193,7 @@ fn report(run: &Run, figures: &Figures, broken: Option<&Broken>) -> ExitCode {
     for step in figures.below_floor(run.floor) {
         missed.push(format!("fewer than {} states cut in `{step}`", run.floor));
     }
+    missed.extend(figures.depths_below_floor(run.depth, run.depth_floor));
     if figures.coverage.distinct < run.distinct {
         missed.push(format!("{} distinct states of {}", figures.coverage.distinct, run.distinct));
     }

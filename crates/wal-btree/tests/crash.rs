@@ -115,6 +115,9 @@ fn a31_a_recovery_that_is_cut_and_cut_again_converges() {
     let explorer = explorer.recovery_cuts_max(3).recovery_states_per_cut(2);
     let coverage = explorer.record(workload, check).unwrap_or_else(|failure| panic!("{failure}"));
     assert!(coverage.cuts_in_recovery > 30, "{coverage}");
+    // In recovery too a part of what was not synced survives, and not the extremes only.
+    let floors = Floors::new().depth(2, &FaultKind::PARTIAL, 5).depth(3, &FaultKind::PARTIAL, 20);
+    assert_eq!(coverage.below(&floors), [""; 0], "{}", coverage.to_json());
 }
 
 /// An error of the kernel that nobody has seen is reported to whoever syncs next, so the first

@@ -218,11 +218,9 @@ fn said(panic: &(dyn Any + Send)) -> &str {
 /// A failure of the explorer, without its own way to replay.
 fn told(failure: &Failure) -> String {
     let mut text = failure.reason.clone();
-    if let Some(op) = &failure.during {
-        text.push_str(&format!(
-            "\n  power lost during operation {}: {} {}",
-            op.op, op.call, op.name
-        ));
+    for step in &failure.way {
+        text.push_str("\n  ");
+        text.push_str(step);
     }
     if !failure.picture.is_empty() {
         text.push_str("\n  left behind, a letter a sector\n");

@@ -12,13 +12,21 @@ use wal_sim::{CrashMode, Faults, SimDisk, SimRng};
 use crate::body::{body, is_marker, marker};
 use crate::engine::{Engine, numbers, snapshot};
 use crate::figures::Figures;
+use crate::look::{below_head, look};
 use crate::profile::{Device, Profile, SEGMENT_BYTES, Trouble, bad_reads};
+use crate::reading;
 use crate::run::open;
 use crate::story::Story;
 use crate::witness::{NOTE, Witness};
 
 /// In how many states a crash loop is looked at: one in so many.
 const LOOP_EVERY: u64 = 16;
+
+/// In how many states the verdict of the opening is held against a look: one in so many.
+const LOOK_EVERY: u64 = 4;
+
+/// In how many states all is read once more: one in so many.
+const READ_EVERY: u64 = 4;
 
 /// How often an opening is tried again which failed for a reason that passes.
 const OPENINGS_MAX: u32 = 3;
@@ -41,6 +49,7 @@ pub fn check(
         return check_lied_to(disk, story.clone(), profile, figures);
     }
     let witness = Witness::new(disk);
+    let found = (disk.fingerprint().is_multiple_of(LOOK_EVERY)).then(|| look(disk)).flatten();
     match profile.trouble {
         Trouble::Full => {
             let bytes = disk.files().iter().map(|(_, len)| len).sum();
@@ -51,6 +60,8 @@ pub fn check(
     }
     let spare = profile.trouble == Trouble::Full && has_spare_for(disk, story);
     let mut opened = open(Arc::new(witness.clone()), profile);
+    // An opening that failed half-way may have mended what the look found.
+    let found = found.filter(|_| opened.is_ok());
     for _ in 0..OPENINGS_MAX {
         match &opened {
             Err(error) if error.kind() == ErrorKind::NoSpace && !spare => {
@@ -71,6 +82,10 @@ pub fn check(
         Err(_) if disk.is_off() => return Ok(()),
         Err(error) => return Err(format!("the log does not open: {error}")),
     };
+    let said = &wal.recovery().verdict;
+    if let Some(found) = found.filter(|found| found != said) {
+        return Err(format!("found by looking: {found}; reported by the opening: {said}"));
+    }
     let outcome = judge(disk, story, profile, &wal, &engine, figures, &witness);
     match outcome {
         Err(_) if disk.is_off() => Ok(()),
@@ -163,11 +178,17 @@ fn judge(
         return Err("an earlier recovery found, or was promised, what this one does not".into());
     }
     disk.put_file(NOTE, &snapshot(&all));
-    check_leaks(disk, story)?;
+    check_leaks(disk, story, wal)?;
+    if seen.is_multiple_of(READ_EVERY) {
+        let mut reader = wal.read_from(wal.head()).map_err(|error| error.to_string())?;
+        let given = reading::forwards(&mut reader, story.promised(), usize::MAX);
+        let given = given.map_err(|error| format!("after recovery: {error}"))?;
+        story.read(&given, wal.head(), story.promised())?;
+    }
     if seen.is_multiple_of(LOOP_EVERY) {
         check_loop(disk, profile, &all)?;
     }
-    as_safe_as_the_first(disk, story, profile, wal, all, markers)
+    as_safe_as_the_first(disk, story.address_end(), profile, wal, all, markers)
 }
 
 /// What the workload's records are, and how many markers of checks follow them.
@@ -193,9 +214,13 @@ fn verdict(wal: &Wal) -> String {
 }
 
 /// New appends are as safe as the first: append, sync, lose all that is not durable, reopen.
-fn as_safe_as_the_first(
+///
+/// # Errors
+///
+/// What is not there, or not where it may be: addresses below `reached` were given out before.
+pub fn as_safe_as_the_first(
     disk: &SimDisk,
-    story: &Story,
+    reached: Lsn,
     profile: &Profile,
     wal: &Wal,
     mut expected: Vec<u64>,
@@ -204,9 +229,9 @@ fn as_safe_as_the_first(
     let next = marker(markers);
     let said = |error: wal::Error| format!("after recovery: {error}");
     let ticket = wal.append(&body(next)).map_err(said)?;
-    if ticket.lsn() < story.address_end() {
-        let (lsn, end) = (ticket.lsn(), story.address_end());
-        return Err(format!("address {lsn} is given out again: {end} was reached before"));
+    if ticket.lsn() < reached {
+        let lsn = ticket.lsn();
+        return Err(format!("address {lsn} is given out again: {reached} was reached before"));
     }
     ticket.wait_durable().map_err(said)?;
     expected.push(next);
@@ -232,13 +257,16 @@ fn as_safe_as_the_first(
 }
 
 /// Space and files are bounded by what the log holds, and nothing unfinished stays.
-fn check_leaks(disk: &SimDisk, story: &Story) -> Result<(), String> {
+fn check_leaks(disk: &SimDisk, story: &Story, wal: &Wal) -> Result<(), String> {
     let mut files = disk.files();
     files.retain(|(name, _)| name != NOTE);
     if let Some((name, _)) = files.iter().find(|(name, _)| name.ends_with(".tmp")) {
         return Err(format!("`{name}` is left behind"));
     }
     let (count, bytes) = (files.len() as u64, files.iter().map(|(_, len)| len).sum::<u64>());
+    if let Some(name) = below_head(disk, wal.head()) {
+        return Err(format!("`{name}` is kept, and the head is {}", wal.head()));
+    }
     let openings = story.openings + 4;
     let count_max = 8 + 3 * openings + story.bytes / (16 << 10);
     let bytes_max = (512 << 10) + 3 * story.bytes + openings * (16 << 10);

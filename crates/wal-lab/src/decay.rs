@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use wal::{ErrorKind, LogView, Lsn};
 use wal_sim::{CrashMode, FaultKind, SimDisk, SimRng};
 
-use crate::check::proven_by_control;
+use crate::check::{as_safe_as_the_first, proven_by_control};
 use crate::engine::Engine;
 use crate::figures::Figures;
 use crate::profile::{Profile, Trouble};
@@ -178,6 +178,10 @@ fn judge(
             figures.add_judged(judged);
             figures.unproven_lost += u64::from(lost);
             drop(figures);
+            // What nothing proves any more may have been given out before.
+            let (reached, all) = (proven, engine.numbers());
+            as_safe_as_the_first(decayed, reached, profile, &wal, all, 0)
+                .map_err(|reason| format!("{reason}\n{}", picture(&story, &engine)))?;
             drop(wal);
             "decayed, opened"
         }

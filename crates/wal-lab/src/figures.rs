@@ -31,6 +31,8 @@ pub struct Figures {
     pub actions: BTreeMap<String, u64>,
     /// Judged states, by the kinds of faults that had befallen them; one may count for several.
     pub faults: BTreeMap<String, u64>,
+    /// Judged states, by how many cuts in a row it was and what the crash did.
+    pub depths: BTreeMap<(usize, FaultKind), u64>,
     /// Live faults that hit runs of workloads, by call.
     pub failed_calls: BTreeMap<String, u64>,
     /// Verdicts that openings reached.
@@ -76,6 +78,9 @@ impl Figures {
         for (call, count) in &coverage.faults_by_call {
             *self.failed_calls.entry(call.to_string()).or_default() += count;
         }
+        for (at, count) in &coverage.by_depth_fault {
+            *self.depths.entry(*at).or_default() += count;
+        }
         for (kind, count) in &coverage.by_fault {
             *self.faults.entry(kind.to_string()).or_default() += count;
         }
@@ -101,6 +106,9 @@ impl Figures {
                 *ours.entry(name.clone()).or_default() += count;
             }
         }
+        for (at, count) in &other.depths {
+            *self.depths.entry(*at).or_default() += count;
+        }
         self.add_judged(other.judged);
         self.unproven_lost += other.unproven_lost;
         self.poisonings += other.poisonings;
@@ -125,6 +133,19 @@ impl Figures {
         kinds.into_iter().filter(|kind| count(kind) < floor).collect()
     }
 
+    /// How deep, and in which way, a part of what was not synced survived in fewer than `floor`
+    /// judged states, of the first `depth` cuts in a row.
+    #[must_use]
+    pub fn depths_below_floor(&self, depth: usize, floor: u64) -> Vec<(usize, FaultKind)> {
+        let all = (1..=depth).flat_map(|depth| FaultKind::PARTIAL.map(|kind| (depth, kind)));
+        all.filter(|at| self.depths.get(at).copied().unwrap_or(0) < floor).collect()
+    }
+
+    fn by_depth(&self) -> BTreeMap<String, u64> {
+        let depths = self.depths.iter();
+        depths.map(|((depth, kind), count)| (format!("{depth}: {kind}"), *count)).collect()
+    }
+
     /// All figures as one value; distinct states are counted, not listed.
     #[must_use]
     pub fn to_json(&self) -> Value {
@@ -138,6 +159,7 @@ impl Figures {
             "steps": self.steps,
             "actions": self.actions,
             "faults": self.faults,
+            "depths": self.by_depth(),
             "failed_calls": self.failed_calls,
             "verdicts": self.verdicts,
             "workloads": self.workloads,
@@ -159,6 +181,7 @@ impl Figures {
             ("power cut in", &self.steps),
             ("while the workload did", &self.actions),
             ("after faults of this kind", &self.faults),
+            ("cuts in a row, and what they did", &self.by_depth()),
             ("calls that a fault hit", &self.failed_calls),
             ("verdicts", &self.verdicts),
             ("distinct states by workload", &self.workloads),
@@ -230,6 +253,18 @@ mod tests {
     #[test]
     fn a_step_that_was_never_cut_is_below_every_floor() {
         assert_eq!(Figures::default().below_floor(1), STEPS);
+    }
+
+    #[test]
+    fn parts_that_survive_the_first_cut_only_are_below_the_floor_of_deeper_ones() {
+        let mut figures = Figures::default();
+        for kind in FaultKind::PARTIAL {
+            figures.depths.insert((1, kind), 9);
+        }
+        assert_eq!(figures.depths_below_floor(1, 9), []);
+        let missed = figures.depths_below_floor(3, 9);
+        assert_eq!(missed.len(), 2 * FaultKind::PARTIAL.len());
+        assert!(missed.contains(&(2, FaultKind::TornSector)));
     }
 
     #[test]

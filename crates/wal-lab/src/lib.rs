@@ -13,10 +13,11 @@
 pub mod body;
 pub mod action;
 pub mod engine;
+pub mod reading;
+pub mod look;
 pub mod story;
 pub mod witness;
 pub mod profile;
-pub mod reading;
 pub mod run;
 pub mod figures;
 pub mod check;

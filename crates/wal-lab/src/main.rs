@@ -69,6 +69,9 @@ struct Run {
     /// Fail unless every kind of fault that these workloads are for befell so many judged states
     #[arg(long, default_value_t = 0)]
     fault_floor: u64,
+    /// Fail unless at every depth a part survived in so many judged states: torn, reordered, partly
+    #[arg(long, default_value_t = 0)]
+    depth_floor: u64,
     /// Run it so often, and fail unless each run ends in the same hash
     #[arg(long, default_value_t = 1)]
     repeat: u64,
@@ -272,6 +275,10 @@ fn missed(run: &Run, campaign: &Campaign, figures: &Figures) -> Vec<String> {
         steps.map(|step| format!("fewer than {} states cut in `{step}`", run.floor)).collect();
     for kind in figures.faults_below_floor(&campaign.profiles, run.fault_floor) {
         missed.push(format!("fewer than {} states after `{kind}`", run.fault_floor));
+    }
+    for (depth, kind) in figures.depths_below_floor(run.depth, run.depth_floor) {
+        missed
+            .push(format!("fewer than {} states with `{kind}` at depth {depth}", run.depth_floor));
     }
     let distinct = figures.distinct.len() as u64;
     if distinct < run.distinct {

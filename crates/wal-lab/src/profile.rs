@@ -305,6 +305,16 @@ pub static PROFILES: &[Profile] = &[
         by_default: false,
         ..BASE
     },
+    Profile {
+        name: "threads-failing",
+        about: "as threads, with syncs that fail once having dropped the data",
+        kind: Kind::Threads,
+        policy: SyncPolicy::Group,
+        trouble: Trouble::Syncs,
+        steps: 6,
+        by_default: false,
+        ..BASE
+    },
 ];
 
 impl Profile {

@@ -14,6 +14,7 @@ use wal_sim::{SimDisk, SimRng};
 use crate::action::{Action, protocol_step};
 use crate::body::{Size, body};
 use crate::engine::{Engine, snapshot};
+use crate::look::below_head;
 use crate::profile::{Profile, Trouble};
 use crate::reading;
 use crate::story::{StepId, Story};
@@ -157,6 +158,8 @@ impl<'a> Run<'a> {
             let of_control = matches!(self.story.during, Action::Truncate | Action::Checkpoint);
             if error.kind() == ErrorKind::Poisoned && !of_control {
                 self.prod(&wal);
+            } else if self.failures == 1 && self.story.during != Action::Reopen {
+                self.go_on(&wal);
             }
         }
         (self.txn, self.hold) = (None, None);
@@ -177,6 +180,22 @@ impl<'a> Run<'a> {
             self.story.broken = Some("a poisoned log acknowledged".to_owned());
         }
         self.story.promise(before);
+    }
+
+    /// A log that failed and is not poisoned is held to whatever it acknowledges from then on.
+    fn go_on(&mut self, wal: &Wal) {
+        let numbers = self.story.numbers(1, Size::Small);
+        let asked = self.ask(numbers, |bodies| wal.append(&bodies[0]));
+        if let Ok(ticket) = asked
+            && ticket.wait_durable().is_ok()
+        {
+            self.story.promise(ticket.end());
+        }
+        if let Ok(end) = wal.sync() {
+            self.story.promise(end);
+        }
+        self.story.promise(wal.positions().durable);
+        self.check_order(wal);
     }
 
     fn reopen(&mut self, action: Action) -> Result<(), Error> {
@@ -385,6 +404,18 @@ impl<'a> Run<'a> {
         if past_hold || done.head > durable {
             self.story.broken = Some(format!("truncated past {durable} or a hold: {done:?}"));
         }
+        // A removal that fails leaves files for the next opening.
+        if self.profile.trouble == Trouble::None {
+            // The segment that is being written stays, though all before its end be released.
+            let limit = Lsn::new(done.limit.get().saturating_sub(8)).unwrap_or(done.head);
+            if let Some(name) = below_head(&self.disk, limit.max(done.head)) {
+                self.story.broken = Some(format!("`{name}` is kept by {done:?}"));
+            }
+            if done.held_by.is_none() && done.limit < durable {
+                self.story.broken =
+                    Some(format!("asked up to {durable}, nobody objects: {done:?}"));
+            }
+        }
         if let Some(held) = held {
             let mut reader = wal.read_from(held)?;
             reading::forwards(&mut reader, Lsn::MAX, 1).map(drop)?;
@@ -405,10 +436,22 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Everything durable forwards, then back, then the end: the same numbers each way.
+    /// Everything durable forwards, from the middle, then back, then the end: what was appended,
+    /// and the same each way.
     fn read(&mut self, wal: &Wal) -> Result<(), Error> {
-        let mut reader = wal.read_from(wal.head())?;
+        let (head, durable) = (wal.head(), wal.positions().durable);
+        let mut reader = wal.read_from(head)?;
         let there = reading::forwards(&mut reader, Lsn::MAX, usize::MAX)?;
+        if let Err(reason) = self.story.read(&there, head, durable) {
+            self.story.broken = Some(reason);
+        }
+        let middle = there.get(there.len() / 2..).unwrap_or_default();
+        if let Some(&(lsn, _)) = middle.first() {
+            let behind = reading::forwards(&mut wal.read_from(lsn)?, Lsn::MAX, usize::MAX)?;
+            if behind != middle {
+                self.story.broken = Some(format!("a log reads differently from {lsn} on"));
+            }
+        }
         let mut back = reading::backwards(&mut reader)?;
         back.reverse();
         if there != back {

@@ -19,6 +19,7 @@ use wal::Lsn;
 use crate::action::Action;
 use crate::body;
 use crate::engine::Replayed;
+use crate::reading::Entry;
 
 /// What is known of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -268,6 +269,44 @@ impl Story {
         found.filter_map(|(step, _)| step.place).map(|(lsn, _)| lsn).max()
     }
 
+    /// Judges what a reader gave that went from the head on to `end` at least: all that was appended
+    /// and nothing else, each once and in order. Of transactions every record is read, also when
+    /// they came to nothing.
+    ///
+    /// # Errors
+    ///
+    /// What is missing, or should not be there, in words.
+    pub fn read(&self, given: &[Entry], head: Lsn, end: Lsn) -> Result<(), String> {
+        if !given.is_sorted_by(|(one, _), (other, _)| one < other) {
+            return Err("a reader does not go forwards".to_owned());
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        for number in given.iter().filter_map(|(_, number)| *number) {
+            let serial = body::serial(number);
+            if !self.by_number.contains_key(&number) {
+                return Err(format!("a reader gives record {serial}, which was never appended"));
+            }
+            if !seen.insert(number) {
+                return Err(format!("a reader gives record {serial} twice"));
+            }
+        }
+        let read = |step: &&Step| {
+            let within = step.place.is_some_and(|(lsn, at)| head <= lsn && at <= end);
+            within && !matches!(step.fate, Fate::Never(_))
+        };
+        for step in self.steps.iter().filter(read) {
+            // A transaction may have begun before the head.
+            let whole = head <= Lsn::FIRST || head <= step.known;
+            let mut numbers =
+                step.numbers.iter().skip_while(|number| !whole && !seen.contains(number));
+            if let Some(number) = numbers.find(|number| !seen.contains(number)) {
+                let serial = body::serial(*number);
+                return Err(format!("a reader leaves out record {serial} of {}", name(step)));
+            }
+        }
+        Ok(())
+    }
+
     /// Judges as [`judge`](Self::judge) does, and holds the log to its answer from now on.
     ///
     /// # Errors
@@ -408,6 +447,22 @@ mod tests {
     fn the_state_before_an_address_holds_what_counts_before_it() {
         assert_eq!(story().state_before(lsn(4240)), [0, 1, 2]);
         assert_eq!(story().state_before(Lsn::MAX), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_reader_that_leaves_out_repeats_or_invents_a_record_is_told() {
+        let read = |given: &[(u64, u64)]| {
+            let given: Vec<Entry> =
+                given.iter().map(|&(number, at)| (lsn(at), Some(number))).collect();
+            story().read(&given, Lsn::FIRST, lsn(4280))
+        };
+        assert_eq!(read(&ALL[..4]), Ok(()));
+        assert_eq!(read(&ALL), Ok(()), "what is not durable yet may be read");
+        assert!(read(&ALL[..3]).unwrap_err().contains("leaves out record 3"));
+        assert!(read(&[ALL[0], ALL[1], ALL[3]]).unwrap_err().contains("leaves out record 2"));
+        assert!(read(&[ALL[0], ALL[2], ALL[1]]).unwrap_err().contains("forwards"));
+        assert!(read(&[ALL[0], (0, 4104)]).unwrap_err().contains("twice"));
+        assert!(read(&[(9, 5000)]).unwrap_err().contains("never appended"));
     }
 
     #[test]

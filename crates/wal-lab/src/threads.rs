@@ -48,7 +48,7 @@ mod scheduled {
 
     use shuttle::scheduler::RandomScheduler;
     use shuttle::{Config, FailurePersistence, MaxSteps, Runner, thread};
-    use wal::{Error, Fate, RedoOnly, Threads, Ticket, Wal};
+    use wal::{Error, ErrorKind, Fate, RedoOnly, Threads, Ticket, Wal};
     use wal_sim::SimRng;
 
     use super::*;
@@ -148,10 +148,11 @@ mod scheduled {
         let mut threads: Vec<_> = (0..2 + rng.below(3))
             .map(|_| {
                 spawn(&shared, rng.next_u64(), move |shared, rng| {
-                    for _ in 0..steps {
-                        shared.commit(rng)?;
-                    }
-                    Ok(())
+                    let done = (0..steps).try_for_each(|_| shared.commit(rng));
+                    let poisoned = |error: &Error| error.kind() == ErrorKind::Poisoned;
+                    let poisoned = done.as_ref().is_err_and(|error| poisoned(error));
+                    shared.story.lock().poisonings += u64::from(poisoned);
+                    done
                 })
             })
             .collect();
@@ -168,6 +169,15 @@ mod scheduled {
             let _ = thread.join();
         }
         let Shared { wal, story, .. } = shared;
+        // Threads may have ended by a failure: what is acknowledged from now on must be true.
+        if wal.sync().is_ok() {
+            let durable = wal.positions().durable;
+            let mut story = story.lock();
+            story.promise(durable);
+            if story.poisonings > 0 {
+                story.broken = Some("a poisoned log acknowledged".to_owned());
+            }
+        }
         if rng.below(2) == 0 {
             story.lock().during = Action::Reopen;
             let _ = wal.close();

@@ -124,10 +124,14 @@ fn nothing_promised_is_lost_wherever_the_power_goes() {
 
 #[test]
 fn nothing_promised_is_lost_when_recovery_is_cut_as_well() {
-    let explorer = Explorer::new(2).kills().depth(3).states_per_cut(2).cuts_max(12).threads(2);
-    let explorer = explorer.recovery_cuts_max(4).recovery_states_per_cut(1);
+    let explorer = Explorer::new(2).torn().kills().depth(3).states_per_cut(2).cuts_max(12);
+    let explorer = explorer.recovery_cuts_max(4).recovery_states_per_cut(1).threads(2);
     let coverage = explorer.record(workload, check).unwrap_or_else(|failure| panic!("{failure}"));
     assert!(coverage.by_depth[&3] > 40, "{}", coverage.to_json());
+    // In recovery too a part of what was not synced survives, and not the extremes only.
+    let partly = [FaultKind::PartlyKept, FaultKind::Reordered];
+    let floors = Floors::new().depth(2, &partly, 10).depth(3, &FaultKind::PARTIAL, 5);
+    assert_eq!(coverage.below(&floors), [""; 0], "{}", coverage.to_json());
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::fmt;
 
 use crate::choice::Script;
 use crate::random::{fold, fold_bytes};
+use crate::state::LastOp;
 
 /// The way to a state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,6 +45,21 @@ pub(crate) enum Left {
 impl Step {
     pub(crate) fn new(cut: u64, left: Left) -> Self {
         Self { cut, left, decay: None }
+    }
+
+    /// What happened in this step, for people: the first is in the workload, others in recovery.
+    pub(crate) fn told(&self, number: usize, op: Option<&LastOp>) -> String {
+        let what = if self.left == Left::Killed { "process killed" } else { "power lost" };
+        let place = match (number, op) {
+            (0, None) => "after the last operation of the workload".to_owned(),
+            (0, Some(LastOp { op, call, name })) => format!("during operation {op}: {call} {name}"),
+            (_, None) => "after the last operation of that recovery".to_owned(),
+            (_, Some(LastOp { op, call, name })) => {
+                format!("during operation {op} of that recovery: {call} {name}")
+            }
+        };
+        let decayed = if self.decay.is_some() { ", and what was left decayed" } else { "" };
+        format!("{what} {place}{decayed}")
     }
 }
 

@@ -140,6 +140,7 @@ impl<A> Judge<'_, A> {
                 disk.power_cut_at(step.cut);
                 let _ = self.try_check(&disk, told);
             }
+            self.ops.push(disk.is_off().then(|| disk.last_op()).flatten());
             left = self.leave(&disk, step);
             self.case.steps.push(step.clone());
             if left.is_none() {
@@ -355,6 +356,39 @@ mod tests {
         let again = again.replay(&failure.case, write_and_sync, trust_the_cache(false));
         assert_eq!(again.unwrap_err().reason, failure.reason);
         assert!(explore(deep.kills(), true).unwrap().kills > 0);
+    }
+
+    #[test]
+    fn a_failure_tells_every_cut_on_its_way_and_what_ended_there() {
+        let explorer = Explorer::new(0).kills().depth(2);
+        let failure = explorer.run(write_and_sync, trust_the_cache(false)).unwrap_err();
+        let [first, second] = &failure.way[..] else { panic!("{failure}") };
+        assert!(first.starts_with("process killed during operation"), "{failure}");
+        assert!(second.starts_with("power lost during operation"), "{failure}");
+        assert!(second.contains("of that recovery: "), "{failure}");
+        assert!(failure.to_string().contains(second.as_str()), "{failure}");
+        assert!(failure.coverage.distinct > 0, "what was seen until then counts: {failure}");
+        let again = explorer.replay(&failure.case, write_and_sync, trust_the_cache(false));
+        assert_eq!(again.unwrap_err().way, failure.way);
+    }
+
+    #[test]
+    fn what_one_cut_shows_is_not_told_as_a_matter_of_two() {
+        // Wrong after a kill and a cut in recovery, and wrong after the plain cut.
+        let explorer = Explorer::new(0).kills().depth(2);
+        let acknowledge_early = |disk: &SimDisk| -> u8 {
+            let file = disk.create("f", 512);
+            let named = file.is_ok() && disk.sync_dir().is_ok();
+            drop(file.and_then(|file| file.write_at(&[IoSlice::new(&[1; 512])], 0)));
+            u8::from(named)
+        };
+        let check = |disk: SimDisk, &acknowledged: &u8| -> Result<(), String> {
+            let sound = sound(disk.clone(), &acknowledged);
+            drop(disk.create("recovered", 0));
+            sound
+        };
+        let failure = explorer.run(acknowledge_early, check).unwrap_err();
+        assert_eq!(failure.way.len(), 1, "{failure}");
     }
 
     #[test]

@@ -48,6 +48,8 @@ pub(crate) struct Judge<'a, A> {
     pub(crate) case: Case,
     /// The operation of the workload that was cut.
     pub(crate) during: Option<LastOp>,
+    /// The operation that each step of the case was cut in, as far as it was in one.
+    pub(crate) ops: Vec<Option<LastOp>>,
     /// The call that replays its cases.
     pub(crate) replay: &'static str,
     /// The states to judge at most.
@@ -70,6 +72,7 @@ impl<'a, A> Judge<'a, A> {
             tally: Tally::default(),
             case: Case::default(),
             during: None,
+            ops: Vec::new(),
             replay: "replay",
             states_max: u64::MAX,
             judged: HashSet::new(),
@@ -99,7 +102,8 @@ impl<'a, A> Judge<'a, A> {
         self.judged.clear();
     }
 
-    /// Judges every disk that `disk`, which lost power during its operation `cut`, can leave.
+    /// Judges every disk that `disk`, which lost power during its operation `cut`, can leave; then
+    /// the cuts in their judging: what shows after one cut is not told as a matter of two.
     fn crash(&mut self, disk: &SimDisk, told: &A, cut: u64) -> Explored<()> {
         let states = self.states(disk, cut);
         if self.case.steps.is_empty() {
@@ -108,18 +112,30 @@ impl<'a, A> Judge<'a, A> {
         let killed = self.explorer.kills.then(|| (Left::Killed, disk.fork()));
         let states = states.enumerate().map(|(number, state)| (Left::State(number), state));
         let befell = befell(disk);
+        let op = disk.is_off().then(|| disk.last_op()).flatten();
+        let mut deeper = Vec::new();
         for (left, state) in killed.into_iter().chain(states) {
             if self.is_over() {
                 break;
             }
             self.case.steps.push(Step::new(cut, left));
+            self.ops.push(op.clone());
             self.count_step();
             if self.is_new(&state, &befell) {
                 self.count(&state, &befell);
-                self.recover(disk, &state, told)?;
+                let snapshots = self.recover(disk, &state, told)?;
+                deeper.extend(self.case.steps.last().cloned().zip(Some(snapshots)));
             } else {
                 self.tally.coverage.repeated += 1;
             }
+            self.ops.pop();
+            self.case.steps.pop();
+        }
+        for (step, snapshots) in deeper {
+            self.case.steps.push(step);
+            self.ops.push(op.clone());
+            self.cut_again(snapshots, told)?;
+            self.ops.pop();
             self.case.steps.pop();
         }
         Ok(())
@@ -173,8 +189,9 @@ impl<'a, A> Judge<'a, A> {
         }
     }
 
-    /// Judges one disk, which `cut` left; then its decay, and cuts in the judging, as far as asked.
-    fn recover(&mut self, cut: &SimDisk, state: &SimDisk, told: &A) -> Explored<()> {
+    /// Judges one disk, which `cut` left; then its decay. Gives the moments of the judging, if the
+    /// power is to be cut in there.
+    fn recover(&mut self, cut: &SimDisk, state: &SimDisk, told: &A) -> Explored<Vec<State>> {
         let deeper = self.case.steps.len() < self.explorer.depth;
         let snapshots: Arc<Mutex<Vec<State>>> = Arc::default();
         let mut disk = state.fork();
@@ -188,12 +205,13 @@ impl<'a, A> Judge<'a, A> {
         if self.case.steps.len() == 1 {
             self.decay(cut, state, told)?;
         }
-        if !deeper {
-            return Ok(());
-        }
         // What follows has the disks of the judging for itself.
         drop(disk);
-        let snapshots = std::mem::take(&mut *snapshots.lock());
+        Ok(std::mem::take(&mut *snapshots.lock()))
+    }
+
+    /// Cuts the power in the judging of which these are the moments.
+    fn cut_again(&mut self, snapshots: Vec<State>, told: &A) -> Explored<()> {
         let explorer = self.explorer;
         let max = explorer.cuts_max.min(explorer.recovery_cuts_max);
         let seed = seed_of(explorer.seed, &self.case.steps);
@@ -277,6 +295,14 @@ impl<'a, A> Judge<'a, A> {
         Some(left)
     }
 
+    /// The way to where we are, a line for each cut.
+    fn way(&self) -> Vec<String> {
+        let first = vec![self.during.clone()];
+        let ops = if self.ops.is_empty() { &first } else { &self.ops };
+        let steps = self.case.steps.iter().zip(ops).enumerate();
+        steps.map(|(at, (step, op))| step.told(at, op.as_ref())).collect()
+    }
+
     /// A failure: the disk that lost power and what was left of it, and what was promised.
     pub(crate) fn failure(
         &self,
@@ -284,7 +310,10 @@ impl<'a, A> Judge<'a, A> {
         told: Option<&A>,
         reason: String,
     ) -> Box<Failure> {
+        let mut coverage = self.tally.coverage.clone();
+        coverage.distinct = self.tally.learned.len() as u64;
         Box::new(Failure {
+            way: self.way(),
             seed: self.explorer.seed,
             case: self.case.to_string(),
             found_as: self.case.to_string(),
@@ -296,7 +325,7 @@ impl<'a, A> Judge<'a, A> {
             reason,
             command: self.explorer.command.clone(),
             call: self.replay,
-            coverage: self.tally.coverage.clone(),
+            coverage,
         })
     }
 }

@@ -22,6 +22,8 @@ pub struct Failure {
     pub length: Option<usize>,
     /// The operation during which the workload lost power; none if it had ended.
     pub during: Option<LastOp>,
+    /// Each cut on the way, in words: what ended there, and in which operation.
+    pub way: Vec<String>,
     /// The files and lengths which the crash left.
     pub files: Vec<(String, u64)>,
     /// Of each file, what was durable, what was written and what survived: lines of text.
@@ -54,11 +56,8 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.reason)?;
-        match &self.during {
-            None => writeln!(f, "  power lost  after the last operation of the workload")?,
-            Some(LastOp { op, call, name }) => {
-                writeln!(f, "  power lost  during operation {op}: {call} {name}")?;
-            }
+        for step in &self.way {
+            writeln!(f, "  {step}")?;
         }
         if !self.told.is_empty() {
             writeln!(f, "  promised    {}", self.told)?;
@@ -91,6 +90,7 @@ mod tests {
             found_as: "17.3".to_owned(),
             length: None,
             during: Some(LastOp { op: 17, call: Call::Sync, name: "log".to_owned() }),
+            way: vec!["process killed during operation 17: sync log".to_owned()],
             files: vec![("log".to_owned(), 40)],
             picture: "    log  = +".to_owned(),
             told: "Ledger of 3".to_owned(),
@@ -106,7 +106,7 @@ mod tests {
         let text = failure().to_string();
         for part in [
             "record 2 is gone",
-            "operation 17: sync log",
+            "process killed during operation 17: sync log",
             "log (40 bytes)",
             "17.=0,1",
             "new(5)",

@@ -111,6 +111,33 @@ pub(super) static BUGS: &[Mutant] = &[
     },
     Mutant {
         found_by: Finder::Log,
+        name: "failed-sync-does-not-poison",
+        about: "a sync that fails is told, and the next one believed",
+        edits: &[
+            Edit {
+                file: DRIVER,
+                find: "if let Err(cause) = outcome {\n            \
+                       self.shared.poison_locked(&mut state, cause, &mut wakes);",
+                replace: "let mut told = None;\n        if let Err(cause) = outcome {\n            \
+                          if cause.kind() == crate::poison::PoisonKind::Sync {\n                \
+                          told = Some(cause);\n            } else {\n                \
+                          self.shared.poison_locked(&mut state, cause, &mut wakes);\n            }",
+            },
+            Edit {
+                file: DRIVER,
+                find: "let failed = state.poison.clone();\n        self.shared.release_baton",
+                replace: "let failed = state.poison.clone().or(told);\n        \
+                          self.shared.release_baton",
+            },
+            Edit {
+                file: "crates/wal-io/src/store/appender.rs",
+                find: "self.failed |= synced.is_err();",
+                replace: "",
+            },
+        ],
+    },
+    Mutant {
+        found_by: Finder::Log,
         name: "clean-mark-before-sync",
         about: "closing marks the log clean without its last sync",
         edits: &[Edit {

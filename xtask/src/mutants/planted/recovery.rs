@@ -131,4 +131,34 @@ pub(super) static BUGS: &[Mutant] = &[
                       if !after_begin || last < self.begin {",
         }],
     },
+    Mutant {
+        found_by: Finder::Log,
+        name: "verdict-always-clean",
+        about: "the report of a recovery calls every end clean",
+        edits: &[Edit {
+            file: "crates/wal-recovery/src/redo_only.rs",
+            find: "report.verdict = verdict.to_string();",
+            replace: "report.verdict = Verdict::CleanEnd.to_string();",
+        }],
+    },
+    Mutant {
+        found_by: Finder::Log,
+        name: "reader-leaves-out-large-records",
+        about: "readers pass over records of more than 600 bytes, in either direction",
+        edits: &[
+            Edit {
+                file: "crates/wal-recovery/src/reader.rs",
+                find: "if self.shows(located.header.kind) {",
+                replace: "if self.shows(located.header.kind)\n                \
+                          && located.end().distance_from(lsn).unwrap_or(0) <= 600\n            {",
+            },
+            Edit {
+                file: "crates/wal-recovery/src/reader.rs",
+                find: "if self.shows(located.header.kind) && located.end() <= self.end {",
+                replace: "if self.shows(located.header.kind)\n                \
+                          && located.end() <= self.end\n                \
+                          && located.end().distance_from(lsn).unwrap_or(0) <= 600\n            {",
+            },
+        ],
+    },
 ];

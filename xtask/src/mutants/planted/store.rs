@@ -32,6 +32,22 @@ pub(super) static BUGS: &[Mutant] = &[
     },
     Mutant {
         found_by: Finder::Log,
+        name: "run-renamed-before-sync",
+        about: "a rewritten tail takes its name before its contents are durable",
+        edits: &[Edit {
+            file: "crates/wal-io/src/store/run.rs",
+            find: "let finished = finish_segment(self.store.storage.as_ref(), file, name, \
+                   Naming::New);",
+            replace: "let storage = self.store.storage.as_ref();\n        \
+                      let live = name.to_string();\n        \
+                      let finished = storage\n            .rename(&name.temporary(), &live)\n            \
+                      .and_then(|()| file.sync_all())\n            \
+                      .and_then(|()| storage.sync_dir())\n            \
+                      .map_err(|error| IoError::failed(crate::error::IoOp::Sync, live, error));",
+        }],
+    },
+    Mutant {
+        found_by: Finder::Log,
         name: "recycled-too-early",
         about: "an empty segment's header changes while its old name may come back",
         edits: &[Edit {
@@ -168,6 +184,17 @@ pub(super) static BUGS: &[Mutant] = &[
             file: RETIRE,
             find: "self.update_both_slots(&mut work, |slot| slot.head = head)?;",
             replace: "",
+        }],
+    },
+    Mutant {
+        found_by: Finder::Log,
+        name: "truncation-frees-nothing",
+        about: "the head moves on, and every file stays",
+        edits: &[Edit {
+            file: RETIRE,
+            find: "remove_if_there(self.storage.as_ref(), &link.name.to_string())?;\n            \
+                   truncation.segments += 1;",
+            replace: "truncation.segments += 1;",
         }],
     },
     Mutant {
