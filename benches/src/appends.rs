@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::baseline;
 use crate::child::{Common, fresh, in_turns};
-use crate::machine;
 use crate::peer::{Clock, Committers, Entry, Failure, Load};
 use crate::results::{Report, number};
 use crate::sheet::Sheet;
@@ -88,7 +87,7 @@ pub(crate) fn run_once(plan: &Plan, entries: &[Entry]) -> Result<Measured, Failu
     let peer = (entry.open)(&plan.dir, load)?;
     let body = baseline::body(plan.body_bytes);
     let each = bytes / (plan.body_bytes * plan.threads) as u64;
-    let started = Usage::now();
+    let started = Usage::now(&plan.dir);
     thread::scope(|scope| {
         let append = |thread| {
             let (peer, body) = (&peer, &body);
@@ -104,7 +103,7 @@ pub(crate) fn run_once(plan: &Plan, entries: &[Entry]) -> Result<Measured, Failu
         workers.into_iter().try_for_each(join)
     })?;
     peer.written()?;
-    let used = started.until(&Usage::now());
+    let used = started.until(&Usage::now(&plan.dir));
     let records = each * plan.threads as u64;
     let mut measured = Measured {
         appended_a_second: records as f64 / used.seconds,
@@ -145,7 +144,7 @@ pub fn run(
     read: bool,
 ) -> Result<(), Failure> {
     let common = &arguments.common;
-    machine::describe(&common.dir.clone().unwrap_or_else(std::env::temp_dir));
+    let report = Report::begin(name, common);
     let entries = chosen(&arguments.logs, entries)?;
     let entries: Vec<_> =
         entries.into_iter().filter(|entry| entry.committers != Committers::Tasks).collect();
@@ -166,8 +165,6 @@ pub fn run(
         }
     }
     print_speedups(&all);
-    let Some(results) = &common.results else { return Ok(()) };
-    let report = Report::new(name, results, common.dir.as_deref());
     report.write_json(&all)?;
     let how = format!(
         "medians of {} rounds in turns; {} MiB of bodies each",

@@ -35,7 +35,7 @@ pub fn options() -> Options {
 /// # Errors
 ///
 /// Whatever the file system reports.
-pub fn prepared_file(path: &Path, bytes: u64) -> io::Result<File> {
+pub(crate) fn prepared_file(path: &Path, bytes: u64) -> io::Result<File> {
     let file = File::create_new(path)?;
     let zeros = vec![0_u8; 1 << 20];
     let mut left = bytes;
@@ -53,7 +53,7 @@ pub fn prepared_file(path: &Path, bytes: u64) -> io::Result<File> {
 /// # Errors
 ///
 /// Whatever the device reports.
-pub fn raw_commit(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+pub(crate) fn raw_commit(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     file.write_all_at(bytes, offset)?;
     file.sync_data()
 }

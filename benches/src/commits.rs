@@ -3,7 +3,6 @@
 
 use serde::Serialize;
 
-use crate::machine;
 use crate::peer::{Entry, Failure};
 use crate::results::{Report, number};
 use crate::run::Measured;
@@ -26,18 +25,11 @@ pub fn run(
     entries: &[Entry],
     rivals: &[&str],
 ) -> Result<(), Failure> {
-    let dir = arguments.common.dir.clone().unwrap_or_else(std::env::temp_dir);
-    machine::describe(&dir);
+    let report = Report::begin(name, &arguments.common);
     print_options(&chosen(&arguments.logs, entries)?);
     println!("{}", how(arguments));
     let cases = turns::run(arguments, entries, |cases| print(cases, rivals))?;
-    match &arguments.common.results {
-        Some(results) => {
-            let report = Report::new(name, results, arguments.common.dir.as_deref());
-            write(&report, arguments, &cases)
-        }
-        None => Ok(()),
-    }
+    write(&report, arguments, &cases)
 }
 
 /// How it was measured, in a sentence.
@@ -144,7 +136,7 @@ fn row(case: &Case, raw: &Case, ours: Option<&Case>) -> Vec<String> {
         match case.syncs {
             Some(Syncs::PerCommit(syncs)) => format!("{syncs:.3}"),
             Some(Syncs::Hidden) => "hidden".to_owned(),
-            None => "not counted".to_owned(),
+            None => String::new(),
         },
         cell(stored(case), 1),
         cell(device(case), 0),
@@ -161,7 +153,7 @@ fn stored(case: &Case) -> Option<f64> {
     case.median_of(|round| Some(round.per_commit(round.stored_bytes? as f64)))
 }
 
-/// Bytes handed to the device a commit.
+/// Bytes which the device wrote a commit.
 fn device(case: &Case) -> Option<f64> {
     case.median_of(|round| Some(round.per_commit(round.device_bytes? as f64)))
 }

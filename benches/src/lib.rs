@@ -16,13 +16,13 @@ mod usage;
 
 mod peer;
 mod latencies;
+mod child;
 mod results;
 mod bare;
 mod ours;
 
 mod run;
 mod syncs;
-mod child;
 mod turns;
 mod commits;
 mod appends;
@@ -37,7 +37,7 @@ pub use bare::{
     APPENDS as BARE_APPENDS, DIRECT as BARE_DIRECT, DSYNC as BARE_DSYNC, IN_FLIGHT, RAW as BARE,
     TWO as BARE_TWO,
 };
-pub use baseline::{BODY_BYTES, body, options, prepared_file, raw_commit};
+pub use baseline::{BODY_BYTES, body, options};
 pub use child::Common;
 pub use commits::{print_options, run as measure_commits};
 pub use machine::{Machine, describe};

@@ -19,6 +19,8 @@ pub struct Machine {
     pub processors: usize,
     /// Device and file system of the directory.
     pub device_and_file_system: String,
+    /// Threads which wanted to run in the minute before, on average.
+    pub load_before: String,
     /// Whether the kernel flushes a cache of the device on a sync: `write back`, or `write through`.
     pub write_cache: String,
 }
@@ -36,6 +38,7 @@ impl Machine {
             kernel: said("uname", &["-srm"]),
             processor: processor(),
             processors: std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
+            load_before: load(),
             write_cache: write_cache(&place),
             device_and_file_system: place,
         }
@@ -44,14 +47,23 @@ impl Machine {
     /// In one line.
     #[must_use]
     pub fn in_words(&self) -> String {
-        let Self { taken, kernel, processor, processors, device_and_file_system, write_cache } =
-            self;
+        let Self { taken, kernel, processor, processors, device_and_file_system, .. } = self;
+        let Self { load_before, write_cache, .. } = self;
         format!(
-            "taken {taken}; {kernel}; {processors} of {processor}; {device_and_file_system}, \
-             cache of the device {write_cache}"
+            "taken {taken}; {kernel}; {processors} of {processor}, load {load_before} before; \
+             {device_and_file_system}, cache of the device {write_cache}"
         )
     }
+
+    /// Whether so much else ran just before that it will show in the figures.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.load_before.parse::<f64>().is_ok_and(|load| load > QUIET)
+    }
 }
+
+/// The load of a machine which leaves its figures alone.
+const QUIET: f64 = 0.5;
 
 const UNKNOWN: &str = "unknown";
 
@@ -59,6 +71,11 @@ fn processor() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = text.lines().find_map(|line| line.strip_prefix("model name"));
     model.map_or(UNKNOWN, |name| name.trim_start_matches([' ', '\t', ':'])).to_owned()
+}
+
+fn load() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split_whitespace().next().unwrap_or(UNKNOWN).to_owned()
 }
 
 /// Of a whole disk; a partition or a volume on several disks has no such file.
@@ -81,4 +98,19 @@ fn said(program: &str, arguments: &[&str]) -> String {
 pub fn describe(dir: &Path) {
     eprintln!("machine: {}", Machine::here(Some(dir)).in_words());
     eprintln!("log options: {:?}", crate::baseline::options());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loaded_machine_is_told_from_a_quiet_one() {
+        let mut machine = Machine::here(None);
+        for (load, busy) in [("0.10", false), ("2.50", true), (UNKNOWN, false)] {
+            machine.load_before = load.to_owned();
+            assert_eq!(machine.is_busy(), busy, "{load}");
+            assert!(machine.in_words().contains(load));
+        }
+    }
 }

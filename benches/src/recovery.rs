@@ -1,8 +1,10 @@
 //! Opening a log which was not closed, at each of several sizes, beside a serial read and CRC-32C of
 //! the same files: what recovery costs.
 //!
-//! Opening changes a log, so each round has one of its own; bare reading comes first.
+//! Opening changes a log, so each round has one of its own; bare reading comes first. An opening
+//! also makes segments, so what one file of that length costs is measured beside it.
 
+use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -14,7 +16,6 @@ use wal::{ReplayRecord, Wal};
 use crate::bare;
 use crate::baseline;
 use crate::child::{Common, Turn, fresh};
-use crate::machine;
 use crate::made::{self, Made};
 use crate::peer::Failure;
 use crate::results::{Report, number};
@@ -52,11 +53,21 @@ pub(crate) struct Measured {
     /// Until the log took commits.
     open_seconds: f64,
     raw_seconds: f64,
+    /// Of writing zeros for one segment and syncing them.
+    make_seconds: f64,
     records: u64,
 }
 
+/// Of our log, by default.
+const SEGMENT_BYTES: u64 = 64 << 20;
+
 /// Runs one turn in this process.
 pub(crate) fn run_once(plan: &Plan) -> Result<Measured, Failure> {
+    let started = Instant::now();
+    let zeros = plan.log.with_extension("zeros");
+    baseline::prepared_file(&zeros, SEGMENT_BYTES)?;
+    let make_seconds = started.elapsed().as_secs_f64();
+    fs::remove_file(zeros)?;
     let started = Instant::now();
     bare::read_files(&made::segments(&plan.log)?, plan.bytes, true)?;
     let raw_seconds = started.elapsed().as_secs_f64();
@@ -70,7 +81,7 @@ pub(crate) fn run_once(plan: &Plan) -> Result<Measured, Failure> {
     let open_seconds = started.elapsed().as_secs_f64();
     wal.close()?;
     drop(wal);
-    Ok(Measured { open_seconds, raw_seconds, records })
+    Ok(Measured { open_seconds, raw_seconds, make_seconds, records })
 }
 
 #[derive(Serialize)]
@@ -87,6 +98,15 @@ impl Row {
 
     fn raw(&self) -> Option<f64> {
         middle(self.rounds.iter().map(|round| round.raw_seconds))
+    }
+
+    fn make(&self) -> Option<f64> {
+        middle(self.rounds.iter().map(|round| round.make_seconds))
+    }
+
+    /// Reading all and making one segment: what the file system takes for the same.
+    fn both(&self) -> Option<f64> {
+        middle(self.rounds.iter().map(|round| round.raw_seconds + round.make_seconds))
     }
 
     fn take_turn(&mut self, arguments: &Arguments) -> Result<(), Failure> {
@@ -114,7 +134,7 @@ impl Row {
 /// written.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let common = &arguments.common;
-    machine::describe(&common.dir.clone().unwrap_or_else(std::env::temp_dir));
+    let report = Report::begin("recovery", common);
     let row = |&mebibytes: &u64| Row { mebibytes, log_bytes: 0, rounds: Vec::new() };
     let mut rows: Vec<Row> = arguments.mebibytes.iter().map(row).collect();
     for _ in 0..common.rounds {
@@ -122,8 +142,6 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     println!("\nopening a log that was not closed, bodies of {} bytes", arguments.body_bytes);
     print(&rows);
-    let Some(results) = &common.results else { return Ok(()) };
-    let report = Report::new("recovery", results, common.dir.as_deref());
     report.write_json(&rows)?;
     let how =
         format!("medians of {} rounds; bodies of {} bytes", common.rounds, arguments.body_bytes);
@@ -137,16 +155,29 @@ fn print(rows: &[Row]) {
             row.mebibytes.to_string(),
             millis(row.open()),
             millis(row.raw()),
-            cell(ratio(row.open(), row.raw()), 2),
+            millis(row.make()),
+            cell(ratio(row.open(), row.both()), 2),
         ]
     };
-    let head = ["MiB of bodies", "opening, ms", "read and CRC-32C, ms", "opening of raw"];
+    let head = [
+        "MiB of bodies",
+        "opening, ms",
+        "read and CRC-32C, ms",
+        "making a segment, ms",
+        "opening of both",
+    ];
     print_table(&head, rows.iter().map(cells).collect());
 }
 
 fn sheet(rows: &[Row]) -> Sheet {
-    let mut sheet =
-        Sheet::new(&["mebibytes", "log_bytes", "rounds", "open_seconds", "raw_seconds"]);
+    let mut sheet = Sheet::new(&[
+        "mebibytes",
+        "log_bytes",
+        "rounds",
+        "open_seconds",
+        "raw_seconds",
+        "make_seconds",
+    ]);
     for row in rows {
         sheet.push([
             row.mebibytes.to_string(),
@@ -154,6 +185,7 @@ fn sheet(rows: &[Row]) -> Sheet {
             row.rounds.len().to_string(),
             number(row.open()),
             number(row.raw()),
+            number(row.make()),
         ]);
     }
     sheet

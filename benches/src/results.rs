@@ -2,42 +2,54 @@
 //! time they were taken and holding what machine they are of.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use crate::baseline;
+use crate::child::Common;
 use crate::machine::Machine;
 use crate::peer::Failure;
 use crate::sheet::Sheet;
 
-/// Files of one run, in one directory.
+/// Files of one run, in one directory; none if no directory was named.
 #[derive(Debug)]
 pub(crate) struct Report<'a> {
     name: &'a str,
-    results: &'a Path,
+    results: Option<&'a Path>,
     machine: Machine,
     wal_options: String,
 }
 
 impl<'a> Report<'a> {
-    /// Files called `name`, of figures of the device under `device`.
-    pub(crate) fn new(name: &'a str, results: &'a Path, device: Option<&Path>) -> Self {
+    /// Before anything runs: tells the machine, and looks whether it is busy with other things.
+    pub(crate) fn begin(name: &'a str, common: &'a Common) -> Self {
         let wal_options = format!("{:?}", baseline::options());
-        Self { name, results, machine: Machine::here(device), wal_options }
+        let machine = Machine::here(common.dir.as_deref());
+        eprintln!("machine: {}", machine.in_words());
+        eprintln!("log options: {wal_options}");
+        if machine.is_busy() {
+            println!(
+                "BUSY: the load was {} before this began; other work shows in the figures. A \
+                 latency of 4 ms, or of another tick of the scheduler, is a wait for a processor.",
+                machine.load_before
+            );
+        }
+        Self { name, results: common.results.as_deref(), machine, wal_options }
     }
 
-    fn path(&self, part: &str, ending: &str) -> std::path::PathBuf {
-        let Self { name, results, machine, .. } = self;
+    fn path(&self, results: &Path, part: &str, ending: &str) -> PathBuf {
+        let Self { name, machine, .. } = self;
         results.join(format!("{name}{part}-{}.{ending}", machine.taken))
     }
 
     /// Writes `<name><part>-<time>.csv`, under a note of the machine and one of how it was done.
     pub(crate) fn write_csv(&self, part: &str, how: &str, mut sheet: Sheet) -> Result<(), Failure> {
-        fs::create_dir_all(self.results)?;
+        let Some(results) = self.results else { return Ok(()) };
+        fs::create_dir_all(results)?;
         let machine = self.machine.in_words();
         sheet.notes = vec![machine, format!("wal options: {}", self.wal_options), how.to_owned()];
-        let path = self.path(part, "csv");
+        let path = self.path(results, part, "csv");
         fs::write(&path, sheet.to_text())?;
         println!("written: {}", path.display());
         Ok(())
@@ -51,8 +63,9 @@ impl<'a> Report<'a> {
             wal_options: &'a str,
             figures: &'a T,
         }
-        fs::create_dir_all(self.results)?;
-        let path = self.path("", "json");
+        let Some(results) = self.results else { return Ok(()) };
+        fs::create_dir_all(results)?;
+        let path = self.path(results, "", "json");
         let whole = Whole { machine: &self.machine, wal_options: &self.wal_options, figures };
         serde_json::to_writer_pretty(fs::File::create(&path)?, &whole)?;
         println!("written: {}", path.display());
@@ -72,7 +85,9 @@ mod tests {
     #[test]
     fn files_carry_their_time_in_the_name_and_the_machine_within() {
         let dir = tempfile::tempdir().unwrap();
-        let report = Report::new("commits", dir.path(), Some(dir.path()));
+        let path = Some(dir.path().to_owned());
+        let common = Common { rounds: 5, dir: path.clone(), results: path };
+        let report = Report::begin("commits", &common);
         let mut sheet = Sheet::new(&["log"]);
         sheet.push(["wal".to_owned()]);
         report.write_csv("-curves", "five rounds", sheet).unwrap();
@@ -87,5 +102,15 @@ mod tests {
             serde_json::from_str(&fs::read_to_string(json).unwrap()).unwrap();
         assert_eq!(json["figures"][1], 2);
         assert_eq!(json["machine"]["taken"], report.machine.taken);
+    }
+
+    #[test]
+    fn without_a_directory_nothing_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let common = Common { rounds: 5, dir: Some(dir.path().to_owned()), results: None };
+        let report = Report::begin("commits", &common);
+        report.write_csv("", "", Sheet::new(&["log"])).unwrap();
+        report.write_json(&1).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

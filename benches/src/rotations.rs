@@ -9,7 +9,6 @@ use serde::Serialize;
 
 use crate::child::{Common, fresh, in_turns};
 use crate::commits::Round;
-use crate::machine;
 use crate::peer::{Entry, Failure};
 use crate::results::{Report, number};
 use crate::run::Measured;
@@ -74,7 +73,7 @@ fn of_raw(case: &Case, raw: &Case) -> Option<f64> {
 /// When files cannot be written. What a single log did wrong is in its row.
 pub fn run(arguments: &Arguments, entries: &[Entry]) -> Result<(), Failure> {
     let common = &arguments.common;
-    machine::describe(&common.dir.clone().unwrap_or_else(std::env::temp_dir));
+    let report = Report::begin("rotations", common);
     let mut all = Vec::new();
     for &threads in &arguments.threads {
         let case = |entry: &Entry| Case::new(*entry, threads, arguments.body_bytes);
@@ -88,8 +87,6 @@ pub fn run(arguments: &Arguments, entries: &[Entry]) -> Result<(), Failure> {
         print(arguments, &cases);
         all.push(cases);
     }
-    let Some(results) = &common.results else { return Ok(()) };
-    let report = Report::new("rotations", results, common.dir.as_deref());
     report.write_json(&all.iter().flatten().map(Load::from).collect::<Vec<_>>())?;
     let how = format!(
         "medians of {} rounds in turns; segments of {} KiB, bodies of {} bytes",

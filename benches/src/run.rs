@@ -64,7 +64,7 @@ pub(crate) struct Measured {
     pub cpu_seconds: f64,
     /// Of an idle second, how much the process used; where it was left idle.
     pub idle_cpu_share: Option<f64>,
-    /// Bytes of pages handed to the device in the measured time, where the kernel counts them.
+    /// Bytes which the device wrote in the measured time, for whomever.
     pub device_bytes: Option<u64>,
     /// Bytes by which the log grew in it, where the log tells them.
     pub stored_bytes: Option<u64>,
@@ -112,9 +112,9 @@ pub(crate) fn run(plan: &Plan, entries: &[Entry]) -> Result<Measured, Failure> {
         None => turn.timed()?,
     };
     if plan.idle_millis > 0 {
-        let before = Usage::now();
+        let before = Usage::now(&plan.dir);
         thread::sleep(Duration::from_millis(plan.idle_millis));
-        let idle = before.until(&Usage::now());
+        let idle = before.until(&Usage::now(&plan.dir));
         measured.idle_cpu_share = Some(idle.cpu_seconds / idle.seconds);
     }
     Ok(measured)
@@ -166,7 +166,7 @@ impl Turn<'_> {
     }
 
     fn moment(&self) -> Moment {
-        (Usage::now(), self.peer.stored_bytes())
+        (Usage::now(&self.plan.dir), self.peer.stored_bytes())
     }
 
     /// Has all committers commit as the rule says; `first` comes before all of them, when they are

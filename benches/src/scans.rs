@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::bare;
 use crate::child::{Common, Turn, fresh, in_turns};
-use crate::machine;
 use crate::made::{self, Made};
 use crate::ours;
 use crate::peer::{Clock, Failure};
@@ -91,7 +90,7 @@ pub(crate) struct Measured {
 /// Runs one turn in this process.
 pub(crate) fn run_once(plan: &Plan) -> Result<Measured, Failure> {
     let mut clock = Clock::new();
-    let before = Usage::now();
+    let before = Usage::now(&plan.log);
     let paths = made::segments(&plan.log)?;
     let mut records = None;
     match plan.way {
@@ -106,7 +105,7 @@ pub(crate) fn run_once(plan: &Plan) -> Result<Measured, Failure> {
         }
     }
     let seconds = clock.seconds();
-    let used = before.until(&Usage::now());
+    let used = before.until(&Usage::now(&plan.log));
     Ok(Measured {
         seconds,
         cpu_seconds: used.cpu_seconds,
@@ -176,7 +175,7 @@ impl Row {
 /// When a log cannot be made, or files cannot be written.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let common = &arguments.common;
-    machine::describe(&common.dir.clone().unwrap_or_else(std::env::temp_dir));
+    let report = Report::begin("scan", common);
     let mut all = Vec::new();
     for &body_bytes in &arguments.body_bytes {
         let dir = fresh(common.dir.as_deref())?;
@@ -199,8 +198,6 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         print(&rows, made);
         all.extend(rows);
     }
-    let Some(results) = &common.results else { return Ok(()) };
-    let report = Report::new("scan", results, common.dir.as_deref());
     report.write_json(&all)?;
     let how = format!(
         "medians of {} rounds in turns; {} MiB of bodies",

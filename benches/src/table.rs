@@ -35,11 +35,25 @@ pub(crate) fn cell(value: Option<f64>, digits: usize) -> String {
     value.map_or_else(String::new, |value| format!("{value:.digits$}"))
 }
 
-/// Prints `rows` under `head`.
+/// Prints `rows` under `head`; a column in which no row has anything is left out.
 pub fn print_table(head: &[&str], rows: Vec<Row>) {
+    let told = told(head.len(), &rows);
+    let kept = |cells: Row| -> Row {
+        let cells = cells.into_iter().zip(told.iter().copied());
+        cells.filter(|(_, told)| *told).map(|(cell, _)| cell).collect()
+    };
+    let head: Row = head.iter().map(|name| (*name).to_owned()).collect();
     let mut table = Table::new();
-    table.load_preset(ASCII_MARKDOWN).set_header(head).add_rows(rows);
+    table.load_preset(ASCII_MARKDOWN).set_header(kept(head)).add_rows(rows.into_iter().map(kept));
     println!("{table}");
+}
+
+/// Of each column, whether any row has something in it.
+fn told(columns: usize, rows: &[Row]) -> Vec<bool> {
+    let is_told = |column: usize| {
+        rows.iter().any(|row: &Row| row.get(column).is_some_and(|cell| !cell.is_empty()))
+    };
+    (0..columns).map(is_told).collect()
 }
 
 #[cfg(test)]
@@ -52,6 +66,14 @@ mod tests {
         assert_eq!(middle([]), None);
         let times = [3, 1, 2].map(Duration::from_secs);
         assert_eq!(median(&times), Duration::from_secs(2));
+    }
+
+    #[test]
+    fn a_column_is_kept_when_any_row_has_something_in_it() {
+        let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+        let rows = [row(["a", "", ""]), row(["b", "", "1"])];
+        assert_eq!(told(3, &rows), [true, false, true]);
+        assert_eq!(told(2, &[]), [false, false]);
     }
 
     #[test]

@@ -1,6 +1,8 @@
-//! What this process has used: processor time, bytes handed to devices, memory.
+//! What this process has used: processor time and memory; and what a device has written meanwhile.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -20,19 +22,22 @@ pub(crate) struct Used {
     pub seconds: f64,
     /// Seconds of processors, all threads and the kernel's work for them.
     pub cpu_seconds: f64,
-    /// Bytes of pages handed over to be written, where the kernel counts them.
+    /// Bytes which the device wrote, for whomever; where there is one that counts them.
     pub device_bytes: Option<u64>,
 }
 
 impl Usage {
-    /// Up to now.
+    /// Up to now, with the device under `dir`.
+    ///
+    /// What the kernel counts of a process itself is no use: a few bytes changed in a page cached in
+    /// one piece with many others count as all of these.
     #[must_use]
-    pub(crate) fn now() -> Self {
+    pub(crate) fn now(dir: &Path) -> Self {
         let cpu = clock_gettime(ClockId::ProcessCPUTime);
         Self {
             at: Instant::now(),
             cpu: Duration::try_from(cpu).unwrap_or_default(),
-            device_bytes: field("/proc/self/io", "write_bytes:"),
+            device_bytes: device_bytes(dir),
         }
     }
 
@@ -57,6 +62,17 @@ pub(crate) fn anonymous_bytes_max() -> Option<u64> {
     Some(kib("VmHWM:")?.saturating_sub(files) << 10)
 }
 
+/// Bytes written so far to the device under `dir`, a partition or a whole one.
+fn device_bytes(dir: &Path) -> Option<u64> {
+    const SECTOR_BYTES: u64 = 512;
+    let device = fs::metadata(dir).ok()?.dev();
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let text = fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat")).ok()?;
+    // The seventh number: sectors written.
+    let sectors: u64 = text.split_whitespace().nth(6)?.parse().ok()?;
+    Some(sectors * SECTOR_BYTES)
+}
+
 /// The number behind `name` in a file of the kernel.
 fn field(path: &str, name: &str) -> Option<u64> {
     let text = fs::read_to_string(path).ok()?;
@@ -70,10 +86,13 @@ mod tests {
 
     #[test]
     fn time_and_bytes_only_grow() {
-        let before = Usage::now();
-        let used = before.until(&Usage::now());
+        let dir = tempfile::tempdir().unwrap();
+        let before = Usage::now(dir.path());
+        crate::baseline::prepared_file(&dir.path().join("f"), 1 << 20).unwrap();
+        let used = before.until(&Usage::now(dir.path()));
         assert!(used.seconds >= 0.0 && used.cpu_seconds >= 0.0);
-        assert!(used.device_bytes.is_some());
+        // A directory in memory has no device.
+        assert!(used.device_bytes.is_none_or(|bytes| bytes >= 1 << 20));
     }
 
     #[test]

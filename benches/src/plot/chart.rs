@@ -121,13 +121,14 @@ impl Panel {
         let all = || places.iter().flat_map(|(_, points)| points.iter().copied());
         let Some((left, right)) = bounds(all().map(|(x, _)| x)) else { return Ok(()) };
         let Some((low, high)) = bounds(all().map(|(_, y)| y)) else { return Ok(()) };
+        let (low, high) = decades(low, high);
         let right = if right > left { right } else { left + 1.0 };
         let mut chart = ChartBuilder::on(area)
             .margin(8)
             .caption(&self.title, (FONT, 14))
             .x_label_area_size(36)
             .y_label_area_size(52)
-            .build_cartesian_2d(left..right, (low / 1.3..high * 1.3).log_scale())
+            .build_cartesian_2d(left..right, (low..high).log_scale())
             .map_err(told)?;
         chart
             .configure_mesh()
@@ -171,10 +172,17 @@ fn colour(name: &str, names: &[&str]) -> RGBColor {
         "raw" => BLACK,
         "wal" => RGBColor(0, 84, 200),
         _ => {
-            let (red, green, blue) = Palette99::pick(at).rgb();
+            // Its third is yellow, which is hard to see on white.
+            let (red, green, blue) = Palette99::pick(at + usize::from(at >= 2)).rgb();
             RGBColor(red, green, blue)
         }
     }
+}
+
+/// The powers of ten around: only those have marks.
+fn decades(low: f64, high: f64) -> (f64, f64) {
+    let (below, above) = (low.log10().floor(), high.log10().ceil());
+    (10_f64.powf(below), 10_f64.powf(if above > below { above } else { below + 1.0 }))
 }
 
 fn bounds(values: impl Iterator<Item = f64> + Clone) -> Option<(f64, f64)> {
@@ -228,6 +236,13 @@ mod tests {
         assert_eq!(picture.svg().unwrap().matches("<circle").count(), 1);
         let empty = Picture { file: "b.svg".to_owned(), panels: Vec::new() };
         assert!(empty.svg().unwrap().contains("<svg"));
+    }
+
+    #[test]
+    fn heights_end_at_powers_of_ten() {
+        assert_eq!(decades(150.0, 950.0), (100.0, 1000.0));
+        assert_eq!(decades(100.0, 100.0), (100.0, 1000.0));
+        assert_eq!(decades(99.0, 101.0), (10.0, 1000.0));
     }
 
     #[test]

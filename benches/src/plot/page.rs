@@ -129,7 +129,7 @@ fn is_durable(sheet: &Sheet, log: &str) -> bool {
     !sheet.rows().any(|line| line.text("log") == log && line.text("durable") == "false")
 }
 
-/// What our log keeps and hands to the device.
+/// What our log keeps, and what the device writes for it.
 fn bytes(sheet: &Sheet) -> String {
     let head = ["body", "threads", "stored bytes a commit", "device bytes a commit", "idle CPU"];
     let rows = sheet.rows().filter(|line| line.text("log") == "wal").map(|line| {
@@ -178,11 +178,12 @@ fn scan(sheet: &Sheet) -> String {
 }
 
 fn recovery(sheet: &Sheet) -> String {
-    let head = ["MiB of bodies", "opening, of read and CRC-32C of the same files"];
+    let head = ["MiB of bodies", "opening, of reading the same files and making one segment"];
     let rows = sheet.rows().map(|line| {
-        let both = line.number("open_seconds").zip(line.number("raw_seconds"));
-        let told = both.filter(|_| line.number("mebibytes").is_some_and(|size| size > 0.0));
-        vec![line.text("mebibytes").to_owned(), ratio(told.map(|(open, raw)| open / raw))]
+        let both = line.number("raw_seconds").zip(line.number("make_seconds"));
+        let told = line.number("open_seconds").zip(both);
+        let told = told.map(|(open, (raw, make))| open / (raw + make));
+        vec![line.text("mebibytes").to_owned(), ratio(told)]
     });
     table(&head.map(str::to_owned), rows)
 }

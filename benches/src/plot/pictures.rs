@@ -59,7 +59,11 @@ fn recovery(sheet: &Sheet) -> Picture {
     let panel = Panel {
         title: "opening a log that was not closed, ms".to_owned(),
         across: Across::Doubling("MiB of bodies in the log"),
-        series: vec![line("raw", "raw_seconds"), line("wal", "open_seconds")],
+        series: vec![
+            line("raw", "raw_seconds"),
+            line("wal", "open_seconds"),
+            line("making a segment", "make_seconds"),
+        ],
     };
     Picture { file: "recovery.svg".to_owned(), panels: vec![panel] }
 }
