@@ -1,14 +1,16 @@
 //! Real processes on real files, killed: what each restart found and did, and whether all is there.
 //!
 //! A process works in a directory and prints each event of its [`Story`] before it asks and once it
-//! is promised. It is killed at a moment drawn from the seed, sometimes in its own restart; then the
-//! directory is opened here, and judged.
+//! is promised. It is killed once it has promised so many commits as the seed says, and a little
+//! later, so that there is something to lose on a slow machine too; sometimes earlier, in its own
+//! restart. Then the directory is opened here, and judged.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::mpsc::{Sender, channel};
+use std::time::{Duration, Instant};
 
 use wal::FileStorage;
 use wal_sim::SimRng;
@@ -47,6 +49,30 @@ pub struct Killed {
     pub whole: i64,
     /// What is broken.
     pub broken: Option<String>,
+}
+
+/// When a process is killed.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    /// Once it has promised so many commits,
+    promises: u64,
+    /// and so much later.
+    delay: Duration,
+}
+
+/// Every so many kills one comes before anything is promised.
+const EARLY_EVERY: u64 = 5;
+/// How long a process may take to keep a promise before it is killed without.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Moment {
+    fn draw(number: u64, rng: &mut SimRng) -> Self {
+        if number % EARLY_EVERY == EARLY_EVERY - 1 {
+            return Self { promises: 0, delay: Duration::from_millis(rng.below(40)) };
+        }
+        let promises = 1 + rng.below(30);
+        Self { promises, delay: Duration::from_micros(rng.below(20_000)) }
+    }
 }
 
 /// The shape of a bank on real files.
@@ -99,15 +125,13 @@ impl Kills {
     /// The process cannot be started, or its directory not be read.
     pub fn once(&self, number: u64, books: &mut Books) -> Result<Killed, BankError> {
         let mut rng = SimRng::new(self.seed.wrapping_mul(1_000_003).wrapping_add(number));
-        let lived = Duration::from_millis(match rng.below(4) {
-            0 => rng.below(12),
-            1 => rng.below(60),
-            _ => 80 + rng.below(520),
-        });
+        let moment = Moment::draw(number, &mut rng);
         let next_serial = highest(books) + 1_000_000;
         let work = ["work", "--seed", &rng.next_u64().to_string(), "--next-serial"];
         let next_serial = next_serial.to_string();
-        let lines = self.run_and_kill(&[&work[..], &[next_serial.as_str()]].concat(), lived)?;
+        let began = Instant::now();
+        let lines = self.run_and_kill(&[&work[..], &[next_serial.as_str()]].concat(), moment)?;
+        let lived = began.elapsed();
         let mut story = Story::of(books.clone());
         for line in &lines {
             match Event::parse(line) {
@@ -119,8 +143,8 @@ impl Kills {
         }
         let restarts_killed = rng.below(3) as u32;
         for _ in 0..restarts_killed {
-            let lived = Duration::from_micros(rng.below(9_000));
-            self.run_and_kill(&["restart"], lived)?;
+            let delay = Duration::from_micros(rng.below(9_000));
+            self.run_and_kill(&["restart"], Moment { promises: 0, delay })?;
         }
         let promised = story.commits;
         let (restart, found, broken) = judge(&self.dir, &story)?;
@@ -129,8 +153,8 @@ impl Kills {
         Ok(Killed { lived, restarts_killed, promised, restart, balance, whole, broken })
     }
 
-    /// Starts this program, kills it after `lived`; what it said.
-    fn run_and_kill(&self, verb: &[&str], lived: Duration) -> Result<Vec<String>, BankError> {
+    /// Starts this program, kills it at `moment`; what it said.
+    fn run_and_kill(&self, verb: &[&str], moment: Moment) -> Result<Vec<String>, BankError> {
         let process = |source| BankError::Pages { call: "start the process for", source };
         let mut child = Command::new(&self.program)
             .args(verb)
@@ -141,12 +165,19 @@ impl Kills {
             .spawn()
             .map_err(process)?;
         let out = child.stdout.take();
+        let (promised, promises) = channel();
         let reader = std::thread::spawn(move || -> Vec<String> {
             let lines = out.into_iter().flat_map(|out| BufReader::new(out).split(b'\n'));
             let lines = lines.map_while(Result::ok);
-            lines.map(|line| String::from_utf8_lossy(&line).into_owned()).collect()
+            lines.map(|line| heard(&line, &promised)).collect()
         });
-        std::thread::sleep(lived);
+        for _ in 0..moment.promises {
+            // It has ended, or takes too long: then it is killed as it is.
+            if promises.recv_timeout(PATIENCE).is_err() {
+                break;
+            }
+        }
+        std::thread::sleep(moment.delay);
         child.kill().map_err(process)?;
         let status = child.wait().map_err(process)?;
         let lines = reader.join().unwrap_or_default();
@@ -157,6 +188,16 @@ impl Kills {
             _ => Ok(lines),
         }
     }
+}
+
+/// A line that the process said; passes on that it is a promise.
+fn heard(line: &[u8], promised: &Sender<()>) -> String {
+    let line = String::from_utf8_lossy(line).into_owned();
+    if matches!(Event::parse(&line), Some(Event::Promised(_))) {
+        // Whoever counted enough of them does not listen any more.
+        let _ = promised.send(());
+    }
+    line
 }
 
 /// The highest serial in the books.
@@ -207,6 +248,23 @@ fn differ(one: &Books, other: &Books, account: Account) -> bool {
 mod tests {
     use super::*;
     use crate::story::Effect;
+
+    #[test]
+    fn most_kills_come_after_a_promise() {
+        let mut rng = SimRng::new(1);
+        let early = (0..10).filter(|number| Moment::draw(*number, &mut rng).promises == 0).count();
+        assert_eq!(early, 2);
+    }
+
+    #[test]
+    fn only_promises_are_counted() {
+        let (promised, promises) = channel();
+        heard(Event::Promised(7).to_string().as_bytes(), &promised);
+        heard(Event::Prepared(8).to_string().as_bytes(), &promised);
+        heard(b"promi", &promised);
+        drop(promised);
+        assert_eq!(promises.iter().count(), 1);
+    }
 
     #[test]
     fn a_promise_that_is_not_in_the_books_is_told() {

@@ -274,12 +274,13 @@ fn table(rows: &[Killed]) -> String {
         "losers",
         "in doubt",
         "redone",
-        "passed over",
         "CLRs",
         "rolled back",
         "balance",
         "books",
     ]);
+    // Before the first deposit there is nothing that could match.
+    let mut paid_in = false;
     for (number, row) in rows.iter().enumerate() {
         let it = &row.restart;
         let counts = [
@@ -292,12 +293,15 @@ fn table(rows: &[Killed]) -> String {
             it.losers,
             it.in_doubt,
             it.redone,
-            it.skipped,
             it.clrs,
             it.rolled_back,
         ];
         let books = if row.broken.is_none() { "match" } else { "BROKEN" };
-        let balance = format!("{} of {}", row.balance, row.whole);
+        paid_in |= row.balance != 0 || row.promised > 0;
+        let balance = match paid_in {
+            true => format!("{} of {}", row.balance, row.whole),
+            false => "nothing paid in".to_owned(),
+        };
         table.add_row(counts.iter().map(u64::to_string).chain([balance, books.to_owned()]));
     }
     table.to_string()
