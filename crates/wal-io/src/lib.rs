@@ -28,7 +28,6 @@ pub mod backend {
     pub use direct::DirectStorage;
     pub use filesystem::FilesystemKind;
     pub use memory::MemoryStorage;
-    pub use space::Preparation;
 }
 
 mod segment_name;
@@ -52,7 +51,7 @@ pub use segment_name::{
 };
 pub use segment_reader::SegmentReader;
 pub use sink::{LogSink, Preparer};
-pub use storage::{Access, FileEntry, LogFile, Storage, StorageLock};
+pub use storage::{Access, FileEntry, LogFile, Preparation, Storage, StorageLock};
 pub use store::{
     Discarded, Placement, RunWriter, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SegmentStore,
     StoreOptions, Truncation, random_log_id,

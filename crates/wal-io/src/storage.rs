@@ -29,6 +29,19 @@ pub enum Access {
     WriteThrough,
 }
 
+/// What the space of a new file is made ready for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Preparation {
+    /// Many small syncs: zeros are written ahead where that makes each of them cheaper. It costs
+    /// one write of every byte.
+    #[default]
+    Zeroed,
+    /// Few syncs: the space is only reserved, if the file system can. The first sync of each part
+    /// also writes what the file system notes about it.
+    Reserved,
+}
+
 /// A file in the directory of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileEntry {
@@ -55,6 +68,22 @@ pub trait Storage: Send + Sync + fmt::Debug + 'static {
     ///
     /// `AlreadyExists`; `StorageFull` when the space is not there, and then no file is left.
     fn create(&self, name: &str, len: u64) -> io::Result<Box<dyn LogFile>>;
+
+    /// As [`create`](Self::create), for a file of which is known whether it is synced often. It
+    /// reads as zeros either way. A place that makes no difference leaves this as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create).
+    fn create_for(
+        &self,
+        name: &str,
+        len: u64,
+        preparation: Preparation,
+    ) -> io::Result<Box<dyn LogFile>> {
+        let _ = preparation;
+        self.create(name, len)
+    }
 
     /// Opens `name`; every call gives a handle of its own, with its own error state (rule 6).
     ///

@@ -3,9 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use wal_commit::{Durability, SyncPolicy};
 use wal_io::Storage;
-use wal_io::backend::{FileStorage, Preparation};
+use wal_io::backend::FileStorage;
 
 use crate::error::Error;
 use crate::options::Options;
@@ -15,30 +14,16 @@ pub(crate) fn writable(path: &Path, options: &Options) -> Result<Arc<dyn Storage
     let files =
         if options.create { FileStorage::open(path) } else { FileStorage::open_existing(path) }?;
     warn_of(path, &files);
-    let preparation = preparation(options.sync_policy);
-    if options.direct {
-        return direct(path, preparation);
-    }
-    Ok(Arc::new(files.with_preparation(preparation)))
-}
-
-/// Zeros written ahead make each sync cheaper. Where a commit does not wait for one they are
-/// only more to write.
-fn preparation(policy: SyncPolicy) -> Preparation {
-    match policy.default_level() {
-        Durability::Durable => Preparation::Zeroed,
-        Durability::Ordered | Durability::Written => Preparation::Reserved,
-    }
+    if options.direct { direct(path) } else { Ok(Arc::new(files)) }
 }
 
 #[cfg(target_os = "linux")]
-fn direct(path: &Path, preparation: Preparation) -> Result<Arc<dyn Storage>, Error> {
-    let storage = wal_io::backend::DirectStorage::open(path)?;
-    Ok(Arc::new(storage.with_preparation(preparation)))
+fn direct(path: &Path) -> Result<Arc<dyn Storage>, Error> {
+    Ok(Arc::new(wal_io::backend::DirectStorage::open(path)?))
 }
 
 #[cfg(not(target_os = "linux"))]
-fn direct(_path: &Path, _preparation: Preparation) -> Result<Arc<dyn Storage>, Error> {
+fn direct(_path: &Path) -> Result<Arc<dyn Storage>, Error> {
     let expected = "off: direct I/O is for Linux only";
     Err(crate::error::Refusal::Option { option: "direct", value: 1, expected }.into())
 }

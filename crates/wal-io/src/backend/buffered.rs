@@ -12,9 +12,8 @@ use std::path::Path;
 use super::directory::Directory;
 use super::filesystem::FilesystemKind;
 use super::positional;
-use super::space::Preparation;
 use crate::error::IoError;
-use crate::storage::{Access, FileEntry, LogFile, Storage, StorageLock};
+use crate::storage::{Access, FileEntry, LogFile, Preparation, Storage, StorageLock};
 
 /// A directory of the file system, read and written through the page cache.
 ///
@@ -59,12 +58,6 @@ impl FileStorage {
         Ok(Self { directory: Directory::open(path.as_ref())? })
     }
 
-    /// The same directory, in which the space of new files is made ready like this.
-    #[must_use]
-    pub fn with_preparation(self, preparation: Preparation) -> Self {
-        Self { directory: self.directory.with_preparation(preparation) }
-    }
-
     /// The absolute path of the directory.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -88,7 +81,16 @@ impl Storage for FileStorage {
     }
 
     fn create(&self, name: &str, len: u64) -> io::Result<Box<dyn LogFile>> {
-        let file = self.directory.create_file(name, len, 1, 0)?;
+        self.create_for(name, len, Preparation::Zeroed)
+    }
+
+    fn create_for(
+        &self,
+        name: &str,
+        len: u64,
+        preparation: Preparation,
+    ) -> io::Result<Box<dyn LogFile>> {
+        let file = self.directory.create_file(name, len, 1, 0, preparation)?;
         Ok(Box::new(BufferedFile { file, access: Access::Write }))
     }
 

@@ -20,9 +20,8 @@ use super::aligned::{ALIGNMENT_BYTES, BOUNCE_BYTES, BouncePool, is_aligned};
 use super::directory::Directory;
 use super::filesystem::FilesystemKind;
 use super::positional;
-use super::space::Preparation;
 use crate::error::{IoError, IoOp};
-use crate::storage::{Access, FileEntry, LogFile, Storage, StorageLock};
+use crate::storage::{Access, FileEntry, LogFile, Preparation, Storage, StorageLock};
 
 /// Unit of writing, in bytes. Devices with sectors of 512 bytes often have blocks of 4,096
 /// inside, and would read, change and write the neighbours of a smaller write.
@@ -69,12 +68,6 @@ impl DirectStorage {
     /// As [`open`](Self::open); [`IoError::NotADirectory`] when it does not exist.
     pub fn open_existing(path: impl AsRef<Path>) -> Result<Self, IoError> {
         Ok(Self::over(Directory::open(path.as_ref())?))
-    }
-
-    /// The same directory, in which the space of new files is made ready like this.
-    #[must_use]
-    pub fn with_preparation(self, preparation: Preparation) -> Self {
-        Self { directory: self.directory.with_preparation(preparation), ..self }
     }
 
     /// The absolute path of the directory.
@@ -161,9 +154,18 @@ impl Storage for DirectStorage {
     }
 
     fn create(&self, name: &str, len: u64) -> io::Result<Box<dyn LogFile>> {
+        self.create_for(name, len, Preparation::Zeroed)
+    }
+
+    fn create_for(
+        &self,
+        name: &str,
+        len: u64,
+        preparation: Preparation,
+    ) -> io::Result<Box<dyn LogFile>> {
         let file = self
             .directory
-            .create_file(name, len, BLOCK_BYTES, DIRECT)
+            .create_file(name, len, BLOCK_BYTES, DIRECT, preparation)
             .map_err(|error| self.explain(error))?;
         Ok(Box::new(DirectFile { file, access: Access::Write, pool: Arc::clone(&self.pool) }))
     }

@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use parking_lot::Mutex;
 
 use super::filesystem::FilesystemKind;
-use super::space::{self, Preparation};
+use super::space;
 use crate::error::{IoError, IoOp};
-use crate::storage::{Access, FileEntry, StorageLock};
+use crate::storage::{Access, FileEntry, Preparation, StorageLock};
 
 /// The file whose lock is the right to write. Created by the first writer and never removed:
 /// whoever removed it would let two writers lock two files of the same name.
@@ -37,7 +37,6 @@ pub(super) struct Directory {
     #[cfg(unix)]
     handle: File,
     filesystem: FilesystemKind,
-    preparation: Preparation,
     /// Whether a sync failed. Held during the sync: one caller cannot take another one's error.
     sync_failed: Mutex<bool>,
 }
@@ -101,24 +100,15 @@ impl Directory {
         {
             let handle = File::open(&root).map_err(failed)?;
             let filesystem = FilesystemKind::of(&handle);
-            let (preparation, sync_failed) = (Preparation::Zeroed, Mutex::new(false));
-            Ok(Self { root, handle, filesystem, preparation, sync_failed })
+            Ok(Self { root, handle, filesystem, sync_failed: Mutex::new(false) })
         }
         #[cfg(not(unix))]
-        {
-            let (filesystem, preparation) = (FilesystemKind::Unknown, Preparation::Zeroed);
-            Ok(Self { root, filesystem, preparation, sync_failed: Mutex::new(false) })
-        }
+        Ok(Self { root, filesystem: FilesystemKind::Unknown, sync_failed: Mutex::new(false) })
     }
 
     /// The absolute path.
     pub(super) fn root(&self) -> &Path {
         &self.root
-    }
-
-    /// The same, making new files ready like this.
-    pub(super) fn with_preparation(self, preparation: Preparation) -> Self {
-        Self { preparation, ..self }
     }
 
     /// The file system it lies on.
@@ -188,6 +178,7 @@ impl Directory {
         len: u64,
         block_bytes: usize,
         extra_flags: i32,
+        preparation: Preparation,
     ) -> io::Result<File> {
         let path = self.path(name)?;
         let mut options = OpenOptions::new();
@@ -198,7 +189,7 @@ impl Directory {
                 let _ = fs::remove_file(&path);
             }
         })?;
-        match space::take(&file, len, block_bytes, self.filesystem, self.preparation) {
+        match space::take(&file, len, block_bytes, self.filesystem, preparation) {
             Ok(()) => Ok(file),
             Err(error) => {
                 drop(file);

@@ -13,19 +13,7 @@ use std::io::{self, IoSlice};
 use super::aligned::ALIGNMENT_BYTES;
 use super::filesystem::FilesystemKind;
 use super::positional;
-
-/// How the space of a new file is made ready.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Preparation {
-    /// Zeros are written ahead where that makes later syncs cheaper. It costs one write of every
-    /// byte.
-    #[default]
-    Zeroed,
-    /// The space is only reserved, if the file system can: for logs that seldom sync, to which
-    /// zeros would cost more than they save.
-    Reserved,
-}
+use crate::storage::Preparation;
 
 /// Bytes of zeros in memory; a call writes up to [`ZERO_CALL_BYTES`] by naming them repeatedly.
 const ZERO_BYTES: usize = 64 * 1024;

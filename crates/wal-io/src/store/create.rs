@@ -17,7 +17,7 @@ use crate::control_file::ControlFile;
 use crate::error::{IoError, IoOp};
 use crate::file_io::read_full_at;
 use crate::segment_name::{CONTROL_NAME, SPARE_NAME, SegmentName};
-use crate::storage::{Access, Storage, StorageLock};
+use crate::storage::{Access, Preparation, Storage, StorageLock};
 
 /// Epochs are skipped this far when a control slot is lost: it may have spent some unseen.
 const EPOCHS_SKIPPED: u64 = 1000;
@@ -107,11 +107,21 @@ impl SegmentStore {
             return Err(IoError::Exists { place, name });
         }
         let header = self.new_header(Lsn::FIRST, capacity, SegmentFlags::NONE, None, Lsn::FIRST);
-        let first = work.watch(make_segment(self.storage.as_ref(), header, Naming::New))?;
+        let first = work.watch(make_segment(
+            self.storage.as_ref(),
+            header,
+            Naming::New,
+            Preparation::Zeroed,
+        ))?;
         let predecessor = Some(predecessor_of(&first, first.cap));
         let header =
             self.new_header(first.cap, capacity, SegmentFlags::NONE, predecessor, Lsn::FIRST);
-        let second = work.watch(make_segment(self.storage.as_ref(), header, Naming::New))?;
+        let second = work.watch(make_segment(
+            self.storage.as_ref(),
+            header,
+            Naming::New,
+            Preparation::Zeroed,
+        ))?;
         self.keep_spare()?;
         let newest = second.name;
         // In both slots: the loss of either one must not make the log look unfinished.

@@ -12,7 +12,7 @@ use crate::chain::ChainLink;
 use crate::error::{IoError, IoOp};
 use crate::file_io::write_full_at;
 use crate::segment_name::{SPARE_NAME, SegmentName, TEMPORARY_SUFFIX};
-use crate::storage::{Access, LogFile, Storage};
+use crate::storage::{Access, LogFile, Preparation, Storage};
 
 /// Whether a segment takes a name that nobody had, or that of an empty segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,13 +47,14 @@ pub(super) fn link_of(header: SegmentHeader, file_bytes: u64) -> Result<ChainLin
 pub(super) fn begin_segment(
     storage: &dyn Storage,
     header: &SegmentHeader,
+    preparation: Preparation,
 ) -> Result<Box<dyn LogFile>, IoError> {
     let temporary = name_of(header).temporary();
     let len = file_bytes(header.capacity_bytes)
         .ok_or(IoError::OutOfRange { what: "the length of a segment", lsn: header.base })?;
     remove_if_there(storage, &temporary)?;
     let file = storage
-        .create(&temporary, len)
+        .create_for(&temporary, len, preparation)
         .map_err(|error| IoError::failed(IoOp::Create, &*temporary, error))?;
     match write_header(file.as_ref(), &temporary, header) {
         Ok(()) => Ok(file),
@@ -110,9 +111,10 @@ pub(super) fn make_segment(
     storage: &dyn Storage,
     header: SegmentHeader,
     naming: Naming,
+    preparation: Preparation,
 ) -> Result<ChainLink, IoError> {
     let link = link_of(header, file_bytes(header.capacity_bytes).unwrap_or(u64::MAX))?;
-    let file = begin_segment(storage, &header)?;
+    let file = begin_segment(storage, &header, preparation)?;
     finish_segment(storage, file, link.name, naming)?;
     tracing::debug!(segment = %link.name, bytes = link.file_bytes, "segment ready");
     Ok(link)

@@ -9,6 +9,7 @@ use super::segment_store::{ChainState, SegmentStore, Work, predecessor_of};
 use crate::chain::ChainLink;
 use crate::error::IoError;
 use crate::sink::Preparer;
+use crate::storage::Preparation;
 
 impl Preparer for SegmentStore {
     fn prepare(&self, base: Lsn, capacity_bytes: u64) -> Result<Lsn, IoError> {
@@ -35,6 +36,9 @@ impl Preparer for SegmentStore {
         self.options.segment_bytes
     }
 }
+
+/// Writing so many zeros costs about what they save one sync.
+const ZEROS_WORTH_A_SYNC_BYTES: u64 = 512 << 10;
 
 /// Whose space a segment is made in, as long as there is some.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,7 +164,16 @@ impl SegmentStore {
         naming: Naming,
     ) -> Result<ChainLink, IoError> {
         let header = self.header_after(after, capacity_bytes);
-        work.watch(make_segment(self.storage.as_ref(), header, naming))
+        let preparation = self.preparation_for(capacity_bytes);
+        work.watch(make_segment(self.storage.as_ref(), header, naming, preparation))
+    }
+
+    /// Zeros written ahead save each sync the journal's work. Where few syncs came since the last
+    /// segment they would cost more than that.
+    fn preparation_for(&self, capacity_bytes: u64) -> Preparation {
+        let syncs = self.syncs.swap(0, Ordering::Relaxed);
+        let worth_it = capacity_bytes / ZEROS_WORTH_A_SYNC_BYTES;
+        if syncs < worth_it { Preparation::Reserved } else { Preparation::Zeroed }
     }
 
     fn header_after(&self, after: &ChainLink, capacity_bytes: u64) -> SegmentHeader {

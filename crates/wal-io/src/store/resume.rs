@@ -7,6 +7,7 @@ use super::options::{Placement, SEGMENT_BYTES_MIN};
 use super::segment_store::{SegmentStore, Work, predecessor_of};
 use crate::chain::{ChainLink, DeadReason};
 use crate::error::IoError;
+use crate::storage::Preparation;
 
 impl SegmentStore {
     /// Goes on at `end` in the segment that holds it: the log was closed cleanly there (rule 4).
@@ -157,8 +158,12 @@ impl SegmentStore {
         active: &ChainLink,
         head: Lsn,
     ) -> Result<Option<ChainLink>, IoError> {
-        let made =
-            make_segment(self.storage.as_ref(), self.successor_header(active, head), Naming::New);
+        let made = make_segment(
+            self.storage.as_ref(),
+            self.successor_header(active, head),
+            Naming::New,
+            Preparation::Zeroed,
+        );
         match work.watch(made) {
             Ok(successor) => Ok(Some(successor)),
             Err(error) if error.is_no_space() => Ok(None),
@@ -181,14 +186,14 @@ impl SegmentStore {
         end: Lsn,
     ) -> Result<ChainLink, IoError> {
         let storage = self.storage.as_ref();
-        match work.watch(make_segment(storage, header, Naming::New)) {
+        match work.watch(make_segment(storage, header, Naming::New, Preparation::Zeroed)) {
             Err(error) if error.is_no_space() => {}
             made => return made,
         }
         self.free_space(work, end)?;
         let full = header;
         loop {
-            match work.watch(make_segment(storage, header, Naming::New)) {
+            match work.watch(make_segment(storage, header, Naming::New, Preparation::Zeroed)) {
                 Err(error) if error.is_no_space() && header.capacity_bytes > SEGMENT_BYTES_MIN => {
                     header.capacity_bytes = smaller(header.capacity_bytes, full.capacity_bytes);
                 }

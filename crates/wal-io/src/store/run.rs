@@ -16,7 +16,7 @@ use crate::chain::DeadReason;
 use crate::error::IoError;
 use crate::file_io::write_full_at;
 use crate::segment_name::SegmentName;
-use crate::storage::LogFile;
+use crate::storage::{LogFile, Preparation};
 
 /// Bytes gathered before they are written: whole blocks of every backend.
 const GATHER_BYTES: usize = 64 * BLOCK_BYTES;
@@ -65,11 +65,11 @@ impl SegmentStore {
         let Some(end) = header.end() else { return Err(wrong) };
         let mut work = self.work.lock();
         self.check_usable(&work)?;
-        let file = match begin_segment(self.storage.as_ref(), &header) {
+        let file = match begin_segment(self.storage.as_ref(), &header, Preparation::Reserved) {
             Err(error) if error.is_no_space() => {
                 self.free_space(&mut work, end)?;
                 loop {
-                    match begin_segment(self.storage.as_ref(), &header) {
+                    match begin_segment(self.storage.as_ref(), &header, Preparation::Reserved) {
                         // What the run replaces gives its space back when it is finished.
                         Err(error) if error.is_no_space() && self.give_up_held(&mut work)? => {}
                         made => break made?,

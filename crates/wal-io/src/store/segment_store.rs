@@ -36,6 +36,8 @@ pub struct SegmentStore {
     epoch: Epoch,
     /// Highest address noted as durable; only grows.
     durable: AtomicU64,
+    /// Syncs by appenders since the last segment was prepared.
+    pub(super) syncs: AtomicU64,
     /// How many files hold back space; a copy of what `work` knows, to be read without its lock.
     pub(super) held_back: AtomicU64,
     pub(super) work: Mutex<Work>,
@@ -87,6 +89,7 @@ impl SegmentStore {
             log_id: slot.log_id,
             epoch: slot.epoch,
             durable: AtomicU64::new(slot.durable.get()),
+            syncs: AtomicU64::new(0),
             held_back: AtomicU64::new(work.held_back.len() as u64),
             storage,
             options,

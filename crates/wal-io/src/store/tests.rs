@@ -3,6 +3,7 @@
 mod wrap;
 mod opening;
 mod appending;
+mod preparing;
 mod retiring;
 mod full_disk;
 mod held_back;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::backend::MemoryStorage;
-use crate::storage::{Access, FileEntry, LogFile, Storage, StorageLock};
+use crate::storage::{Access, FileEntry, LogFile, Preparation, Storage, StorageLock};
 
 /// What was asked of the storage, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(crate) enum Call {
 struct Shared {
     calls: Vec<Call>,
     handles: usize,
+    /// What files were created for, in order.
+    prepared: Vec<Preparation>,
     /// Bytes of all files together; `None` is without limit.
     bytes_max: Option<u64>,
     /// The next call that matches fails, once.
@@ -49,6 +51,10 @@ impl Wrap {
 
     pub(crate) fn calls(&self) -> Vec<Call> {
         self.shared.lock().calls.clone()
+    }
+
+    pub(crate) fn last_preparation(&self) -> Option<Preparation> {
+        self.shared.lock().prepared.last().copied()
     }
 
     pub(crate) fn forget_calls(&self) {
@@ -109,6 +115,16 @@ impl Storage for Wrap {
         self.note(Call::Create(name.to_owned()))?;
         self.take(len)?;
         Ok(self.file(name, self.inner.create(name, len)?))
+    }
+
+    fn create_for(
+        &self,
+        name: &str,
+        len: u64,
+        preparation: Preparation,
+    ) -> io::Result<Box<dyn LogFile>> {
+        self.shared.lock().prepared.push(preparation);
+        self.create(name, len)
     }
 
     fn open(&self, name: &str, access: Access) -> io::Result<Box<dyn LogFile>> {
