@@ -69,7 +69,9 @@ pub struct Truncated {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Obligation {
-    /// Replay from the oldest retained checkpoint needs it (rule 5), or from one that has begun.
+    /// Replay from the oldest retained checkpoint needs it (rule 5), or from one that has begun. In a
+    /// log of pages this stands for what was dirty, running or in doubt when that checkpoint was
+    /// taken: [`PageLog::oldest_needed`](crate::PageLog::oldest_needed) says whether it still is.
     Checkpoint,
     /// A transaction that is still running, or that commits behind the limit, began there.
     Transaction,

@@ -247,9 +247,9 @@ pub trait PageStore {
     fn mark_dirty(&mut self, page: PageId) -> Result<(), EngineError>;
 
     /// Hears that redo will soon change `bytes` of `page` from `offset` on, unless the page's LSN
-    /// says that it holds the change; 0 `bytes` for an operation of the engine's own. An engine that reads pages from storage may begin to read this one, one that has
-    /// them in memory may touch it, so that it is near when the change comes. The default does
-    /// nothing.
+    /// says that it holds the change; 0 `bytes` for an operation of the engine's own. An engine that
+    /// reads pages from storage may begin to read this one, one that has them in memory may touch
+    /// it, so that it is near when the change comes. The default does nothing.
     ///
     /// Only a hint, of up to sixteen changes at once: it may come more than once for a page, for a
     /// page that does not exist, and for bytes beyond its end. It must not wait.
