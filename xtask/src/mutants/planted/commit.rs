@@ -125,9 +125,8 @@ pub(super) static BUGS: &[Mutant] = &[
             },
             Edit {
                 file: DRIVER,
-                find: "let failed = state.poison.clone();\n        self.shared.release_baton",
-                replace: "let failed = state.poison.clone().or(told);\n        \
-                          self.shared.release_baton",
+                find: "let failed = state.poison.clone();",
+                replace: "let failed = state.poison.clone().or(told);",
             },
             Edit {
                 file: "crates/wal-io/src/store/appender.rs",
