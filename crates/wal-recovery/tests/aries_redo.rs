@@ -436,7 +436,7 @@ fn in_use(pages: &Toy) -> Vec<(PageId, aries_support::ToyPage)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a20_from_pages_of_any_age_redo_arrives_where_history_did(

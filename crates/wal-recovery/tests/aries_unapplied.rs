@@ -73,29 +73,47 @@ fn a06_a_compensation_that_another_change_has_passed_is_logged_and_applied_again
 #[test]
 fn a32_a_rollback_beside_a_page_that_comes_back_leaves_it_deferred() {
     let running = Running::new(LogBuilder::new(SEGMENT_BYTES));
-    let log =
-        Arc::new(ComesBack { inner: running, manager: OnceLock::new(), said: Mutex::default() });
-    let manager = TxnManager::new(log.clone());
-    log.manager.set(Arc::clone(&manager)).unwrap();
+    let (log, manager) = watched(running);
     let mut pages = Toy::default();
     let mut one = manager.begin(0);
     one.update(&mut pages, page(1), 0, &[0], &[66]).unwrap();
     pages.offline.insert(page(1));
     one.abort(&mut pages).unwrap();
     pages.offline.clear();
-    assert!(!log.said.lock().unwrap().is_empty(), "it came back in that moment");
+    assert!(!log.came_back.lock().unwrap().is_empty(), "it came back in that moment");
     assert_eq!((manager.deferred_pages(), pages.byte(1, 0)), (vec![page(1)], 66));
 }
 
-/// A log in which page 1 is said to be whole just before a compensation is given its address.
-#[derive(Debug)]
-struct ComesBack {
-    inner: Running,
-    manager: OnceLock<Arc<TxnManager>>,
-    said: Mutex<Vec<bool>>,
+#[test]
+fn a14_a_page_is_dirty_since_its_record_before_the_append_of_that_returns() {
+    let (log, manager) = watched(Running::new(LogBuilder::new(SEGMENT_BYTES)));
+    let mut pages = Toy::default();
+    let mut one = manager.begin(0);
+    let first = one.update(&mut pages, page(1), 0, &[0], &[1]).unwrap();
+    one.update(&mut pages, page(1), 0, &[1], &[2]).unwrap();
+    // Behind the begin record, and behind each change: a checkpoint copies the table at any time.
+    assert_eq!(*log.dirty_since.lock().unwrap(), [None, Some(first), Some(first)]);
 }
 
-impl TxnLog for ComesBack {
+/// A log in which page 1 is said to be whole just before a compensation is given its address, and
+/// which notes since when that page is dirty, just behind each record.
+#[derive(Debug)]
+struct Watched {
+    inner: Running,
+    manager: OnceLock<Arc<TxnManager>>,
+    came_back: Mutex<Vec<bool>>,
+    dirty_since: Mutex<Vec<Option<Lsn>>>,
+}
+
+fn watched(inner: Running) -> (Arc<Watched>, Arc<TxnManager>) {
+    let (came_back, dirty_since) = (Mutex::default(), Mutex::default());
+    let log = Arc::new(Watched { inner, manager: OnceLock::new(), came_back, dirty_since });
+    let manager = TxnManager::new(log.clone());
+    log.manager.set(Arc::clone(&manager)).unwrap();
+    (log, manager)
+}
+
+impl TxnLog for Watched {
     fn append(
         &self,
         draft: &RecordDraft<'_>,
@@ -103,9 +121,13 @@ impl TxnLog for ComesBack {
     ) -> Result<Placed, RecoveryError> {
         if let (RecordKind::CLR, Some(manager)) = (draft.kind, self.manager.get()) {
             let whole = manager.page_is_back(page(1), self.inner.end());
-            self.said.lock().unwrap().push(whole);
+            self.came_back.lock().unwrap().push(whole);
         }
-        self.inner.append(draft, reserved)
+        let placed = self.inner.append(draft, reserved);
+        if let Some(manager) = self.manager.get() {
+            self.dirty_since.lock().unwrap().push(manager.tables().dirty.rec_lsn(page(1)));
+        }
+        placed
     }
 
     fn read<'b>(&self, lsn: Lsn, buf: &'b mut Vec<u8>) -> Result<RecordRef<'b>, RecoveryError> {

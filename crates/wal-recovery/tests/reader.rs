@@ -98,7 +98,7 @@ fn build(acts: &[Act]) -> Built {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_log_reads_alike_in_both_directions_and_from_every_record(
