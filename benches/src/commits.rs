@@ -8,7 +8,7 @@ use crate::results::{Report, number};
 use crate::run::Measured;
 use crate::sheet::Sheet;
 use crate::syncs::Syncs;
-use crate::table::{cell, print_table, ratio};
+use crate::table::{STEADY, cell, print_table, ratio};
 use crate::turns::{self, Arguments, Case, chosen};
 
 /// Runs all that was asked for, prints a table of each load and writes the files, called `name`.
@@ -52,9 +52,6 @@ pub fn print_options(entries: &[Entry]) {
         }
     }
 }
-
-/// What the bare device may differ by from round to round for the ratios to mean something.
-const STEADY: f64 = 1.5;
 
 /// Prints one load: its cases have the bare device first.
 fn print(cases: &[Case], rivals: &[&str]) {
@@ -233,6 +230,8 @@ fn sheet(cases: &[Case], loads: &[Load<'_>]) -> Sheet {
         "body_bytes",
         "rounds",
         "commits_per_second",
+        "commits_per_second_min",
+        "commits_per_second_max",
         "p50_micros",
         "p99_micros",
         "p999_micros",
@@ -251,6 +250,8 @@ fn sheet(cases: &[Case], loads: &[Load<'_>]) -> Sheet {
             load.body_bytes.to_string(),
             load.rounds.len().to_string(),
             number(case.rate()),
+            number(case.rates().map(|(slowest, _)| slowest)),
+            number(case.rates().map(|(_, fastest)| fastest)),
             number(case.micros(0.5)),
             number(case.micros(0.99)),
             number(case.micros(0.999)),
@@ -335,6 +336,7 @@ mod tests {
         let sheet = Sheet::from_text(&sheet(&cases, &loads).to_text());
         let lines: Vec<_> = sheet.rows().collect();
         assert_eq!(lines[0].number("commits_per_second"), Some(500.0));
+        assert_eq!(lines[0].number("commits_per_second_max"), Some(1000.0));
         assert_eq!(lines[0].number("device_bytes_per_commit"), Some(4096.0));
         assert_eq!(lines[0].number("stored_bytes_per_commit"), Some(152.0));
         assert_eq!((lines[1].text("log"), lines[1].number("p50_micros")), ("wal", None));

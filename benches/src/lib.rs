@@ -49,5 +49,5 @@ pub use recovery::{Arguments as RecoveryArguments, run as measure_recovery};
 pub use rotations::{Arguments as RotationArguments, run as measure_rotations};
 pub use scans::{Arguments as ScanArguments, run as measure_scans};
 pub use sheet::{Line, Sheet};
-pub use table::{Row, median, print_table};
+pub use table::{Row, STEADY, median, print_table};
 pub use turns::{Arguments as CommitArguments, chosen};

@@ -49,6 +49,9 @@ impl<'a> Report<'a> {
         fs::create_dir_all(results)?;
         let machine = self.machine.in_words();
         sheet.notes = vec![machine, format!("wal options: {}", self.wal_options), how.to_owned()];
+        if self.machine.is_busy() {
+            sheet.notes.push("BUSY: other work on the machine shows in these figures".to_owned());
+        }
         let path = self.path(results, part, "csv");
         fs::write(&path, sheet.to_text())?;
         println!("written: {}", path.display());

@@ -5,6 +5,9 @@ use std::time::Duration;
 use comfy_table::Table;
 use comfy_table::presets::ASCII_MARKDOWN;
 
+/// What the bare device may differ by from round to round for the ratios to mean something.
+pub const STEADY: f64 = 1.5;
+
 /// Cells of one row.
 pub type Row = Vec<String>;
 

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use wal_bench::{Failure, Sheet};
+use wal_bench::{Failure, STEADY, Sheet};
 
 use crate::figures::{Kind, logs, number, numbers, of_raw};
 
@@ -29,12 +29,29 @@ pub(crate) fn section(kind: Kind, sheet: &Sheet, pictures: &[String]) -> String 
     for note in &sheet.notes {
         let _ = writeln!(text, "* {note}");
     }
+    for load in unsteady(sheet) {
+        let _ = writeln!(text, "* UNSTEADY: {load}: these ratios mean little");
+    }
     text.push('\n');
     text.push_str(&tables(kind, sheet));
     for picture in pictures {
         let _ = writeln!(text, "![{}](performance/{picture})\n", kind.title());
     }
     text
+}
+
+/// Loads in which the bare device itself differed too much from round to round.
+fn unsteady(sheet: &Sheet) -> Vec<String> {
+    let differs = |line: &wal_bench::Line<'_>| {
+        let slowest = line.number("commits_per_second_min");
+        let rounds = slowest.zip(line.number("commits_per_second_max"));
+        line.text("log") == "raw" && rounds.is_some_and(|(min, max)| max > min * STEADY)
+    };
+    let told = |line: wal_bench::Line<'_>| {
+        let (threads, body) = (line.text("threads"), line.text("body_bytes"));
+        format!("{threads} threads, bodies of {body} bytes")
+    };
+    sheet.rows().filter(differs).map(told).collect()
 }
 
 fn tables(kind: Kind, sheet: &Sheet) -> String {
@@ -220,6 +237,13 @@ mod tests {
         assert!(section.contains("cargo xtask bench commit") && section.contains("* taken here"));
         assert!(section.contains("| wal | 0.95 |") && section.contains("(performance/a.svg)"));
         assert!(!section.contains("7600"), "{section}");
+    }
+
+    #[test]
+    fn a_load_under_which_the_bare_device_was_unsteady_is_marked() {
+        let text = "log,threads,body_bytes,commits_per_second_min,commits_per_second_max\n\
+                    raw,1,128,100,140\nraw,8,128,100,160\nwal,1,128,1,9\n";
+        assert_eq!(unsteady(&Sheet::from_text(text)), ["8 threads, bodies of 128 bytes"]);
     }
 
     #[test]
