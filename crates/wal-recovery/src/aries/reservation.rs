@@ -43,6 +43,12 @@ pub(super) const fn update_rollback_bytes(before: usize) -> u64 {
     encoded_bytes(Clr::HEAD_BYTES + before, true) as u64 + DIRTY_ENTRY_BYTES
 }
 
+/// What stays reserved for a physical change; one without a before image is not rolled back, and may
+/// make a clean page dirty all the same.
+pub(super) const fn update_kept_bytes(before: usize) -> u64 {
+    if before == 0 { DIRTY_ENTRY_BYTES } else { update_rollback_bytes(before) }
+}
+
 /// What it may take to roll back a logical change: a compensation record with as many bytes as
 /// the engine logged to do the change and to take it back. What else it logs is for it to say.
 pub(super) const fn logical_rollback_bytes(redo: usize, undo: usize) -> u64 {

@@ -23,8 +23,7 @@ use super::marks::Marks;
 use super::ordered_commit::{Committed, OrderedCommit};
 use super::pages::PageStore;
 use super::reservation::{
-    BEGIN_RECORD_BYTES, CLOSING_BYTES, DIRTY_ENTRY_BYTES, DUMMY_CLR_BYTES, logical_rollback_bytes,
-    update_rollback_bytes,
+    BEGIN_RECORD_BYTES, CLOSING_BYTES, DUMMY_CLR_BYTES, logical_rollback_bytes, update_kept_bytes,
 };
 use super::tables::Effect;
 use super::undo::Undo;
@@ -166,11 +165,9 @@ impl Txn {
         after: &[u8],
     ) -> Result<Lsn, RecoveryError> {
         let body = Update { page, offset, before, after };
-        if let Some(what) = why_unfit(&body, self.manager.log.body_bytes_max()) {
-            return Err(self.misuse(what));
-        }
-        let kept =
-            if before.is_empty() { DIRTY_ENTRY_BYTES } else { update_rollback_bytes(before.len()) };
+        let unfit = why_unfit(&body, self.manager.log.body_bytes_max());
+        unfit.map_or(Ok(()), |what| Err(self.misuse(what)))?;
+        let kept = update_kept_bytes(before.len());
         let head = body.encode_head();
         let parts = body.parts(&head);
         self.log_change(page, RecordKind::UPDATE, Effect::Change(page), &parts, kept)

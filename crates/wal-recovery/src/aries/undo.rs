@@ -304,10 +304,7 @@ impl<'m> Undo<'m> {
     ) -> Result<Option<Lsn>, RecoveryError> {
         match call_engine(lsn, || pages.page_state(page))? {
             PageState::At(page_lsn) => {
-                let end = self.manager.log.end();
-                if page_lsn >= end {
-                    return Err(RecoveryError::PageLsnBeyondEnd { page, page_lsn, end });
-                }
+                self.manager.check_page_lsn(page, page_lsn)?;
                 Ok(Some(page_lsn))
             }
             PageState::Torn => Err(RecoveryError::TornPage { page, lsn }),
