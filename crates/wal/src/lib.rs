@@ -43,17 +43,18 @@ pub use transaction::{Committed, Transaction};
 pub use view::LogView;
 
 pub use wal_commit::{CommitStats, Durability, Fate, Positions, SyncPolicy, Threads};
+pub use wal_format::body::TxnState;
 pub use wal_format::layout::BODY_BYTES_MAX;
 pub use wal_format::{
-    CheckpointPointer, DecodeError, EncodeError, Epoch, LogId, Lsn, LsnRange, PageId, RecordFlags,
-    RecordHeader, RecordKind, RecordRef, TxnId, TxnLink,
+    CheckpointPointer, DecodeError, EncodeError, Epoch, LogId, Lsn, LsnRange, PageId, RecordDraft,
+    RecordFlags, RecordHeader, RecordKind, RecordRef, TxnId, TxnLink,
 };
 #[cfg(target_os = "linux")]
 pub use wal_io::backend::DirectStorage;
 pub use wal_io::backend::{FileStorage, FilesystemKind, MemoryStorage};
 pub use wal_io::{
-    Access, ChainProblem, FileEntry, IoError, IoOp, LogFile, SegmentName, Storage, StorageLock,
-    SyncMethod,
+    Access, ChainLink, ChainProblem, ControlView, DeadReason, DeadSegment, FileEntry, IoError,
+    IoOp, LogFile, Preparation, SegmentName, SlotState, Storage, StorageLock, Survey, SyncMethod,
 };
 pub use wal_recovery::aries::{
     Aries, Decision, EngineError, InDoubt, LogicalRedo, LogicalUndo, Nested, OwnedInDoubt,

@@ -411,7 +411,8 @@ impl PageLog {
     ///
     /// It rolls nothing back. Transactions that are running are rolled back by the next opening,
     /// those in doubt stay so, and dirty pages are redone; an engine that wants a quick opening
-    /// ends its transactions, writes its pages and takes a checkpoint first.
+    /// ends its transactions, writes its pages and takes a checkpoint first. The next opening may
+    /// change the pages: from now on this pool must write none of them.
     ///
     /// # Errors
     ///

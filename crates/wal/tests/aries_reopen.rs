@@ -251,6 +251,29 @@ fn a33_a_copy_of_the_pages_gets_what_the_log_says_was_written_since() {
 }
 
 #[test]
+fn a33_lost_pages_come_back_from_an_older_copy_and_the_log_as_it_is() {
+    let (storage, backup) = (memory(), memory());
+    let (log, mut pages) = up(&storage);
+    put(&log, &mut pages, 1, 10);
+    pages.clean().unwrap();
+    log.checkpoint(b"").unwrap();
+    let needed = log.oldest_needed();
+    let _hold = log.hold("backup", needed, None).unwrap();
+    copy_pages(&storage, &backup);
+    put(&log, &mut pages, 1, 11);
+    pages.clean().unwrap();
+    log.checkpoint(b"").unwrap();
+    log.close().unwrap();
+    drop((log, pages));
+    storage.remove("pages").unwrap();
+    copy_pages(&backup, &storage);
+    let mut pages = Pages::open(&storage).unwrap();
+    let opener = small().recover_with(Aries::new().pages_copied_at(needed));
+    opener.open_pages_in(Arc::clone(&storage), &mut pages).unwrap();
+    assert_eq!(pages.get(1, 0), 11);
+}
+
+#[test]
 fn a33_a_copy_that_needs_more_of_the_log_than_there_is_is_refused() {
     let storage = memory();
     let (log, mut pages) = up(&storage);

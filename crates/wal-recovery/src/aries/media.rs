@@ -2,9 +2,10 @@
 //! the log.
 //!
 //! The log is read and never written. To go on working with log and pages, restore the log to the
-//! point ([`restore_to`](crate::restore_to)) and open it on the copy: that restart does all of
-//! this, and logs its compensations. What is here is for a copy that is to be looked at, or to
-//! become a database of its own with a new log.
+//! point ([`restore_to`](crate::restore_to)) and open it on the copy, with
+//! [`pages_copied_at`](super::Aries::pages_copied_at): that restart does all of this, and logs its
+//! compensations. What is here is for a copy that is to be looked at, or to become a database of its
+//! own with a new log.
 //!
 //! ```text
 //!   checkpoint in force        copy taken: pages of           the point
