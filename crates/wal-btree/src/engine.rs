@@ -30,6 +30,10 @@ impl Tree {
     /// place; makes it if there is none. Redoes what the pages lack, and takes back what never
     /// committed.
     ///
+    /// The file with the pages does not name its log. Pages whose log is gone, or that are newer
+    /// than the log, are refused; beside the log of another tree which goes further than they do,
+    /// only what does not fit is noticed.
+    ///
     /// # Durability
     ///
     /// What committed is there, whatever of the pages had reached storage.
