@@ -181,6 +181,27 @@ fn a09_what_a_rollback_to_a_savepoint_gave_back_is_reserved_again() {
 }
 
 #[test]
+fn a09_a_transaction_in_doubt_is_rolled_back_in_a_full_log_after_a_restart() {
+    let place = Place::new();
+    let tree = place.open().unwrap();
+    fill(&tree, 0, 600, &[1; 100]);
+    let mut txn = tree.begin();
+    delete_two_of_three(&mut txn, 600);
+    let id = txn.prepare(b"coordinator-1").unwrap();
+    take_the_room(&tree, 600);
+    let reserved = tree.log().stats().reserved_bytes;
+    tree.write_pages().unwrap();
+    let left = place.crash();
+    drop(tree);
+    let tree = left.open().unwrap();
+    assert!(tree.log().stats().reserved_bytes > reserved / 2, "of {reserved}");
+    left.limit(0);
+    fill_up(&tree);
+    tree.resolve(id, wal::Decision::Abort).unwrap();
+    assert_eq!(contents(&tree).len(), 600 + 200 * 8);
+}
+
+#[test]
 fn a25_a_page_changed_while_the_log_was_full_gets_its_image_after_a_restart_too() {
     let disk = SimDisk::new();
     let limit = |disk: &SimDisk| {

@@ -220,9 +220,10 @@ tables! {
         COMMIT_TIMESTAMP = 0, 8, "timestamp";
     }
     /// Size of the fixed head of a prepare body; global id and locks follow.
-    "prepare", PREPARE_HEAD_BYTES = 8 {
-        PREPARE_GLOBAL_ID_BYTES = 0, 4, "global_id_bytes";
-        PREPARE_RESERVED = 4, 4, "reserved";
+    "prepare", PREPARE_HEAD_BYTES = 16 {
+        PREPARE_ROLLBACK_BYTES = 0, 8, "rollback_bytes";
+        PREPARE_GLOBAL_ID_BYTES = 8, 4, "global_id_bytes";
+        PREPARE_RESERVED = 12, 4, "reserved";
     }
     /// Size of the body of an end record.
     "end", END_BYTES = 8 {

@@ -128,9 +128,9 @@ proptest! {
     #[test]
     fn prepares_images_and_checkpoint_ends_come_back_as_they_were(
         page in page(), first in prop::collection::vec(any::<u8>(), 1..100), second in bytes(),
-        [redo_from, begin] in ascending::<2>(),
+        [redo_from, begin] in ascending::<2>(), rollback_bytes in any::<u64>(),
     ) {
-        let prepare = Prepare { global_id: &first, locks: &second };
+        let prepare = Prepare { rollback_bytes, global_id: &first, locks: &second };
         assert_comes_back(RecordKind::PREPARE, Body::Prepare(prepare));
         assert_comes_back(RecordKind::PAGE_IMAGE, Body::PageImage(PageImage { page, image: &first }));
         let end = CheckpointEnd { begin, redo_from, payload: &second };

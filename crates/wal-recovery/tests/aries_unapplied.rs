@@ -450,3 +450,32 @@ fn the_engines_own_bytes_outlive_restarts_that_take_a_checkpoint_themselves() {
         assert_eq!(aries.checkpoint_payload(), Some(&b"root 7"[..]));
     }
 }
+
+#[test]
+fn a02_a_page_whose_lsn_lies_beyond_the_end_is_not_changed() {
+    let running = Running::new(LogBuilder::new(SEGMENT_BYTES));
+    let manager = manager_on(&running);
+    // Pages of another history, beside a log that was restored to a point.
+    let mut pages = Toy::with(&[(1, lsn(12_288), &[0])]);
+    let mut one = manager.begin(0);
+    let refused = one.update(&mut pages, page(1), 0, &[0], &[66]);
+    assert!(matches!(refused, Err(RecoveryError::PageLsnBeyondEnd { .. })), "{refused:?}");
+    assert_eq!((pages.byte(1, 0), running.count(RecordKind::UPDATE)), (0, 0));
+    one.update(&mut pages, page(2), 0, &[0], &[1]).unwrap();
+    one.commit(0).unwrap();
+}
+
+#[test]
+fn a32_a_page_that_lacks_changes_takes_no_image_and_is_not_freed() {
+    let running = Running::new(LogBuilder::new(SEGMENT_BYTES));
+    let manager = manager_on(&running);
+    let mut pages = Toy::default();
+    half_rolled_back(&running, &manager, &mut pages);
+    let image = manager.log_image(page(1), &[5; 32]);
+    assert!(matches!(image, Err(RecoveryError::PageOffline { .. })), "{image:?}");
+    let free = manager.log_free(page(1));
+    assert!(matches!(free, Err(RecoveryError::PageOffline { .. })), "{free:?}");
+    manager.rollback_abandoned(&mut pages).unwrap();
+    manager.log_image(page(1), &[5; 32]).unwrap();
+    manager.log_free(page(1)).unwrap();
+}

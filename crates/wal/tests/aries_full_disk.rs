@@ -8,7 +8,10 @@ use std::sync::Arc;
 
 use common::pages::{Pages, SLOTS, open_pages};
 use common::small;
-use wal::{ErrorKind, Options, PageLog, PageTransaction, Storage, Threads};
+use wal::{
+    EngineError, ErrorKind, LogicalUndo, Lsn, Options, PageId, PageLog, PageState, PageStore,
+    PageTransaction, Storage, Threads, UndoScope,
+};
 use wal_sim::{CrashMode, Faults, Model, SimDisk, SimRng};
 
 const PAGES: u64 = 24;
@@ -255,4 +258,101 @@ fn space_that_a_large_rollback_would_have_taken_is_used_again() {
         commit(&log, &mut pages, number % PAGES, 0, number);
     }
     assert!(held() <= 2, "{} of {most}", held());
+}
+
+/// Checkpoints on a full disk until one is refused; gives how many were taken.
+fn checkpoints(log: &PageLog, payload: &[u8]) -> usize {
+    for taken in 0..400 {
+        if let Err(error) = log.checkpoint(payload) {
+            assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");
+            return taken;
+        }
+    }
+    panic!("they never use up what was put by for them");
+}
+
+#[test]
+fn a09_checkpoints_of_a_full_log_leave_rollbacks_what_they_were_promised() {
+    for payload_bytes in [0, 1024, 4000] {
+        let disk = SimDisk::new();
+        let (log, mut pages, committed) = warm(&disk);
+        leave_room(&disk, 300 << 10);
+        let running = fill(&log, &mut pages, 5);
+        leave_room(&disk, 0);
+        let full = taken(&disk);
+        let before = log.checkpoints().first().copied();
+        let taken_now = checkpoints(&log, &vec![7; payload_bytes]);
+        assert!(taken_now > 0 || payload_bytes > 1024, "{payload_bytes}: there is room for one");
+        assert_eq!(log.checkpoints().first().copied() == before, taken_now == 0);
+        // The process may die here: the next one has what it needs, too.
+        let crashed = disk.crash(CrashMode::KeepAll);
+        crashed.set_faults(Faults::new().space_bytes(full));
+        drop(up(&crashed));
+        for txn in running {
+            txn.abort(&mut pages).unwrap();
+        }
+        assert_eq!(pages.all(PAGES), committed);
+        // Nobody is promised anything any more, so a checkpoint has what is left.
+        log.checkpoint(b"").unwrap();
+    }
+}
+
+/// An engine whose logical undo logs more than it said.
+struct Greedy<'p>(&'p mut Pages);
+
+impl PageStore for Greedy<'_> {
+    fn page_state(&mut self, page: PageId) -> Result<PageState, EngineError> {
+        self.0.page_state(page)
+    }
+
+    fn write(
+        &mut self,
+        page: PageId,
+        offset: u32,
+        bytes: &[u8],
+        lsn: Lsn,
+    ) -> Result<(), EngineError> {
+        self.0.write(page, offset, bytes, lsn)
+    }
+
+    fn mark_dirty(&mut self, page: PageId) -> Result<(), EngineError> {
+        self.0.mark_dirty(page)
+    }
+
+    fn undo_logical(
+        &mut self,
+        undo: &LogicalUndo<'_>,
+        scope: &mut dyn UndoScope,
+    ) -> Result<(), EngineError> {
+        for _ in 0..2_000 {
+            let lsn = scope.log_update(undo.page, 400, &[0; 64], &[0; 64])?;
+            self.0.write(undo.page, 400, &[0; 64], lsn)?;
+        }
+        scope.end_nested()?;
+        let lsn = scope.compensate(undo.page, undo.operation, b"")?;
+        self.0.write(undo.page, 0, &[], lsn)
+    }
+}
+
+#[test]
+fn a09_an_undo_that_logs_more_than_it_reserved_takes_nothing_from_others() {
+    let disk = SimDisk::new();
+    let (log, mut pages, committed) = warm(&disk);
+    let mut greedy = log.begin();
+    let page = PageId::new(PAGES + 1);
+    let lsn = greedy.log_logical(page, 1, b"redo", b"undo").unwrap();
+    pages.write(page, 0, &[], lsn).unwrap();
+    leave_room(&disk, 300 << 10);
+    let running = fill(&log, &mut pages, 5);
+    leave_room(&disk, 0);
+    let refused = greedy.abort(&mut Greedy(&mut pages)).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::NoSpace, "{refused}");
+    for txn in running {
+        txn.abort(&mut pages).unwrap();
+    }
+    assert_eq!(pages.all(PAGES), committed);
+    // Only its own rollback waits, and goes on when there is room.
+    disk.set_faults(Faults::new());
+    log.rollback_abandoned(&mut Greedy(&mut pages)).unwrap();
+    assert!(log.abandoned().is_empty());
 }

@@ -9,7 +9,7 @@ use crate::fields::{bad_length, exact, reserved_from, split_head, split_rest, st
 use crate::layout::{
     BEGIN_BYTES, BEGIN_FLAGS, BEGIN_ISOLATION, BEGIN_RESERVED, COMMIT_BYTES, COMMIT_TIMESTAMP,
     END_BYTES, END_OUTCOME, END_RESERVED, PREPARE_GLOBAL_ID_BYTES, PREPARE_HEAD_BYTES,
-    PREPARE_RESERVED,
+    PREPARE_RESERVED, PREPARE_ROLLBACK_BYTES,
 };
 
 /// The body of [`RecordKind::BEGIN`](crate::RecordKind::BEGIN).
@@ -99,6 +99,8 @@ impl Abort {
 /// gets its locks back from this record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prepare<'a> {
+    /// Bytes of log that its rollback may take: after a restart as many are reserved again.
+    pub rollback_bytes: u64,
     /// The coordinator's name for the transaction; not empty.
     pub global_id: &'a [u8],
     /// What the engine needs to re-acquire the locks; opaque, may be empty.
@@ -119,6 +121,7 @@ impl<'a> Prepare<'a> {
             return Err(EncodeError::BadField { field: "global_id" });
         }
         let mut head = [0; PREPARE_HEAD_BYTES];
+        put(&mut head, PREPARE_ROLLBACK_BYTES, &self.rollback_bytes.to_le_bytes());
         put(&mut head, PREPARE_GLOBAL_ID_BYTES, &stored_len(self.global_id));
         Ok(head)
     }
@@ -142,7 +145,8 @@ impl<'a> Prepare<'a> {
         if global_id.is_empty() {
             return Err(DecodeError::BadField { field: "global_id_bytes" });
         }
-        Ok(Self { global_id, locks })
+        let rollback_bytes = u64_at(head, PREPARE_ROLLBACK_BYTES);
+        Ok(Self { rollback_bytes, global_id, locks })
     }
 }
 
@@ -212,7 +216,8 @@ mod tests {
 
     #[test]
     fn a_prepared_transaction_keeps_its_global_id_and_its_locks() {
-        let prepare = Prepare { global_id: b"bank-7", locks: b"\x01row 17" };
+        let prepare =
+            Prepare { rollback_bytes: 1 << 40, global_id: b"bank-7", locks: b"\x01row 17" };
         let head = prepare.encode_head().unwrap();
         assert_eq!(Prepare::decode(&prepare.parts(&head).concat()), Ok(prepare));
         let lockless = Prepare { locks: b"", ..prepare };
@@ -221,17 +226,17 @@ mod tests {
 
     #[test]
     fn a_prepared_transaction_that_nobody_could_resolve_is_refused() {
-        let nameless = Prepare { global_id: b"", locks: b"lock" };
+        let nameless = Prepare { rollback_bytes: 0, global_id: b"", locks: b"lock" };
         assert_eq!(nameless.encode_head(), Err(EncodeError::BadField { field: "global_id" }));
         assert_eq!(
-            Prepare::decode(&[0; 12]),
+            Prepare::decode(&[0; 20]),
             Err(DecodeError::BadField { field: "global_id_bytes" })
         );
     }
 
     #[test]
     fn a_length_beyond_the_body_is_refused() {
-        let mut body = [0; 12];
+        let mut body = [0; 20];
         put(&mut body, PREPARE_GLOBAL_ID_BYTES, &5_u32.to_le_bytes());
         assert_eq!(Prepare::decode(&body), Err(DecodeError::BadLength { found: 5 }));
         put(&mut body, PREPARE_GLOBAL_ID_BYTES, &u32::MAX.to_le_bytes());

@@ -174,7 +174,7 @@ fn transactions() -> Vec<Sample> {
     let elsewhere =
         Compensation::Logical { page: PageId::new(4), operation: 13, redo: b"delete k" };
     let undone = |action| Clr { undo_next: lsn(4096), compensated: lsn(4104), action };
-    let prepare = Prepare { global_id: b"branch-1", locks: b"\x01row 9" };
+    let prepare = Prepare { rollback_bytes: 1234, global_id: b"branch-1", locks: b"\x01row 9" };
     let prev = lsn(4096);
     vec![
         Sample::of("begin", "a transaction begins", Body::Begin(Begin { isolation: 3 }))

@@ -20,7 +20,7 @@ use wal_format::body::{
 use wal_format::{CheckpointPointer, Lsn, RecordKind, TxnId};
 
 use super::manager::TxnManager;
-use super::reservation::PART_ENTRIES;
+use super::reservation::{ENGINE_PAYLOAD_BYTES, PART_ENTRIES};
 use super::tables::Effect;
 use crate::error::RecoveryError;
 use crate::txn_log::Placed;
@@ -51,8 +51,9 @@ impl TxnManager {
     ///
     /// # Errors
     ///
-    /// Those of the log. The checkpoint before it stays in force. There is always room for one,
-    /// with up to 1 KiB of the engine's own.
+    /// Those of the log. The checkpoint before it stays in force. There is room for one in a full
+    /// log, with up to 1 KiB of the engine's own; after that for another only where there is some
+    /// that no rollback was promised. Once everything is rolled back, it has what it needs.
     ///
     /// # Cost
     ///
@@ -62,13 +63,34 @@ impl TxnManager {
         let _one_at_a_time = self.checkpoints.lock();
         // A committed transaction that lacks its end would hold the log for ever.
         self.end_committed()?;
+        self.make_room(engine_payload.len())?;
         let outcome = self.write_checkpoint(engine_payload);
         self.refill_checkpoint_space();
         let pointer = outcome?;
         // Statement 11: first durable, then the master record.
         self.log.wait_durable(pointer.end)?;
         self.log.record_checkpoint(pointer)?;
+        self.state().restarting = false;
         Ok(pointer)
+    }
+
+    /// Makes up what was reserved for a checkpoint with `payload_bytes` of the engine's own: the
+    /// one before it may have used that up. Where nothing is promised to anybody there is nothing
+    /// to take from, and it takes what is left.
+    fn make_room(&self, payload_bytes: usize) -> Result<(), RecoveryError> {
+        let more = payload_bytes.saturating_sub(ENGINE_PAYLOAD_BYTES) as u64;
+        let missing = self.state().checkpoint_missing().saturating_add(more);
+        if missing == 0 {
+            return Ok(());
+        }
+        let reserved = self.log.reserve(missing);
+        let mut state = self.state();
+        match reserved {
+            Ok(()) => state.space.reserved += missing,
+            Err(full) if state.has_promised() => return Err(full),
+            Err(_) => {}
+        }
+        Ok(())
     }
 
     fn write_checkpoint(&self, engine_payload: &[u8]) -> Result<CheckpointPointer, RecoveryError> {

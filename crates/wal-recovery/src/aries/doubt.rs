@@ -1,7 +1,7 @@
 //! Transactions in doubt: only their coordinator may end them.
 //!
-//! They are not undone, hold the log from their first record on, and get their locks back from
-//! their prepare record.
+//! They are not undone, hold the log from their first record on, and get their locks and the space of
+//! their rollback back from their prepare record.
 //!
 //! Source: ARIES, "Analysis pass" and "Undo pass"; statements 13, 29.
 
@@ -11,13 +11,10 @@ use wal_format::{Lsn, RecordKind, TxnId};
 use super::engine_call::call_engine;
 use super::manager::TxnManager;
 use super::pages::{Decision, InDoubt, PageStore};
-use super::reservation::{
-    CLOSING_BYTES, END_RECORD_BYTES, logical_rollback_bytes, update_rollback_bytes,
-};
+use super::reservation::END_RECORD_BYTES;
 use super::tables::Effect;
 use super::undo::Undo;
 use crate::error::RecoveryError;
-use crate::fault::ChainFault;
 use crate::redo_only::bad_body;
 
 /// A transaction which only its coordinator may end, with what its prepare record holds.
@@ -28,6 +25,8 @@ pub struct OwnedInDoubt {
     pub txn: TxnId,
     /// Its prepare record.
     pub prepare_lsn: Lsn,
+    /// Bytes of log that were reserved for its rollback when it was prepared.
+    pub rollback_bytes: u64,
     /// The coordinator's name for it.
     pub global_id: Vec<u8>,
     /// What the engine logged to re-acquire its locks.
@@ -44,6 +43,9 @@ pub struct InDoubtCounts {
     pub rolled_back: u64,
     /// Still in doubt: nobody could say.
     pub waiting: u64,
+    /// Of those, how many have no space reserved for their rollback, because the disk is full. Each
+    /// checkpoint tries again.
+    pub unreserved: u64,
 }
 
 impl TxnManager {
@@ -76,6 +78,7 @@ impl TxnManager {
             found.push(OwnedInDoubt {
                 txn,
                 prepare_lsn,
+                rollback_bytes: prepare.rollback_bytes,
                 global_id: prepare.global_id.to_vec(),
                 locks: prepare.locks.to_vec(),
             });
@@ -95,7 +98,7 @@ impl TxnManager {
     /// does as it decides: one to be rolled back becomes one of the losers, whom
     /// [`undo_losers`](Self::undo_losers) undoes together. Called at restart, before that, and
     /// before anybody else can lock anything. One that stays in doubt has the space of its rollback
-    /// reserved again, if there is room.
+    /// reserved again, as its prepare record says, if there is room.
     ///
     /// # Errors
     ///
@@ -106,7 +109,7 @@ impl TxnManager {
     ) -> Result<InDoubtCounts, RecoveryError> {
         let mut counts = InDoubtCounts::default();
         for doubt in self.in_doubt()? {
-            let OwnedInDoubt { txn, prepare_lsn, global_id, locks } = &doubt;
+            let OwnedInDoubt { txn, prepare_lsn, rollback_bytes, global_id, locks } = &doubt;
             let told = InDoubt { txn: *txn, global_id, locks };
             match call_engine(*prepare_lsn, || pages.in_doubt(&told))? {
                 Decision::Commit => {
@@ -120,8 +123,9 @@ impl TxnManager {
                     counts.rolled_back += 1;
                 }
                 Decision::Wait => {
-                    self.reserve_for(*txn)?;
+                    let reserved = self.reserve_for(*txn, *rollback_bytes);
                     counts.waiting += 1;
+                    counts.unreserved += u64::from(!reserved);
                 }
             }
         }
@@ -174,42 +178,18 @@ impl TxnManager {
         outcome
     }
 
-    /// Reserves for a transaction in doubt what its rollback may take, as it had before the restart;
-    /// as far as there is room, since a full disk must not keep a log from being opened.
-    fn reserve_for(&self, txn: TxnId) -> Result<(), RecoveryError> {
-        let mut bytes = CLOSING_BYTES;
-        let mut buf = Vec::new();
-        let mut cursor = self.undo_next(txn);
-        while !cursor.is_none() {
-            let record = self.log.read(cursor, &mut buf)?;
-            let prev_lsn = record.txn.map_or(Lsn::NONE, |link| link.prev_lsn);
-            let body = Body::decode(record.kind(), record.body)
-                .map_err(|source| bad_body(&record, source))?;
-            let next = match body {
-                Some(Body::Clr(clr)) => clr.undo_next,
-                Some(Body::Update(update)) => {
-                    bytes += update_rollback_bytes(update.before.len());
-                    prev_lsn
-                }
-                Some(Body::Logical(logical)) => {
-                    bytes += logical_rollback_bytes(logical.redo.len(), logical.undo.len());
-                    prev_lsn
-                }
-                _ => prev_lsn,
-            };
-            if next >= cursor {
-                let why = ChainFault::PointsForward { to: next };
-                return Err(RecoveryError::BrokenUndo { txn, lsn: cursor, why });
-            }
-            cursor = next;
+    /// Reserves for a transaction in doubt what its rollback may take, as it had before the restart.
+    /// Says no when there is no room: a full disk must not keep a log from being opened, so each
+    /// checkpoint tries again.
+    fn reserve_for(&self, txn: TxnId, rollback_bytes: u64) -> bool {
+        {
+            let mut state = self.state();
+            let account = state.account(txn);
+            account.owed = rollback_bytes.saturating_sub(account.reserved);
         }
-        let mut state = self.state();
-        let missing = bytes.saturating_sub(state.account(txn).reserved);
-        drop(state);
-        if self.log.reserve(missing).is_ok() {
-            self.state().account(txn).reserved += missing;
-        }
-        Ok(())
+        let Err(error) = self.pay(txn) else { return true };
+        tracing::warn!(%txn, rollback_bytes, %error, "no room for the rollback of a transaction in doubt");
+        false
     }
 
     fn commit_prepared(&self, txn: TxnId) -> Result<(), RecoveryError> {

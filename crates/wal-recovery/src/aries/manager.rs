@@ -20,7 +20,7 @@ use wal_format::body::{PageFree, PageImage, TxnEntry, TxnState};
 use wal_format::layout::RECORD_ALIGN_BYTES;
 use wal_format::{Lsn, PageId, RecordDraft, RecordKind, TxnId, TxnLink};
 
-use super::reservation::{Account, CheckpointSpace};
+use super::reservation::{Account, CLOSING_BYTES, CheckpointSpace, END_RECORD_BYTES};
 use super::tables::{Effect, Tables};
 use crate::error::RecoveryError;
 use crate::txn_log::{Placed, TxnLog};
@@ -34,13 +34,33 @@ pub(super) struct State {
     /// Pages which lack changes, and cannot be reached.
     pub(super) deferred: BTreeSet<PageId>,
     pub(super) space: CheckpointSpace,
+    /// From a restart's begin to its first checkpoint.
+    pub(super) restarting: bool,
     /// The end of the newest commit record.
     pub(super) commits_end: Lsn,
 }
 
 impl State {
-    fn checkpoint_missing(&self) -> u64 {
+    /// What is missing for the next checkpoint.
+    pub(super) fn checkpoint_missing(&self) -> u64 {
         self.space.missing(self.tables.txns.len(), self.tables.dirty.len())
+    }
+
+    /// Whether a checkpoint could take from what a rollback was promised. At a restart that
+    /// counts for less than a log that can be opened.
+    pub(super) fn has_promised(&self) -> bool {
+        !self.restarting && self.accounts.values().any(|account| account.reserved > 0)
+    }
+
+    /// What is missing for `bytes` more of the rollback of `txn`.
+    pub(super) fn lacking(&self, txn: TxnId, bytes: u64) -> u64 {
+        let state = self.tables.txns.get(txn).map(|entry| entry.state);
+        // The abort record is logged by then.
+        let closing = match state {
+            Some(TxnState::RollingBack) => END_RECORD_BYTES,
+            _ => CLOSING_BYTES,
+        };
+        self.accounts.get(&txn).map_or(0, |account| account.lacking(bytes, closing))
     }
 
     /// The account of a transaction.
@@ -89,7 +109,9 @@ impl TxnManager {
     #[must_use]
     pub fn resume(log: Arc<dyn TxnLog>, tables: Tables, deferred: Vec<PageId>) -> Arc<Self> {
         let deferred = deferred.into_iter().collect();
-        let state = State { tables, deferred, ..State::default() };
+        let before = Account { unmetered: true, ..Account::default() };
+        let accounts = tables.txns.iter().map(|entry| (entry.txn_id, before)).collect();
+        let state = State { tables, accounts, deferred, restarting: true, ..State::default() };
         let manager = Self { log, state: Mutex::new(state), checkpoints: Mutex::new(()) };
         manager.refill_checkpoint_space();
         Arc::new(manager)
@@ -156,7 +178,10 @@ impl TxnManager {
     ///
     /// # Errors
     ///
-    /// The log refuses it; nothing was logged.
+    /// - [`RecoveryError::PageOffline`]: the page lacks changes, and an image would hide them.
+    /// - The log refuses it.
+    ///
+    /// In each case nothing was logged.
     pub fn log_image(&self, page: PageId, image: &[u8]) -> Result<Lsn, RecoveryError> {
         let body = PageImage { page, image };
         let head = body.encode_head().map_err(|source| self.unfit(source))?;
@@ -180,6 +205,11 @@ impl TxnManager {
         effect: Effect,
         parts: &[&[u8]],
     ) -> Result<Lsn, RecoveryError> {
+        if let Effect::Image(page) | Effect::Free(page) = effect
+            && self.state().deferred.contains(&page)
+        {
+            return Err(RecoveryError::PageOffline { page });
+        }
         let bytes = RecordDraft::new(kind, parts).encoded_bytes() as u64;
         self.with_space(bytes, 0, || self.append(None, kind, effect, parts)).map(|at| at.lsn)
     }
@@ -306,8 +336,8 @@ impl TxnManager {
         outcome
     }
 
-    /// Makes the space of the next checkpoint what the tables call for now, as far as there is
-    /// room.
+    /// Makes the space of the next checkpoint what the tables call for now, and after that what
+    /// rollbacks are owed since a restart, as far as there is room.
     pub(super) fn refill_checkpoint_space(&self) {
         let (missing, surplus) = {
             let mut state = self.state();
@@ -320,6 +350,44 @@ impl TxnManager {
         if missing > 0 && self.log.reserve(missing).is_ok() {
             self.state().space.reserved += missing;
         }
+        self.pay_owed();
+    }
+
+    /// Reserves what could not be at the restart, for want of room.
+    fn pay_owed(&self) {
+        let owed = {
+            let state = self.state();
+            let owed = state.accounts.iter().filter(|(_, account)| account.owed > 0);
+            owed.map(|(txn, _)| *txn).collect::<Vec<_>>()
+        };
+        for txn in owed {
+            if self.pay(txn).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Reserves what `txn` is owed.
+    ///
+    /// # Errors
+    ///
+    /// There is no room; it is still owed.
+    pub(super) fn pay(&self, txn: TxnId) -> Result<(), RecoveryError> {
+        let owed = self.state().account(txn).owed;
+        self.log.reserve(owed)?;
+        let mut state = self.state();
+        match state.accounts.get_mut(&txn).filter(|account| account.owed == owed) {
+            Some(account) => {
+                (account.owed, account.unmetered) = (0, false);
+                account.reserved += owed;
+            }
+            // Ended, or paid by somebody else meanwhile.
+            None => {
+                drop(state);
+                self.give_back(owed);
+            }
+        }
+        Ok(())
     }
 
     /// Nobody holds `txn` any more.

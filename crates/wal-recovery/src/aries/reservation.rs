@@ -4,7 +4,9 @@
 //! is logged; a transaction, its last two records; the manager, the next checkpoint. So a log that
 //! is full can still roll everything back, and take a checkpoint.
 //!
-//! Invariant: what an [`Account`] holds is reserved in the log, byte for byte.
+//! Invariants: what an [`Account`] holds is reserved in the log, byte for byte; a rollback or a
+//! checkpoint that needs more than was reserved for it gets it where there is room, and never out of
+//! what others were promised. Only a restart, which finds nothing promised, takes what there is.
 //!
 //! Source: statement 9 of ARIES as docs/aries.md has it.
 
@@ -81,6 +83,12 @@ pub(super) struct Account {
     pub(super) owned: bool,
     /// A record of it that was logged and is not in its page yet: the engine failed in between.
     pub(super) unapplied: Option<Lsn>,
+    /// It ran before a restart, and what its rollback may take is not reserved: nobody knows how
+    /// much that is, or there was no room. It takes what it needs, since a full disk must not keep
+    /// a log from being opened.
+    pub(super) unmetered: bool,
+    /// Bytes that were reserved for it before a restart, and for which there was no room again yet.
+    pub(super) owed: u64,
 }
 
 impl Account {
@@ -94,6 +102,12 @@ impl Account {
     /// As [`draw`](Self::draw), and leaves what the last records of the transaction take.
     pub(super) fn draw_for_rollback(&mut self, bytes: u64) -> u64 {
         self.draw(bytes.min(self.reserved.saturating_sub(CLOSING_BYTES)))
+    }
+
+    /// What is missing for `bytes` of its rollback, beside the `closing` bytes of its last records.
+    pub(super) const fn lacking(&self, bytes: u64, closing: u64) -> u64 {
+        let lacking = bytes.saturating_sub(self.reserved.saturating_sub(closing));
+        if self.unmetered { 0 } else { lacking }
     }
 
     /// Takes out what is held beyond `kept`; gives how much that was.

@@ -18,10 +18,11 @@ use std::sync::Arc;
 use wal_format::body::{Begin, Clr, Logical, PageFree, PageImage, Prepare, Update};
 use wal_format::{Lsn, PageId, RecordDraft, RecordKind, TxnId};
 
+use super::engine_call::call_engine;
 use super::manager::TxnManager;
 use super::marks::Marks;
 use super::ordered_commit::{Committed, OrderedCommit};
-use super::pages::PageStore;
+use super::pages::{PageState, PageStore};
 use super::reservation::{
     BEGIN_RECORD_BYTES, CLOSING_BYTES, DUMMY_CLR_BYTES, logical_rollback_bytes, update_kept_bytes,
 };
@@ -127,6 +128,8 @@ impl Txn {
     /// # Errors
     ///
     /// - Those of [`log_update`](Self::log_update): nothing changed.
+    /// - [`RecoveryError::PageLsnBeyondEnd`]: the page is of another log. Who uses
+    ///   [`log_update`](Self::log_update) sees to that. Nothing changed.
     /// - Those of the engine: the change is logged and not in the page. Abort the transaction.
     ///
     /// # Cost
@@ -142,6 +145,10 @@ impl Txn {
     ) -> Result<Lsn, RecoveryError> {
         let manager = Arc::clone(&self.manager);
         let at = manager.log.end();
+        // Redo would pass over a change of a page whose LSN is said to lie behind it.
+        if let PageState::At(page_lsn) = call_engine(at, || pages.page_state(page))? {
+            manager.check_page_lsn(page, page_lsn)?;
+        }
         manager.write_logged(self.id, at, (page, offset, after), pages, &mut || {
             self.log_update(page, offset, before, after)
         })
@@ -321,7 +328,11 @@ impl Txn {
     /// As [`log_update`](Self::log_update), and an empty `global_id`. When the log cannot make it
     /// durable, the transaction may or may not be in doubt after a restart.
     pub fn prepare(&mut self, global_id: &[u8], locks: &[u8]) -> Result<Lsn, RecoveryError> {
-        let body = Prepare { global_id, locks };
+        let rollback_bytes = {
+            let state = self.manager.state();
+            state.accounts.get(&self.id).map_or(CLOSING_BYTES, |account| account.reserved)
+        };
+        let body = Prepare { rollback_bytes, global_id, locks };
         let head = body.encode_head().map_err(|source| self.manager.unfit(source))?;
         let parts = body.parts(&head);
         let lsn = self.log_change(PageId::NONE, RecordKind::PREPARE, Effect::Prepare, &parts, 0)?;

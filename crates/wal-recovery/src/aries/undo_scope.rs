@@ -5,11 +5,11 @@
 //! Source: ARIES, "Total or partial rollbacks" and "Nested top actions"; statements 5, 6, 7.
 
 use wal_format::body::{Clr, Compensation, Update};
-use wal_format::{Lsn, PageId, RecordKind, TxnId};
+use wal_format::{Lsn, PageId, RecordKind, TxnId, encoded_bytes};
 
 use super::manager::TxnManager;
 use super::pages::UndoScope;
-use super::reservation::{update_record_bytes, update_rollback_bytes};
+use super::reservation::{DIRTY_ENTRY_BYTES, update_record_bytes, update_rollback_bytes};
 use super::tables::Effect;
 use crate::error::RecoveryError;
 
@@ -61,8 +61,14 @@ impl UndoScope for Scope<'_> {
             self.manager.append(Some(self.txn), RecordKind::UPDATE, effect, &parts)
         };
         // A full log must not keep a rollback from going on: then it takes from what the
-        // transaction reserved for that.
-        let room = self.manager.log.reserve(own + kept).is_ok();
+        // transaction reserved for that, and never from what others did (statement 9).
+        let refused = self.manager.log.reserve(own + kept).err();
+        let room = refused.is_none();
+        if let Some(full) = refused
+            && self.manager.state().lacking(self.txn, own) > 0
+        {
+            return Err(full);
+        }
         let placed = append();
         let mut state = self.manager.state();
         let account = state.account(self.txn);
@@ -150,17 +156,30 @@ impl TxnManager {
         let (head, page) = (clr.encode_head(), clr.page());
         let effect = Effect::Compensation { page, undo_next: clr.undo_next };
         let parts = clr.parts(&head);
+        let body_bytes: usize = parts.iter().map(|part| part.len()).sum();
+        self.cover(txn, encoded_bytes(body_bytes, true) as u64)?;
         let deferring = (applied == Applied::Later).then_some(page);
         let placed = self.append_as(Some(txn), RecordKind::CLR, effect, &parts, deferring)?;
         let bytes = placed.end.distance_from(placed.lsn).unwrap_or(0);
         let drawn = {
             let mut state = self.state();
+            let drawn = state.account(txn).draw_for_rollback(bytes);
             // It may have made a page dirty: that part goes to the next checkpoint.
-            let entry = state.account(txn).draw_for_rollback(super::reservation::DIRTY_ENTRY_BYTES);
+            let entry = state.account(txn).draw_for_rollback(DIRTY_ENTRY_BYTES);
             state.space.reserved += entry;
-            state.account(txn).draw_for_rollback(bytes)
+            drawn
         };
         self.give_back(drawn);
         Ok(placed.lsn)
+    }
+
+    /// Sees to it that `bytes` of the rollback of `txn` are reserved.
+    fn cover(&self, txn: TxnId, bytes: u64) -> Result<(), RecoveryError> {
+        let lacking = self.state().lacking(txn, bytes);
+        if lacking > 0 {
+            self.log.reserve(lacking)?;
+            self.state().account(txn).reserved += lacking;
+        }
+        Ok(())
     }
 }

@@ -91,7 +91,8 @@ impl AriesLog for LogBuilder {
     }
 
     fn prepare(&mut self, txn: &mut Txn, global_id: &str) -> Lsn {
-        let prepare = Prepare { global_id: global_id.as_bytes(), locks: b"locks" };
+        let (global_id, locks) = (global_id.as_bytes(), &b"locks"[..]);
+        let prepare = Prepare { rollback_bytes: 1 << 10, global_id, locks };
         let body = prepare.parts(&prepare.encode_head().unwrap()).concat();
         self.in_txn(txn, RecordKind::PREPARE, &body, RecordFlags::NONE)
     }

@@ -7,6 +7,9 @@ use super::pages::COUNTER;
 use super::restart::{Bench, PAGE};
 use crate::aries::{Decision, Txn};
 
+/// What the next checkpoint may have reserved for a record that was being appended.
+const IN_FLIGHT: u64 = 100;
+
 /// A full log, with transactions that have changed as much as it took.
 fn filled(capacity: u64) -> (Bench, Vec<Txn>) {
     let bench = Bench::on(MemLog::with_capacity(capacity));
@@ -105,14 +108,39 @@ fn a09_what_stays_in_doubt_over_a_restart_has_the_space_of_its_rollback_again() 
         bench.add(&mut txn, PAGE, 1);
     });
     txn.prepare(b"bank-7", b"").unwrap();
-    let id = txn.id();
+    let (id, promised) = (txn.id(), bench.reserved());
     drop(txn);
     let (after, _) = bench.restart();
     after.manager.settle_in_doubt(&mut after.pages.clone()).unwrap();
+    // With what undo may log beside its compensations, which no other record tells.
+    assert!(after.reserved() + IN_FLIGHT >= promised, "{} of {promised}", after.reserved());
     let mut others = after.begin();
     while after.try_set(&mut others, PAGE, 1, 1).is_ok() {}
     after.manager.resolve(id, Decision::Abort, &mut after.pages.clone()).unwrap();
     assert_eq!(after.pages.sum(COUNTER), 0);
+}
+
+#[test]
+fn a09_a_doubt_for_whose_rollback_there_was_no_room_at_restart_gets_it_with_a_checkpoint() {
+    let bench = Bench::on(MemLog::with_capacity(64 << 10));
+    let mut txn = bench.begin();
+    for _ in 0..100 {
+        bench.set(&mut txn, PAGE, 0, 1);
+    }
+    txn.prepare(b"bank-7", b"").unwrap();
+    let (id, promised) = (txn.id(), bench.reserved());
+    drop(txn);
+    let after = bench.crash();
+    let full = after.reserved() + after.log.0.lock().used + 100;
+    after.log.0.lock().capacity = Some(full);
+    let counts = after.manager.settle_in_doubt(&mut after.pages.clone()).unwrap();
+    assert_eq!((counts.waiting, counts.unreserved), (1, 1));
+    // Even now it can be rolled back, if nobody else takes the room.
+    after.log.0.lock().capacity = Some(64 << 10);
+    after.manager.checkpoint(b"").unwrap();
+    assert!(after.reserved() + IN_FLIGHT >= promised, "{} of {promised}", after.reserved());
+    after.manager.resolve(id, Decision::Abort, &mut after.pages.clone()).unwrap();
+    assert_eq!(after.pages.cell(PAGE, 0), 0);
 }
 
 #[test]
