@@ -77,7 +77,9 @@ impl PageLog {
     ///
     /// [`Refused`](crate::ErrorKind::Refused): the payload is too long.
     /// [`Io`](crate::ErrorKind::Io), [`Poisoned`](crate::ErrorKind::Poisoned): the previous
-    /// checkpoint stays in force. A full disk is none, for payloads of up to 1 KiB.
+    /// checkpoint stays in force. [`NoSpace`](crate::ErrorKind::NoSpace): on a full disk there
+    /// is room for one with up to 1 KiB of payload; for another only where nothing is taken that was
+    /// promised to a rollback.
     ///
     /// # Cost
     ///
