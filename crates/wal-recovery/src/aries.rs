@@ -35,6 +35,7 @@ mod checkpoint;
 mod marks;
 mod ordered_commit;
 mod transaction;
+mod savepoint;
 
 mod redo_page;
 mod restart;
@@ -54,8 +55,9 @@ pub use pages::{
     WriteAhead,
 };
 pub use restart::Aries;
+pub use savepoint::{Nested, Savepoint};
 pub use tables::{Effect, Tables};
-pub use transaction::{Nested, Savepoint, Txn};
+pub use transaction::Txn;
 pub use txn_table::TxnTable;
 
 pub use crate::fault::TableFault;

@@ -24,59 +24,26 @@ use super::marks::Marks;
 use super::ordered_commit::{Committed, OrderedCommit};
 use super::pages::{PageState, PageStore};
 use super::reservation::{
-    BEGIN_RECORD_BYTES, CLOSING_BYTES, DUMMY_CLR_BYTES, logical_rollback_bytes, update_kept_bytes,
+    BEGIN_RECORD_BYTES, CLOSING_BYTES, logical_rollback_bytes, update_kept_bytes,
 };
 use super::tables::Effect;
-use super::undo::Undo;
 use super::undo_scope::why_unfit;
 use crate::error::RecoveryError;
-
-/// A place in a transaction to roll back to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Savepoint {
-    txn: TxnId,
-    serial: u64,
-    /// The last record before it.
-    lsn: Lsn,
-    /// What the rollback of everything before it may take.
-    reserved: u64,
-}
-
-impl Savepoint {
-    /// The last record of its transaction before it; [`Lsn::NONE`] if there was none. What is
-    /// reserved for the rollback of later ones is given back with them.
-    #[must_use]
-    pub const fn lsn(&self) -> Lsn {
-        self.lsn
-    }
-}
-
-/// A nested top action under way: what is logged in it stays once it is ended, whatever becomes of
-/// its transaction.
-#[derive(Debug, PartialEq, Eq)]
-#[must_use = "end it with `Txn::nested_end`, or it is undone with its transaction"]
-pub struct Nested {
-    txn: TxnId,
-    serial: u64,
-    /// What would be undone next if it had not begun.
-    before: Lsn,
-    reserved: u64,
-}
 
 /// A transaction. Dropped without an end it stays in the table, holds the log, and is rolled back
 /// by [`TxnManager::rollback_abandoned`]; one that is prepared stays in doubt.
 #[derive(Debug)]
 pub struct Txn {
-    manager: Arc<TxnManager>,
-    id: TxnId,
+    pub(super) manager: Arc<TxnManager>,
+    pub(super) id: TxnId,
     isolation: u8,
     /// Whether its begin record is logged.
-    begun: bool,
+    pub(super) begun: bool,
     /// Whether it has come to an end, as far as this handle goes.
     over: bool,
     /// It has seen changes whose commit record ends there.
     depends_on: Lsn,
-    marks: Marks,
+    pub(super) marks: Marks,
 }
 
 impl TxnManager {
@@ -243,79 +210,6 @@ impl Txn {
         self.log_change(page, RecordKind::PAGE_FREE, Effect::Free(page), &[&body], 0)
     }
 
-    /// A place to which [`rollback_to`](Self::rollback_to) goes back.
-    #[must_use]
-    pub fn savepoint(&mut self) -> Savepoint {
-        let (lsn, reserved) = {
-            let state = self.manager.state();
-            let lsn = state.tables.txns.get(self.id).map_or(Lsn::NONE, |entry| entry.last_lsn);
-            (lsn, state.accounts.get(&self.id).map_or(CLOSING_BYTES, |account| account.reserved))
-        };
-        Savepoint { txn: self.id, serial: self.marks.next(), lsn, reserved }
-    }
-
-    /// Takes back what was done since `to`; the transaction goes on (statement 8). The savepoint
-    /// can be used again; those after it cannot.
-    ///
-    /// # Errors
-    ///
-    /// - [`RecoveryError::Misuse`]: a savepoint of another transaction, or one that is void.
-    /// - Those of the log and of the engine: call it again, or abort.
-    pub fn rollback_to<P: PageStore + ?Sized>(
-        &mut self,
-        pages: &mut P,
-        to: Savepoint,
-    ) -> Result<(), RecoveryError> {
-        if to.txn != self.id || !self.marks.is_valid(to.serial) {
-            return Err(self.misuse("the savepoint is void, or of another transaction"));
-        }
-        if !self.begun {
-            return Ok(());
-        }
-        self.check(Effect::Compensation { page: PageId::NONE, undo_next: Lsn::NONE })?;
-        self.marks.void_after(to.serial);
-        Undo::new(&self.manager).back_to(self.id, to.lsn, pages)?;
-        self.draw_down_to(to.reserved);
-        Ok(())
-    }
-
-    /// Begins a nested top action (statement 7).
-    ///
-    /// # Errors
-    ///
-    /// As [`log_update`](Self::log_update).
-    pub fn nested_begin(&mut self) -> Result<Nested, RecoveryError> {
-        self.check_usable(PageId::NONE)?;
-        self.ensure_begun()?;
-        self.manager.log.reserve(DUMMY_CLR_BYTES)?;
-        let (before, reserved) = {
-            let mut state = self.manager.state();
-            let before = state.tables.txns.get(self.id).map_or(Lsn::NONE, |entry| entry.undo_next);
-            let account = state.account(self.id);
-            account.reserved += DUMMY_CLR_BYTES;
-            (before, account.reserved - DUMMY_CLR_BYTES)
-        };
-        Ok(Nested { txn: self.id, serial: self.marks.next(), before, reserved })
-    }
-
-    /// Ends a nested top action: what was logged in it is kept from now on. Savepoints taken in it
-    /// are void.
-    ///
-    /// # Errors
-    ///
-    /// - [`RecoveryError::Misuse`]: it is of another transaction, or was rolled back.
-    /// - Those of the log; there is room for this. Then it is undone with its transaction.
-    pub fn nested_end(&mut self, nested: Nested) -> Result<Lsn, RecoveryError> {
-        if nested.txn != self.id || !self.marks.is_valid(nested.serial) {
-            return Err(self.misuse("the nested top action is void, or of another transaction"));
-        }
-        let dummy = Clr::end_of_nested_top_action(nested.before);
-        let lsn = self.manager.append_clr(self.id, &dummy)?;
-        self.marks.void_from(nested.serial);
-        self.draw_down_to(nested.reserved);
-        Ok(lsn)
-    }
-
     /// Puts the transaction in doubt: from here on only its coordinator decides. `locks` comes
     /// back at restart, for the engine to re-acquire them.
     ///
@@ -434,7 +328,7 @@ impl Txn {
     }
 
     /// Logs the begin record before the first change.
-    fn ensure_begun(&mut self) -> Result<(), RecoveryError> {
+    pub(super) fn ensure_begun(&mut self) -> Result<(), RecoveryError> {
         if self.begun {
             return Ok(());
         }
@@ -457,7 +351,7 @@ impl Txn {
     }
 
     /// Whether it can log a change of `page`.
-    fn check_usable(&self, page: PageId) -> Result<(), RecoveryError> {
+    pub(super) fn check_usable(&self, page: PageId) -> Result<(), RecoveryError> {
         if self.begun {
             self.check_applied()?;
             self.check(Effect::Change(page))?;
@@ -476,12 +370,12 @@ impl Txn {
         Ok(())
     }
 
-    fn check(&self, effect: Effect) -> Result<(), RecoveryError> {
+    pub(super) fn check(&self, effect: Effect) -> Result<(), RecoveryError> {
         let refused = self.manager.state().tables.check(self.id, effect).is_err();
         if refused { Err(self.misuse("it can log no such record as it stands")) } else { Ok(()) }
     }
 
-    fn draw_down_to(&self, reserved: u64) {
+    pub(super) fn draw_down_to(&self, reserved: u64) {
         let surplus = self.manager.state().account(self.id).draw_down_to(reserved);
         self.manager.give_back(surplus);
     }
@@ -496,7 +390,7 @@ impl Txn {
         RecoveryError::CommitUnknown { txn: self.id, lsn, source: Box::new(source) }
     }
 
-    const fn misuse(&self, what: &'static str) -> RecoveryError {
+    pub(super) const fn misuse(&self, what: &'static str) -> RecoveryError {
         RecoveryError::Misuse { txn: self.id, what }
     }
 }
