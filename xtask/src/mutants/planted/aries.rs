@@ -62,7 +62,7 @@ pub(super) static BUGS: &[Mutant] = &[
         name: "aries-nested-action-undone",
         about: "the record that ends a nested top action leads back into it",
         edits: &[Edit {
-            file: "crates/wal-recovery/src/aries/transaction.rs",
+            file: "crates/wal-recovery/src/aries/savepoint.rs",
             find: "Clr::end_of_nested_top_action(nested.before)",
             replace: "Clr::end_of_nested_top_action(self.manager.undo_next(self.id))",
         }],
