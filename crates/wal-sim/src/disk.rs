@@ -31,6 +31,10 @@ pub enum CrashMode {
     Torn(u64),
 }
 
+/// So many calls may fail in a row. An engine that tries again until it succeeds would go on for
+/// ever once the power is off, and nobody would learn of the case.
+const IN_VAIN_MAX: u64 = 100_000;
+
 /// A disk in memory that keeps what was written apart from what is durable.
 ///
 /// Clones share the disk. [`crash`](Self::crash) makes another disk, as a power cut would leave it,
@@ -43,6 +47,10 @@ pub enum CrashMode {
 /// - Of a file's changes of length, the first few, in order: a cut uncovers no old bytes.
 /// - Of the changes of names, any set in which each comes with all earlier changes to the same
 ///   names or the same file. A synced file may still lose its name, a name its contents.
+///
+/// The disk panics when 100,000 calls in a row have failed: an engine that tries again until it
+/// succeeds never ends once the power is off. The explorer takes the panic for a failure, and names
+/// the case. A loop in which some call succeeds, or that makes none, is not noticed.
 ///
 /// ```
 /// use std::io::IoSlice;
@@ -112,16 +120,41 @@ impl SimDisk {
     /// On the copy the power goes during the call, so that it shows what a cut at this very place
     /// would, without running anything twice.
     fn step<T>(&self, call: impl Fn(&mut State) -> io::Result<T>) -> io::Result<T> {
-        let mut state = self.state.lock();
-        if let Some(recorder) = self.recorder.as_ref().filter(|_| !state.off) {
-            let mut twin = state.clone();
-            twin.cut_at(twin.ops + 1);
-            let _ = call(&mut twin);
-            if twin.off {
-                recorder(twin);
+        self.ask(|state| {
+            if let Some(recorder) = self.recorder.as_ref().filter(|_| !state.off) {
+                let mut twin = state.clone();
+                twin.cut_at(twin.ops + 1);
+                let _ = call(&mut twin);
+                if twin.off {
+                    recorder(twin);
+                }
             }
+            call(state)
+        })
+    }
+
+    /// Makes a call. Whoever goes on calling a disk on which every call fails is stopped.
+    ///
+    /// # Panics
+    ///
+    /// When [`IN_VAIN_MAX`] calls in a row have failed, and again after each as many more.
+    #[expect(
+        clippy::panic,
+        reason = "a caller that does not heed errors can be stopped by nothing else"
+    )]
+    fn ask<T>(&self, call: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
+        let mut state = self.state.lock();
+        let answer = call(&mut state);
+        state.in_vain = if answer.is_ok() { 0 } else { state.in_vain + 1 };
+        let in_vain = state.in_vain;
+        // Whoever is stopped closes files on the way out.
+        drop(state);
+        match answer {
+            Err(error) if in_vain > 0 && in_vain.is_multiple_of(IN_VAIN_MAX) => panic!(
+                "a loop that no error ends? {in_vain} calls in a row failed, the last one: {error}"
+            ),
+            answer => answer,
         }
-        call(&mut state)
     }
 
     pub(crate) fn with<T>(&self, look: impl FnOnce(&State) -> T) -> T {
@@ -323,7 +356,7 @@ impl fmt::Debug for SimDisk {
 
 impl Storage for SimDisk {
     fn list(&self) -> io::Result<Vec<FileEntry>> {
-        let files = self.state.lock().list()?;
+        let files = self.ask(State::list)?;
         Ok(files.into_iter().map(|(name, len)| FileEntry { name, len }).collect())
     }
 
@@ -333,7 +366,7 @@ impl Storage for SimDisk {
     }
 
     fn open(&self, name: &str, access: Access) -> io::Result<Box<dyn LogFile>> {
-        let handle = self.state.lock().open(name, access)?;
+        let handle = self.ask(|state| state.open(name, access))?;
         Ok(self.file(handle))
     }
 
@@ -350,12 +383,14 @@ impl Storage for SimDisk {
     }
 
     fn lock(&self) -> io::Result<Box<dyn StorageLock>> {
-        let mut state = self.state.lock();
-        state.check_power()?;
-        if state.locked {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        state.locked = true;
+        self.ask(|state| {
+            state.check_power()?;
+            if state.locked {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            state.locked = true;
+            Ok(())
+        })?;
         Ok(Box::new(SimLock(self.clone())))
     }
 
@@ -407,7 +442,7 @@ impl Drop for SimFile {
 
 impl LogFile for SimFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.disk.state.lock().read(self.handle, buf, offset)
+        self.disk.ask(|state| state.read(self.handle, buf, offset))
     }
 
     fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
@@ -429,7 +464,7 @@ impl LogFile for SimFile {
     }
 
     fn len(&self) -> io::Result<u64> {
-        self.disk.state.lock().len(self.handle)
+        self.disk.ask(|state| state.len(self.handle))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

@@ -112,8 +112,9 @@ impl Explorer {
         let mut judge = Judge::new(self, &check, |_| String::new());
         let named = Case::parse(case);
         let disk = self.disk(self.faults.clone());
-        disk.power_cut_at(named.steps.first().map_or(u64::MAX, |step| step.cut));
-        let told = told_by(&mut judge, &workload, &disk, 0)?;
+        let cut = named.steps.first().map_or(u64::MAX, |step| step.cut);
+        disk.power_cut_at(cut);
+        let told = told_by(&mut judge, &workload, &disk, cut)?;
         judge.replay(&named, case, disk, &told)
     }
 }
@@ -275,6 +276,26 @@ mod tests {
         let failure = explore(|disk| disk.create("f", 0).map(drop).unwrap(), |_, ()| ());
         let failure = failure.unwrap_err();
         assert!(failure.reason.contains("the workload panicked"), "{failure}");
+    }
+
+    #[test]
+    fn an_engine_that_tries_a_sync_again_until_it_succeeds_ends_in_a_failure_that_names_the_case() {
+        let retry = |disk: &SimDisk| {
+            let Ok(file) = disk.create("f", 512) else { return };
+            while file.sync_data().is_err() {}
+        };
+        let failure = explore(retry, |_, &()| ()).unwrap_err();
+        assert!(failure.reason.contains("a loop that no error ends"), "{failure}");
+        assert_eq!(failure.case, "2.0");
+        let again = Explorer::new(0).replay(&failure.case, retry, |_, &()| ()).unwrap_err();
+        assert_eq!((again.reason, again.case), (failure.reason, failure.case));
+    }
+
+    #[test]
+    fn a_check_that_tries_again_for_ever_ends_in_a_failure() {
+        let wait_for_it = |disk: SimDisk, _: &u8| while disk.open("f", Access::Read).is_err() {};
+        let failure = Explorer::new(0).run(write_and_sync, wait_for_it).unwrap_err();
+        assert!(failure.reason.contains("a loop that no error ends"), "{failure}");
     }
 
     #[test]

@@ -52,6 +52,8 @@ pub(crate) struct State {
     /// The operation during which the power goes.
     pub(crate) cut_at: Option<u64>,
     pub(crate) off: bool,
+    /// Calls that failed since one succeeded.
+    pub(crate) in_vain: u64,
     pub(crate) last: Option<(Call, Arc<str>)>,
     /// What identities are drawn from.
     pub(crate) entropy: SimRng,
@@ -143,6 +145,7 @@ impl State {
             ops: 0,
             cut_at: None,
             off: false,
+            in_vain: 0,
             last: None,
             entropy,
             clock_us: 0,
