@@ -165,7 +165,8 @@ fn judge(
 ) -> Result<(), String> {
     let seen = witness.seen();
     let (mut found, markers) = split(engine)?;
-    let judged = story.judge(&found)?;
+    let killed = !disk.lost_power();
+    let judged = if killed { story.judge_killed(&found) } else { story.judge(&found) }?;
     found.clear();
     {
         let mut figures = figures.lock();
@@ -299,5 +300,37 @@ fn check_loop(disk: &SimDisk, profile: &Profile, expected: &[u64]) -> Result<(),
             Err(format!("a crash loop grows the directory: {sizes:?}"))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::body::Size;
+
+    /// A log that has one record in its buffer, not on the disk, and a story which calls it written.
+    fn called_written(disk: &SimDisk, profile: &Profile) -> (Wal, Story) {
+        let (wal, _) = open(Arc::new(Witness::new(disk)), profile).unwrap();
+        let mut story = Story::default();
+        let numbers = story.numbers(1, Size::Small);
+        let bytes = body(numbers[0]);
+        let step = story.issue(numbers);
+        let ticket = wal.append(&bytes).unwrap();
+        story.placed(step, ticket.lsn(), ticket.end());
+        story.wrote(ticket.end());
+        (wal, story)
+    }
+
+    #[test]
+    fn what_was_called_written_is_demanded_where_only_the_process_died() {
+        let profile = Profile::named("mixed").unwrap();
+        let disk = profile.disk();
+        let (wal, story) = called_written(&disk, profile);
+        let judge = |disk: SimDisk| check(&disk, &story, profile, &Mutex::default());
+        let reason = judge(disk.fork()).unwrap_err();
+        assert!(reason.contains("record 0 was written, only the process died"), "{reason}");
+        assert_eq!(judge(disk.crash(CrashMode::KeepAll)), Ok(()), "a power cut may take it");
+        wal.sync().unwrap();
+        assert_eq!(judge(disk.fork()), Ok(()));
     }
 }

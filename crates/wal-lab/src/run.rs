@@ -123,10 +123,17 @@ impl<'a> Run<'a> {
             return closed;
         }
         let done = self.act(&wal, action);
-        self.story.promise(wal.positions().durable);
+        self.told_by(&wal);
         self.check_order(&wal);
         self.wal = Some(wal);
         done
+    }
+
+    /// What the log says of itself is a promise.
+    fn told_by(&mut self, wal: &Wal) {
+        let positions = wal.positions();
+        self.story.promise(positions.durable);
+        self.story.wrote(positions.written);
     }
 
     fn check_order(&mut self, wal: &Wal) {
@@ -194,7 +201,7 @@ impl<'a> Run<'a> {
         if let Ok(end) = wal.sync() {
             self.story.promise(end);
         }
-        self.story.promise(wal.positions().durable);
+        self.told_by(wal);
         self.check_order(wal);
     }
 
@@ -258,7 +265,11 @@ impl<'a> Run<'a> {
     fn wait(&mut self, ticket: &wal::Ticket) -> Result<(), Error> {
         match self.rng.below(5) {
             0 | 1 => Ok(()),
-            2 => ticket.wait_written(),
+            2 => {
+                ticket.wait_written()?;
+                self.story.wrote(ticket.end());
+                Ok(())
+            }
             _ => {
                 ticket.wait(Durability::Durable)?;
                 self.story.promise(ticket.end());
@@ -341,6 +352,7 @@ impl<'a> Run<'a> {
         if reached < end {
             self.story.broken = Some(format!("the commit at {lsn} returned at {reached}"));
         }
+        self.story.wrote(end);
         Ok(())
     }
 

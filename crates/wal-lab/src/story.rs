@@ -8,7 +8,8 @@
 //!
 //! 1. Nothing is found that was never issued, that was aborted or refused, or that an earlier
 //!    recovery did not find; nothing twice, altered, in part, moved, or out of order.
-//! 2. Everything below a promised end is found, and so is all that an earlier recovery found.
+//! 2. Everything below a promised end is found, and so is all that an earlier recovery found. When
+//!    only the process died, everything that was acknowledged as written is found as well.
 //! 3. What was not promised is found only as a prefix.
 
 use std::collections::BTreeMap;
@@ -53,6 +54,7 @@ pub struct Story {
     steps: Vec<Step>,
     by_number: BTreeMap<u64, usize>,
     promised: Lsn,
+    written: Lsn,
     released: Lsn,
     serial: u64,
     /// What the workload was doing when it ended.
@@ -88,6 +90,7 @@ impl Default for Story {
             steps: Vec::new(),
             by_number: BTreeMap::new(),
             promised: Lsn::NONE,
+            written: Lsn::NONE,
             released: Lsn::NONE,
             serial: 0,
             during: Action::Open,
@@ -152,6 +155,11 @@ impl Story {
         self.promised = self.promised.max(end);
     }
 
+    /// The log said that everything before `end` was written: the end of the process leaves it.
+    pub fn wrote(&mut self, end: Lsn) {
+        self.written = self.written.max(end);
+    }
+
     /// Everything before this address was promised.
     #[must_use]
     pub fn promised(&self) -> Lsn {
@@ -169,6 +177,7 @@ impl Story {
     /// Takes promises back beyond `end`: what proved them was destroyed.
     pub fn limit_promise(&mut self, end: Lsn) {
         self.promised = self.promised.min(end);
+        self.written = self.written.min(end);
         self.steps.iter_mut().filter(|step| step.fate == Fate::Kept).for_each(|step| {
             if step.place.is_none_or(|(_, at)| at > end) {
                 step.fate = Fate::Issued;
@@ -195,26 +204,46 @@ impl Story {
         placed.into_iter().flat_map(|(_, step)| step.numbers.iter().copied()).collect()
     }
 
-    /// Judges what a recovery found. Markers of checks are not for this.
+    /// Judges what a recovery found after a power cut. Markers of checks are not for this.
     ///
     /// # Errors
     ///
     /// The first rule that is broken, in words.
     pub fn judge(&self, found: &[Replayed]) -> Result<Judged, String> {
+        self.judge_below(found, self.promised)
+    }
+
+    /// As [`judge`](Self::judge), of a recovery before which only the process died: what was
+    /// written is promised too.
+    ///
+    /// # Errors
+    ///
+    /// As [`judge`](Self::judge).
+    pub fn judge_killed(&self, found: &[Replayed]) -> Result<Judged, String> {
+        self.judge_below(found, self.promised.max(self.written))
+    }
+
+    /// Everything before `end` was promised.
+    fn judge_below(&self, found: &[Replayed], end: Lsn) -> Result<Judged, String> {
         let seen = self.judge_found(found)?;
         let last = self.highest(&seen);
         let mut judged = Judged::default();
         for (step, seen) in self.steps.iter().zip(&seen) {
-            let promised =
-                step.fate == Fate::Kept || step.place.is_some_and(|(_, end)| end <= self.promised);
+            let within = |end| step.place.is_some_and(|(_, at)| at <= end);
+            let durable = step.fate == Fate::Kept || within(self.promised);
+            let promised = durable || within(end);
             let released = step.place.is_some_and(|(lsn, _)| lsn < self.released);
             match (step.fate, seen) {
                 (Fate::Never(_), _) => {}
                 (_, true) if promised => judged.promised += 1,
                 (_, true) => judged.kept += 1,
                 (_, false) if released => {}
-                (_, false) if promised => {
+                (_, false) if durable => {
                     return Err(format!("{} was promised and is gone", name(step)));
+                }
+                (_, false) if promised => {
+                    let name = name(step);
+                    return Err(format!("{name} was written, only the process died: it is gone"));
                 }
                 (_, false) if step.place.is_some_and(|(lsn, _)| Some(lsn) < last) => {
                     return Err(format!("{} is missing, and a later step is there", name(step)));
@@ -307,13 +336,14 @@ impl Story {
         Ok(())
     }
 
-    /// Judges as [`judge`](Self::judge) does, and holds the log to its answer from now on.
+    /// Judges as [`judge_killed`](Self::judge_killed) does, for a log that was opened again with the
+    /// power on, and holds the log to its answer from now on.
     ///
     /// # Errors
     ///
     /// As [`judge`](Self::judge).
     pub fn recovered(&mut self, found: &[Replayed]) -> Result<Judged, String> {
-        let judged = self.judge(found)?;
+        let judged = self.judge_killed(found)?;
         let seen = self.judge_found(found)?;
         let places: BTreeMap<u64, Lsn> =
             found.iter().filter_map(|found| Some((found.number, found.lsn?))).collect();
@@ -343,6 +373,7 @@ impl Story {
                 Fate::Kept => "recovered",
                 Fate::Never(_) => "never",
                 Fate::Issued if step.place.is_some_and(|(_, end)| end <= self.promised) => "yes",
+                Fate::Issued if step.place.is_some_and(|(_, end)| end <= self.written) => "written",
                 Fate::Issued => "no",
             };
             let count = step.numbers.iter().filter(|number| there.contains(*number)).count();
@@ -353,7 +384,8 @@ impl Story {
             };
             let _ = writeln!(text, "  {at:>12}  {promised:<10} {found:<8} {}", name(step));
         }
-        let _ = write!(text, "  promised up to {}, during {}", self.promised, self.during);
+        let Self { promised, written, during, .. } = self;
+        let _ = write!(text, "  promised up to {promised}, written to {written}, during {during}");
         text
     }
 }
@@ -414,6 +446,17 @@ mod tests {
         assert!(reason(&[ALL[0], (9, 5000)]).contains("never appended"));
         assert!(reason(&[(0, 4104)]).contains("was found at"));
         assert!(reason(&[ALL[0], ALL[3], ALL[1], ALL[2]]).contains("behind"));
+    }
+
+    #[test]
+    fn what_was_written_is_demanded_when_only_the_process_died() {
+        let mut story = story();
+        story.wrote(lsn(4280));
+        assert!(story.judge(&found(&ALL[..1])).is_ok(), "a power cut may take it");
+        assert!(story.judge_killed(&found(&ALL[..3])).unwrap_err().contains("was written"));
+        let judged = story.judge_killed(&found(&ALL[..4])).unwrap();
+        assert_eq!(judged, Judged { promised: 3, kept: 0, dropped: 1 });
+        assert!(story.recovered(&found(&ALL[..3])).is_err(), "nor does a reopening take it");
     }
 
     #[test]

@@ -29,7 +29,7 @@ impl State {
             }
         }
         next.dir = Directory::settled(entries);
-        next.loss = loss;
+        (next.loss, next.lost_power) = (loss, true);
         next
     }
 
@@ -54,6 +54,7 @@ impl State {
             clock_us: self.clock_us,
             removed: self.removed.clone(),
             loss: self.loss,
+            lost_power: self.lost_power,
             damages: self.damages.clone(),
             ..Self::new(Arc::clone(&self.model))
         }

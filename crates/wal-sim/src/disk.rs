@@ -196,6 +196,13 @@ impl SimDisk {
         self.state.lock().off
     }
 
+    /// Whether a power cut left this disk, or one that it was left by. If not, at most processes
+    /// have died, and all that was ever written is there: a check may demand it.
+    #[must_use]
+    pub fn lost_power(&self) -> bool {
+        self.state.lock().lost_power
+    }
+
     /// The disk as a power cut now, or the one that has happened, leaves it.
     ///
     /// It is on, nothing is pending, nobody holds its lock, and it has no faults. This disk and

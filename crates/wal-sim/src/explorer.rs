@@ -116,6 +116,9 @@ impl Explorer {
     /// Lets the process die as well, with the power on: everything written is still seen, and what
     /// was not durable may yet be lost by a later power cut. That is what a [`depth`](Self::depth)
     /// of two is for: recovery must not take what it reads for durable.
+    ///
+    /// A check that wants to demand what was written, where it must still be there, asks
+    /// [`SimDisk::lost_power`].
     #[must_use]
     pub fn kills(mut self) -> Self {
         self.kills = true;

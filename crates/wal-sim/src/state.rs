@@ -52,6 +52,8 @@ pub(crate) struct State {
     /// The operation during which the power goes.
     pub(crate) cut_at: Option<u64>,
     pub(crate) off: bool,
+    /// A power cut left this disk, or one that it was left by.
+    pub(crate) lost_power: bool,
     /// Calls that failed since one succeeded.
     pub(crate) in_vain: u64,
     pub(crate) last: Option<(Call, Arc<str>)>,
@@ -145,6 +147,7 @@ impl State {
             ops: 0,
             cut_at: None,
             off: false,
+            lost_power: false,
             in_vain: 0,
             last: None,
             entropy,

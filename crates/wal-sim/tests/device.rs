@@ -34,6 +34,18 @@ fn set(outcomes: &[&str]) -> BTreeSet<String> {
     outcomes.iter().map(|&outcome| outcome.to_owned()).collect()
 }
 
+// ---- What ended: the power, or the process alone.
+
+#[test]
+fn a_disk_knows_whether_the_power_was_ever_lost() {
+    let (disk, file) = with_file(Model::new(), 512);
+    write(&*file, 2, 0, 512);
+    assert!(!disk.lost_power() && !disk.fork().fork().lost_power());
+    let cut = disk.fork().crash(CrashMode::KeepAll);
+    assert!(cut.lost_power() && cut.fork().lost_power(), "processes that die later change nothing");
+    assert!(disk.crash_states(8, 0).all(|state| state.lost_power()));
+}
+
 // ---- Sectors of 4 KiB.
 
 #[test]

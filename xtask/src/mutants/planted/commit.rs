@@ -31,6 +31,16 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Log,
+        name: "written-is-a-no-op",
+        about: "a wait until a record is written returns at once",
+        edits: &[Edit {
+            file: "crates/wal/src/ticket.rs",
+            find: "self.wait(Durability::Written)",
+            replace: "Ok(())",
+        }],
+    },
+    Mutant {
         found_by: Finder::Test {
             package: "wal-commit",
             target: "",
