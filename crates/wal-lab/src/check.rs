@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use wal::{ErrorKind, LogView, Lsn, Verdict, Wal};
 use wal_sim::{CrashMode, Faults, SimDisk, SimRng};
 
-use crate::body::{body, is_marker, marker};
+use crate::body::{body, is_marker, marker, serial};
 use crate::engine::{Engine, numbers, snapshot};
 use crate::figures::Figures;
 use crate::look::{below_head, look};
@@ -174,9 +174,8 @@ fn judge(
         figures.add_judged(judged);
     }
     let all = engine.numbers();
-    let promised = disk.contents(NOTE).map(|note| numbers(&note)).unwrap_or_default();
-    if !all.starts_with(&promised) {
-        return Err("an earlier recovery found, or was promised, what this one does not".into());
+    if let Some(note) = disk.contents(NOTE) {
+        as_before(&numbers(&note), &all)?;
     }
     disk.put_file(NOTE, &snapshot(&all));
     check_leaks(disk, story, wal)?;
@@ -189,7 +188,22 @@ fn judge(
     if seen.is_multiple_of(LOOP_EVERY) {
         check_loop(disk, profile, &all)?;
     }
-    as_safe_as_the_first(disk, story.address_end(), profile, wal, all, markers)
+    as_safe_as_the_first(disk, Space::Sound, story.address_end(), profile, wal, all, markers)
+}
+
+/// A recovery finds what the one before found, and behind it nothing but what was appended since:
+/// whatever that one did not find is given up.
+fn as_before(before: &[u64], all: &[u64]) -> Result<(), String> {
+    let Some(since) = all.strip_prefix(before) else {
+        return Err("an earlier recovery found, or was promised, what this one does not".into());
+    };
+    match since.iter().find(|number| !is_marker(**number)) {
+        Some(number) => Err(format!(
+            "record {}, which an earlier recovery did not find, is back",
+            serial(*number)
+        )),
+        None => Ok(()),
+    }
 }
 
 /// What the workload's records are, and how many markers of checks follow them.
@@ -214,6 +228,16 @@ fn verdict(wal: &Wal) -> String {
     }
 }
 
+/// What lies behind the end of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Space {
+    /// What the log made of it.
+    Sound,
+    /// Perhaps something else: it decayed. A log that was closed right in front of garbage may take
+    /// it for unfinished writes that nobody was promised.
+    Decayed,
+}
+
 /// New appends are as safe as the first: append, sync, lose all that is not durable, reopen.
 ///
 /// # Errors
@@ -221,6 +245,7 @@ fn verdict(wal: &Wal) -> String {
 /// What is not there, or not where it may be: addresses below `reached` were given out before.
 pub fn as_safe_as_the_first(
     disk: &SimDisk,
+    space: Space,
     reached: Lsn,
     profile: &Profile,
     wal: &Wal,
@@ -251,7 +276,7 @@ pub fn as_safe_as_the_first(
             engine.found.len()
         ));
     }
-    if clean && verdict(&again) != "clean end" {
+    if clean && space == Space::Sound && verdict(&again) != "clean end" {
         return Err(format!("closed cleanly, yet: {}", again.recovery().verdict));
     }
     Ok(())
@@ -332,5 +357,16 @@ mod tests {
         assert_eq!(judge(disk.crash(CrashMode::KeepAll)), Ok(()), "a power cut may take it");
         wal.sync().unwrap();
         assert_eq!(judge(disk.fork()), Ok(()));
+    }
+
+    #[test]
+    fn what_a_recovery_did_not_find_must_not_come_back_even_before_anything_new_is_durable() {
+        let new = marker(0);
+        for sound in [&[1, 2][..], &[1, 2, new]] {
+            assert_eq!(as_before(&[1, 2], sound), Ok(()));
+        }
+        assert!(as_before(&[1, 2], &[1, 2, 3]).unwrap_err().contains("record 3"));
+        assert!(as_before(&[], &[1]).unwrap_err().contains("is back"));
+        assert!(as_before(&[1, 2], &[1]).unwrap_err().contains("what this one does not"));
     }
 }

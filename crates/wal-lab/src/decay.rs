@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use wal::{ErrorKind, LogView, Lsn};
 use wal_sim::{CrashMode, FaultKind, SimDisk, SimRng};
 
-use crate::check::{as_safe_as_the_first, proven_by_control};
+use crate::check::{Space, as_safe_as_the_first, proven_by_control};
 use crate::engine::Engine;
 use crate::figures::Figures;
 use crate::profile::{Profile, Trouble};
@@ -180,7 +180,7 @@ fn judge(
             drop(figures);
             // What nothing proves any more may have been given out before.
             let (reached, all) = (proven, engine.numbers());
-            as_safe_as_the_first(decayed, reached, profile, &wal, all, 0)
+            as_safe_as_the_first(decayed, Space::Decayed, reached, profile, &wal, all, 0)
                 .map_err(|reason| format!("{reason}\n{}", picture(&story, &engine)))?;
             drop(wal);
             "decayed, opened"

@@ -238,6 +238,8 @@ mod scheduled {
                 ticket.wait_durable()?;
                 self.story.lock().promise(ticket.end());
             }
+            let written = self.wal.positions().written;
+            self.story.lock().wrote(written);
             Ok(())
         }
 
