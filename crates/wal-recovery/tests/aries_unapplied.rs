@@ -479,3 +479,66 @@ fn a32_a_page_that_lacks_changes_takes_no_image_and_is_not_freed() {
     manager.log_image(page(1), &[5; 32]).unwrap();
     manager.log_free(page(1)).unwrap();
 }
+
+/// Pages before whose next write another transaction comes in, and whose latch that one had first.
+struct LateLatch<'p> {
+    pages: &'p mut Toy,
+    before: Option<Before<'p>>,
+}
+
+type Before<'p> = Box<dyn FnOnce(&mut Toy) + 'p>;
+
+impl PageStore for LateLatch<'_> {
+    fn page_state(&mut self, page: PageId) -> Result<PageState, EngineError> {
+        self.pages.page_state(page)
+    }
+
+    fn write(
+        &mut self,
+        page: PageId,
+        offset: u32,
+        bytes: &[u8],
+        lsn: Lsn,
+    ) -> Result<(), EngineError> {
+        self.pages.write(page, offset, bytes, lsn)
+    }
+
+    fn write_logged(
+        &mut self,
+        page: PageId,
+        offset: u32,
+        bytes: &[u8],
+        log: &mut dyn FnMut() -> Result<Lsn, RecoveryError>,
+    ) -> Result<(), EngineError> {
+        if let Some(before) = self.before.take() {
+            before(self.pages);
+        }
+        let lsn = log()?;
+        self.pages.write(page, offset, bytes, lsn)
+    }
+
+    fn mark_dirty(&mut self, page: PageId) -> Result<(), EngineError> {
+        self.pages.mark_dirty(page)
+    }
+}
+
+#[test]
+fn a06_a_compensation_that_waited_for_the_latch_does_not_pass_one_that_failed() {
+    let running = Running::new(LogBuilder::new(SEGMENT_BYTES));
+    let manager = manager_on(&running);
+    let mut pages = Toy::default();
+    let mut one = manager.begin(0);
+    one.update(&mut pages, page(1), 0, &[0], &[66]).unwrap();
+    let mut two = manager.begin(0);
+    two.update(&mut pages, page(1), 8, &[0], &[77]).unwrap();
+    let log = running.clone();
+    let fails = move |pages: &mut Toy| {
+        pages.fails_at = Some(lsn_of_the_next_clr(&log));
+        assert!(one.abort(pages).is_err());
+        pages.fails_at = None;
+    };
+    two.abort(&mut LateLatch { pages: &mut pages, before: Some(Box::new(fails)) }).unwrap();
+    // Written as it is, and the power goes.
+    let (_, manager) = restart(Aries::new(), &running, &mut pages).unwrap();
+    assert_eq!((known(&manager), pages.byte(1, 0), pages.byte(1, 8)), (vec![], 0, 0));
+}

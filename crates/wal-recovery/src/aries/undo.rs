@@ -154,9 +154,20 @@ impl<'m> Undo<'m> {
         if self.reach(page, lsn, pages)? == Reach::Later {
             manager.append_clr_deferring(txn, &clr)?;
         } else {
-            manager.write_logged(txn, lsn, (page, offset, before), pages, &mut || {
+            let logged = manager.write_logged(txn, lsn, (page, offset, before), pages, &mut || {
+                // Again, under the latch: what waited for it must not pass a record that is not in
+                // the page, for the page LSN would hide that from redo.
+                if manager.state().deferred.contains(&page) {
+                    return Err(RecoveryError::PageOffline { page });
+                }
                 manager.append_clr(txn, &clr)
-            })?;
+            });
+            match logged {
+                Err(RecoveryError::PageOffline { .. }) if manager.undo_next(txn) == lsn => {
+                    manager.append_clr_deferring(txn, &clr)?;
+                }
+                logged => drop(logged?),
+            }
         }
         self.clrs += 1;
         Ok(())

@@ -165,7 +165,8 @@ impl TxnManager {
             let mut state = self.state();
             let drawn = state.account(txn).draw_for_rollback(bytes);
             // It may have made a page dirty: that part goes to the next checkpoint.
-            let entry = state.account(txn).draw_for_rollback(DIRTY_ENTRY_BYTES);
+            let entry = if page.is_none() { 0 } else { DIRTY_ENTRY_BYTES };
+            let entry = state.account(txn).draw_for_rollback(entry);
             state.space.reserved += entry;
             drawn
         };

@@ -49,6 +49,22 @@ fn a09_what_cannot_be_undone_has_room_for_its_commit_and_its_end() {
 }
 
 #[test]
+fn a09_nested_top_actions_take_nothing_from_what_was_promised_before() {
+    let bench = Bench::on(MemLog::with_capacity(CAPACITY));
+    let mut txn = bench.begin();
+    for _ in 0..40 {
+        txn.update(&mut bench.pages.clone(), PAGE, 0, &[0], &[0]).unwrap();
+    }
+    for _ in 0..300 {
+        let nested = txn.nested_begin().unwrap();
+        txn.nested_end(nested).unwrap();
+    }
+    let other = fill(&bench.manager, &bench.pages);
+    abort_and_checkpoint(&bench, txn);
+    drop(other);
+}
+
+#[test]
 fn a09_a_compensation_as_long_as_its_before_image_has_room() {
     for bytes in [1_usize, 8, 9, 16] {
         let bench = Bench::on(MemLog::with_capacity(CAPACITY));
