@@ -356,3 +356,36 @@ fn a09_an_undo_that_logs_more_than_it_reserved_takes_nothing_from_others() {
     log.rollback_abandoned(&mut Greedy(&mut pages)).unwrap();
     assert!(log.abandoned().is_empty());
 }
+
+#[test]
+fn a09_a_full_log_with_a_transaction_in_doubt_can_be_emptied() {
+    let disk = SimDisk::new();
+    let (log, mut pages, _) = warm(&disk);
+    log.checkpoint(b"").unwrap();
+    leave_room(&disk, 300 << 10);
+    // Most of it is filled by what nobody needs any more.
+    for n in 0..900 {
+        let mut txn = log.begin();
+        if pages.put(&mut txn, n % 4, n % SLOTS, n).is_err() {
+            break;
+        }
+        txn.commit().unwrap();
+    }
+    let mut young = log.begin();
+    pages.put(&mut young, 1, 5, 7).unwrap();
+    young.prepare(b"g", b"").unwrap();
+    drop(young);
+    for bytes in [250, 1] {
+        while log.restore_point(&"n".repeat(bytes)).is_ok() {}
+    }
+    leave_room(&disk, 0);
+    pages.clean().unwrap();
+    let before = log.head();
+    // As many as are retained: what lies before the older one is given up.
+    for _ in 0..2 {
+        log.checkpoint(b"").unwrap();
+        log.truncate().unwrap();
+    }
+    assert!(log.head() > before);
+    commit(&log, &mut pages, 2, 2, 2);
+}

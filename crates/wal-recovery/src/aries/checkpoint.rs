@@ -79,7 +79,7 @@ impl TxnManager {
     /// to take from, and it takes what is left.
     fn make_room(&self, payload_bytes: usize) -> Result<(), RecoveryError> {
         let more = payload_bytes.saturating_sub(ENGINE_PAYLOAD_BYTES) as u64;
-        let missing = self.state().checkpoint_missing().saturating_add(more);
+        let missing = self.state().one_checkpoint_missing().saturating_add(more);
         if missing == 0 {
             return Ok(());
         }

@@ -20,7 +20,9 @@ use wal_format::body::{PageFree, PageImage, TxnEntry, TxnState};
 use wal_format::layout::RECORD_ALIGN_BYTES;
 use wal_format::{Lsn, PageId, RecordDraft, RecordKind, TxnId, TxnLink};
 
-use super::reservation::{Account, CLOSING_BYTES, CheckpointSpace, END_RECORD_BYTES};
+use super::reservation::{
+    Account, CHECKPOINTS_KEPT, CLOSING_BYTES, CheckpointSpace, END_RECORD_BYTES,
+};
 use super::tables::{Effect, Tables};
 use crate::error::RecoveryError;
 use crate::txn_log::{Placed, TxnLog};
@@ -41,9 +43,14 @@ pub(super) struct State {
 }
 
 impl State {
-    /// What is missing for the next checkpoint.
+    /// What is missing for the checkpoints that are kept room for.
     pub(super) fn checkpoint_missing(&self) -> u64 {
-        self.space.missing(self.tables.txns.len(), self.tables.dirty.len())
+        self.space.missing(CHECKPOINTS_KEPT, self.tables.txns.len(), self.tables.dirty.len())
+    }
+
+    /// What is missing for one checkpoint.
+    pub(super) fn one_checkpoint_missing(&self) -> u64 {
+        self.space.missing(1, self.tables.txns.len(), self.tables.dirty.len())
     }
 
     /// Whether a checkpoint could take from what a rollback was promised. At a restart that
@@ -425,6 +432,6 @@ impl State {
     fn checkpoint_surplus(&self) -> u64 {
         let (txns, pages) = (self.tables.txns.len(), self.tables.dirty.len());
         let empty = CheckpointSpace { reserved: 0, ..self.space };
-        self.space.reserved.saturating_sub(empty.missing(txns, pages))
+        self.space.reserved.saturating_sub(empty.missing(CHECKPOINTS_KEPT, txns, pages))
     }
 }

@@ -116,7 +116,11 @@ impl Account {
     }
 }
 
-/// The space of the next checkpoint.
+/// Checkpoints that room is kept for. A log gives up what lies before the older one of those that it
+/// retains, two by default: a full one takes as many to be emptied.
+pub(super) const CHECKPOINTS_KEPT: u64 = 2;
+
+/// The space of the next checkpoints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct CheckpointSpace {
     /// Bytes reserved for it.
@@ -126,9 +130,9 @@ pub(super) struct CheckpointSpace {
 }
 
 impl CheckpointSpace {
-    /// What is missing for tables of this size.
-    pub(super) fn missing(&self, txns: usize, pages: usize) -> u64 {
-        let needed = checkpoint_bytes(txns + self.in_flight, pages + self.in_flight);
-        needed.saturating_sub(self.reserved)
+    /// What is missing for so many checkpoints of tables of this size.
+    pub(super) fn missing(&self, checkpoints: u64, txns: usize, pages: usize) -> u64 {
+        let one = checkpoint_bytes(txns + self.in_flight, pages + self.in_flight);
+        (checkpoints * one).saturating_sub(self.reserved)
     }
 }

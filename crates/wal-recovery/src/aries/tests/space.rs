@@ -7,8 +7,8 @@ use super::pages::COUNTER;
 use super::restart::{Bench, PAGE};
 use crate::aries::{Decision, Txn};
 
-/// What the next checkpoint may have reserved for a record that was being appended.
-const IN_FLIGHT: u64 = 100;
+/// What the next checkpoints may have reserved for a record that was being appended.
+const IN_FLIGHT: u64 = 200;
 
 /// A full log, with transactions that have changed as much as it took.
 fn filled(capacity: u64) -> (Bench, Vec<Txn>) {
