@@ -70,7 +70,7 @@ impl TxnManager {
         // Statement 11: first durable, then the master record.
         self.log.wait_durable(pointer.end)?;
         self.log.record_checkpoint(pointer)?;
-        self.state().restarting = false;
+        self.state().end_restart();
         Ok(pointer)
     }
 

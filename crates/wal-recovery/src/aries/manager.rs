@@ -12,8 +12,8 @@
 //! address (statement 14); every append was reserved for, or is drawn from what was.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::sync::Arc;
+use std::{fmt, mem};
 
 use parking_lot::{Mutex, MutexGuard};
 use wal_format::body::{PageFree, PageImage, TxnEntry, TxnState};
@@ -59,15 +59,33 @@ impl State {
         !self.restarting && self.accounts.values().any(|account| account.reserved > 0)
     }
 
-    /// What is missing for `bytes` more of the rollback of `txn`.
-    pub(super) fn lacking(&self, txn: TxnId, bytes: u64) -> u64 {
-        let state = self.tables.txns.get(txn).map(|entry| entry.state);
-        // The abort record is logged by then.
-        let closing = match state {
+    /// The restart is over: from now on others are promised space, and a rollback that is not done
+    /// waits rather than take from that.
+    pub(super) fn end_restart(&mut self) {
+        if mem::replace(&mut self.restarting, false) {
+            self.accounts.values_mut().for_each(|account| account.unmetered = false);
+        }
+    }
+
+    /// What the last records of `txn` take.
+    fn closing_bytes(&self, txn: TxnId) -> u64 {
+        match self.tables.txns.get(txn).map(|entry| entry.state) {
+            // The abort record is logged by then.
             Some(TxnState::RollingBack) => END_RECORD_BYTES,
             _ => CLOSING_BYTES,
-        };
+        }
+    }
+
+    /// What is missing for `bytes` more of the rollback of `txn`.
+    pub(super) fn lacking(&self, txn: TxnId, bytes: u64) -> u64 {
+        let closing = self.closing_bytes(txn);
         self.accounts.get(&txn).map_or(0, |account| account.lacking(bytes, closing))
+    }
+
+    /// Takes up to `bytes` of what is reserved for the rollback of `txn`; gives how many there were.
+    pub(super) fn draw_for_rollback(&mut self, txn: TxnId, bytes: u64) -> u64 {
+        let closing = self.closing_bytes(txn);
+        self.account(txn).draw_for_rollback(bytes, closing)
     }
 
     /// The account of a transaction.

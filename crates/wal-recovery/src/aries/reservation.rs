@@ -83,9 +83,9 @@ pub(super) struct Account {
     pub(super) owned: bool,
     /// A record of it that was logged and is not in its page yet: the engine failed in between.
     pub(super) unapplied: Option<Lsn>,
-    /// It ran before a restart, and what its rollback may take is not reserved: nobody knows how
-    /// much that is, or there was no room. It takes what it needs, since a full disk must not keep
-    /// a log from being opened.
+    /// It ran before a restart that is not over, and what its rollback may take is not reserved:
+    /// nobody knows how much that is, or there was no room. It takes what it needs, since a full
+    /// disk must not keep a log from being opened, and nobody is promised anything yet.
     pub(super) unmetered: bool,
     /// Bytes that were reserved for it before a restart, and for which there was no room again yet.
     pub(super) owed: u64,
@@ -99,15 +99,14 @@ impl Account {
         drawn
     }
 
-    /// As [`draw`](Self::draw), and leaves what the last records of the transaction take.
-    pub(super) fn draw_for_rollback(&mut self, bytes: u64) -> u64 {
-        self.draw(bytes.min(self.reserved.saturating_sub(CLOSING_BYTES)))
+    /// As [`draw`](Self::draw), and leaves the `closing` bytes of the transaction's last records.
+    pub(super) fn draw_for_rollback(&mut self, bytes: u64, closing: u64) -> u64 {
+        self.draw(bytes.min(self.reserved.saturating_sub(closing)))
     }
 
     /// What is missing for `bytes` of its rollback, beside the `closing` bytes of its last records.
     pub(super) const fn lacking(&self, bytes: u64, closing: u64) -> u64 {
-        let lacking = bytes.saturating_sub(self.reserved.saturating_sub(closing));
-        if self.unmetered { 0 } else { lacking }
+        if self.unmetered { 0 } else { (bytes + closing).saturating_sub(self.reserved) }
     }
 
     /// Takes out what is held beyond `kept`; gives how much that was.

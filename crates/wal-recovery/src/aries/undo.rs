@@ -444,6 +444,8 @@ impl TxnManager {
 
     /// Logs that `txn` is being rolled back.
     pub(super) fn append_abort(&self, txn: TxnId) -> Result<(), RecoveryError> {
+        // Only what ran before a restart can lack the room of its last records.
+        self.cover(txn, 0)?;
         let placed = self.append(Some(txn), RecordKind::ABORT, Effect::Abort, &[])?;
         let drawn = {
             let mut state = self.state();

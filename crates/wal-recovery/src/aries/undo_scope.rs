@@ -71,14 +71,13 @@ impl UndoScope for Scope<'_> {
         }
         let placed = append();
         let mut state = self.manager.state();
-        let account = state.account(self.txn);
         let freed = match (&placed, room) {
             (Ok(_), true) => {
-                account.reserved += kept;
+                state.account(self.txn).reserved += kept;
                 own
             }
             (Err(_), true) => own + kept,
-            (Ok(_), false) => account.draw_for_rollback(own),
+            (Ok(_), false) => state.draw_for_rollback(self.txn, own),
             (Err(_), false) => 0,
         };
         drop(state);
@@ -163,10 +162,10 @@ impl TxnManager {
         let bytes = placed.end.distance_from(placed.lsn).unwrap_or(0);
         let drawn = {
             let mut state = self.state();
-            let drawn = state.account(txn).draw_for_rollback(bytes);
+            let drawn = state.draw_for_rollback(txn, bytes);
             // It may have made a page dirty: that part goes to the next checkpoint.
             let entry = if page.is_none() { 0 } else { DIRTY_ENTRY_BYTES };
-            let entry = state.account(txn).draw_for_rollback(entry);
+            let entry = state.draw_for_rollback(txn, entry);
             state.space.reserved += entry;
             drawn
         };
@@ -175,7 +174,7 @@ impl TxnManager {
     }
 
     /// Sees to it that `bytes` of the rollback of `txn` are reserved.
-    fn cover(&self, txn: TxnId, bytes: u64) -> Result<(), RecoveryError> {
+    pub(super) fn cover(&self, txn: TxnId, bytes: u64) -> Result<(), RecoveryError> {
         let lacking = self.state().lacking(txn, bytes);
         if lacking > 0 {
             self.log.reserve(lacking)?;

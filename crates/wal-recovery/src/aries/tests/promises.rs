@@ -3,7 +3,7 @@
 use wal_format::{Lsn, PageId};
 
 use super::log::MemLog;
-use super::pages::{ADD, MemPages, NESTED};
+use super::pages::{ADD, COUNTER, MemPages, NESTED};
 use super::restart::{Bench, OTHER, PAGE};
 use super::space::keeps_its_promises;
 use crate::aries::{
@@ -166,4 +166,52 @@ fn a09_what_stays_in_doubt_over_a_restart_takes_nothing_from_others() {
     let others = fill(&after.manager, &after.pages);
     after.manager.resolve(id, Decision::Abort, &mut after.pages.clone()).unwrap();
     abort_and_checkpoint(&after, others);
+}
+
+#[test]
+fn a09_a_rollback_that_waited_since_a_restart_takes_nothing_from_what_was_promised_since() {
+    let bench = Bench::on(MemLog::with_capacity(CAPACITY));
+    let mut loser = bench.begin();
+    for _ in 0..60 {
+        bench.add(&mut loser, PAGE, 1);
+    }
+    let after = bench.crash();
+    drop(loser);
+    after.pages.0.lock().offline.insert(PAGE);
+    assert_eq!(after.undo().unwrap().deferred.len(), 1);
+    after.manager.checkpoint(b"").unwrap();
+    let others = fill(&after.manager, &after.pages);
+    after.pages.0.lock().offline.clear();
+    // What it may take was reserved before the restart, and is not known since: it waits.
+    let refused = after.undo();
+    assert!(matches!(refused, Err(RecoveryError::Log(_))), "{refused:?}");
+    abort_and_checkpoint(&after, others);
+    after.log.0.lock().capacity = Some(2 * CAPACITY);
+    after.undo().unwrap();
+    assert_eq!((after.manager.active_transactions(), after.pages.sum(COUNTER)), (0, 0));
+}
+
+#[test]
+fn a09_a_doubt_without_space_takes_nothing_from_others_when_it_is_decided() {
+    let bench = Bench::on(MemLog::with_capacity(CAPACITY));
+    let mut txn = bench.begin();
+    for _ in 0..150 {
+        bench.set(&mut txn, PAGE, 0, 1);
+    }
+    txn.prepare(b"bank-7", b"").unwrap();
+    let id = txn.id();
+    drop(txn);
+    let after = bench.crash();
+    let left = after.reserved() + after.log.0.lock().used + 8_000;
+    after.log.0.lock().capacity = Some(left);
+    let counts = after.manager.settle_in_doubt(&mut after.pages.clone()).unwrap();
+    assert_eq!((counts.waiting, counts.unreserved), (1, 1));
+    after.manager.checkpoint(b"").unwrap();
+    let others = fill(&after.manager, &after.pages);
+    let refused = after.manager.resolve(id, Decision::Abort, &mut after.pages.clone());
+    assert!(matches!(refused, Err(RecoveryError::Log(_))), "{refused:?}");
+    abort_and_checkpoint(&after, others);
+    after.log.0.lock().capacity = Some(2 * CAPACITY);
+    after.manager.resolve(id, Decision::Abort, &mut after.pages.clone()).unwrap();
+    assert_eq!((after.manager.active_transactions(), after.pages.cell(PAGE, 0)), (0, 0));
 }
