@@ -7,14 +7,14 @@ mod aries_support;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use aries_support::{
-    AriesLog, LogBuilder, Running, SEGMENT_BYTES, Toy, entry, known, lsn, page, recover_with,
+    ADD, AriesLog, LogBuilder, Running, SEGMENT_BYTES, Toy, entry, known, lsn, page, recover_with,
     restart, txn,
 };
 use wal_format::body::{Clr, Outcome, TxnState};
 use wal_format::{CheckpointPointer, Lsn, PageId, RecordDraft, RecordKind, RecordRef, TxnId};
 use wal_recovery::aries::{
-    Aries, Decision, EngineError, LogicalRedo, LogicalUndo, PageState, PageStore, Placed, TxnLog,
-    TxnManager, UndoScope, recover_copy,
+    Aries, Decision, EngineError, LogicalRedo, LogicalUndo, PageState, PageStore, Placed, Txn,
+    TxnLog, TxnManager, UndoScope, recover_copy,
 };
 use wal_recovery::{RecoveryError, RecoveryLog};
 
@@ -541,4 +541,126 @@ fn a06_a_compensation_that_waited_for_the_latch_does_not_pass_one_that_failed() 
     // Written as it is, and the power goes.
     let (_, manager) = restart(Aries::new(), &running, &mut pages).unwrap();
     assert_eq!((known(&manager), pages.byte(1, 0), pages.byte(1, 8)), (vec![], 0, 0));
+}
+
+/// Adds to the counter of page 1, logically.
+fn add(one: &mut Txn, pages: &mut Toy, by: u8) {
+    let lsn = one.log_logical(page(1), ADD, &[by], &[by.wrapping_neg()]).unwrap();
+    pages.redo_logical(&LogicalRedo { page: page(1), operation: ADD, redo: &[by] }, lsn).unwrap();
+}
+
+#[test]
+fn a32_a_rollback_goes_on_after_its_page_was_recovered_and_changed_by_others() {
+    let running = Running::new(LogBuilder::new(SEGMENT_BYTES));
+    let manager = manager_on(&running);
+    let mut pages = Toy::default();
+    let mut one = manager.begin(0);
+    add(&mut one, &mut pages, 5);
+    let savepoint = one.savepoint();
+    add(&mut one, &mut pages, 7);
+    pages.fails_at = Some(running.end());
+    assert!(one.rollback_to(&mut pages, savepoint).is_err(), "its compensation is logged only");
+    pages.fails_at = None;
+    manager.recover_page(page(1), &mut pages).unwrap();
+    let mut two = manager.begin(0);
+    two.update(&mut pages, page(1), 8, &[0], &[9]).unwrap();
+    two.commit(0).unwrap();
+
+    one.rollback_to(&mut pages, savepoint).unwrap();
+    assert_eq!(pages.byte(1, 31), 5);
+    one.abort(&mut pages).unwrap();
+    assert_eq!((known(&manager), pages.byte(1, 31), pages.byte(1, 8)), (vec![], 0, 9));
+}
+
+#[test]
+fn a32_a_change_without_an_undo_which_a_recovery_brought_is_owed_no_longer() {
+    let running = Running::new(LogBuilder::new(SEGMENT_BYTES));
+    let manager = manager_on(&running);
+    let mut pages = Toy::default();
+    let mut one = manager.begin(0);
+    one.update(&mut pages, page(2), 0, &[0], &[1]).unwrap();
+    pages.fails_at = Some(running.end());
+    one.update(&mut pages, page(1), 0, &[], &[66]).unwrap_err();
+    pages.fails_at = None;
+    manager.recover_page(page(1), &mut pages).unwrap();
+    let mut two = manager.begin(0);
+    two.update(&mut pages, page(1), 8, &[0], &[9]).unwrap();
+    two.commit(0).unwrap();
+    one.abort(&mut pages).unwrap();
+    assert_eq!((known(&manager), pages.byte(1, 0), pages.byte(2, 0)), (vec![], 66, 0));
+}
+
+/// Pages whose next change is followed by an error.
+struct FailsBehind<'p> {
+    pages: &'p mut Toy,
+    /// Whether the change is made before that.
+    applies: bool,
+    /// What comes in once the latch is free.
+    then: Option<Before<'p>>,
+}
+
+impl PageStore for FailsBehind<'_> {
+    fn page_state(&mut self, page: PageId) -> Result<PageState, EngineError> {
+        self.pages.page_state(page)
+    }
+
+    fn write(&mut self, page: PageId, at: u32, bytes: &[u8], lsn: Lsn) -> Result<(), EngineError> {
+        if self.applies {
+            self.pages.write(page, at, bytes, lsn)?;
+        }
+        if let Some(then) = self.then.take() {
+            then(self.pages);
+        }
+        Err("the engine fails".into())
+    }
+
+    fn mark_dirty(&mut self, page: PageId) -> Result<(), EngineError> {
+        self.pages.mark_dirty(page)
+    }
+}
+
+#[test]
+fn a06_a_page_that_lacks_a_later_compensation_is_not_whole_when_an_earlier_one_is_settled() {
+    let running = Running::new(LogBuilder::new(SEGMENT_BYTES));
+    let manager = manager_on(&running);
+    let mut pages = Toy::default();
+    let mut one = manager.begin(0);
+    one.update(&mut pages, page(1), 0, &[0], &[66]).unwrap();
+    let mut two = manager.begin(0);
+    two.update(&mut pages, page(1), 8, &[0], &[77]).unwrap();
+    let failed = one.abort(&mut FailsBehind { pages: &mut pages, applies: true, then: None });
+    assert!(failed.is_err(), "its compensation is in the page all the same");
+    // Logged for a page that may lack changes, so it is not applied.
+    two.abort(&mut pages).unwrap();
+    manager.rollback_abandoned(&mut pages).unwrap();
+    assert_eq!((manager.deferred_pages(), pages.byte(1, 8)), (vec![page(1)], 77));
+    manager.recover_page(page(1), &mut pages).unwrap();
+    assert_eq!((manager.deferred_pages(), pages.byte(1, 0), pages.byte(1, 8)), (vec![], 0, 0));
+}
+
+#[test]
+fn a02_a_page_that_went_past_a_record_which_is_not_in_it_is_not_written() {
+    let running = Running::new(LogBuilder::new(SEGMENT_BYTES));
+    let manager = manager_on(&running);
+    let mut pages = Toy::default();
+    let mut one = manager.begin(0);
+    one.update(&mut pages, page(1), 0, &[0], &[66]).unwrap();
+    let mut two = manager.begin(0);
+    // The engine gave up, and let go of its latch before anybody was told.
+    let passes = |pages: &mut Toy| {
+        two.update(pages, page(1), 8, &[0], &[9]).unwrap();
+    };
+    let then: Option<Before<'_>> = Some(Box::new(passes));
+    let gave_up = one.abort(&mut FailsBehind { pages: &mut pages, applies: false, then });
+    assert!(gave_up.is_err());
+    let page_lsn = pages.lsn(1);
+    let refused = manager.before_page_write(page(1), page_lsn);
+    assert!(matches!(refused, Err(RecoveryError::PageOffline { .. })), "{refused:?}");
+
+    manager.recover_page(page(1), &mut pages).unwrap();
+    assert_eq!((pages.byte(1, 0), pages.byte(1, 8)), (0, 9), "logged and applied again");
+    let page_lsn = pages.lsn(1);
+    manager.before_page_write(page(1), page_lsn).unwrap();
+    two.commit(0).unwrap();
+    assert_eq!(manager.deferred_pages(), []);
 }

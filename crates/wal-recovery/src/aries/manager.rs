@@ -88,6 +88,14 @@ impl State {
         self.account(txn).draw_for_rollback(bytes, closing)
     }
 
+    /// Whether a record lies before `page_lsn` which the engine failed to apply to `page`.
+    fn hides(&self, page: PageId, page_lsn: Lsn) -> bool {
+        let hidden = |account: &Account| {
+            account.unapplied.is_some_and(|(lsn, of)| of == page && lsn < page_lsn)
+        };
+        self.deferred.contains(&page) && self.accounts.values().any(hidden)
+    }
+
     /// The account of a transaction.
     pub(super) fn account(&mut self, txn: TxnId) -> &mut Account {
         self.accounts.entry(txn).or_default()
@@ -263,13 +271,22 @@ impl TxnManager {
     /// # Errors
     ///
     /// - [`RecoveryError::PageLsnBeyondEnd`]: no such record; at once, without waiting.
+    /// - [`RecoveryError::PageOffline`]: the engine failed to apply a record to the page, and changed
+    ///   it further. The page LSN would hide the record from a restart, so the page stays where it is
+    ///   until the rollback of the transaction has gone on.
     /// - Those of the log. In each case the page must not be written.
     pub fn before_page_write(&self, page: PageId, page_lsn: Lsn) -> Result<(), RecoveryError> {
         if page_lsn.is_none() {
             return Ok(());
         }
         self.check_page_lsn(page, page_lsn)?;
-        self.state().tables.dirty.writing(page, page_lsn);
+        {
+            let mut state = self.state();
+            if state.hides(page, page_lsn) {
+                return Err(RecoveryError::PageOffline { page });
+            }
+            state.tables.dirty.writing(page, page_lsn);
+        }
         if self.log.durable() <= page_lsn {
             // Syncs end behind whole records: durable past its address is durable to its end.
             let inside = page_lsn.checked_add(RECORD_ALIGN_BYTES as u64);

@@ -46,9 +46,9 @@ impl TxnManager {
             let end = self.log().end();
             self.log().wait_durable(end)?;
             let rec_lsn = self.state().tables.dirty.rec_lsn(page).unwrap_or(end);
-            redo_page(&**self.log(), page, rec_lsn, end, pages)?;
+            let found = redo_page(&**self.log(), page, rec_lsn, end, pages)?;
             // A rollback may have logged a change of it meanwhile, without applying it.
-            if self.page_is_back(page, end) {
+            if self.page_is_redone(page, found, end) {
                 break;
             }
         }
@@ -56,18 +56,21 @@ impl TxnManager {
     }
 }
 
-/// Redoes what concerns `page` in the log before `end`, all of which is durable.
+/// Redoes what concerns `page` in the log before `end`, all of which is durable. Gives the LSN
+/// with which it was found: what lies before that was not looked at.
 fn redo_page<P: PageStore + ?Sized>(
     log: &dyn TxnLog,
     page: PageId,
     rec_lsn: Lsn,
     end: Lsn,
     pages: &mut P,
-) -> Result<(), RecoveryError> {
+) -> Result<Lsn, RecoveryError> {
     let offline = Err(RecoveryError::PageOffline { page });
-    if call_engine(rec_lsn, || pages.page_state(page))? == PageState::Offline {
-        return offline;
-    }
+    let found = match call_engine(rec_lsn, || pages.page_state(page))? {
+        PageState::At(page_lsn) => page_lsn,
+        PageState::Torn => Lsn::NONE,
+        PageState::Offline => return offline,
+    };
     let mut applier = Applier::of_page(page, rec_lsn, end);
     if rec_lsn < end {
         log.scan(rec_lsn, &mut |record| match Change::of(record)? {
@@ -82,7 +85,7 @@ fn redo_page<P: PageStore + ?Sized>(
         return offline;
     }
     if unfinished.torn.is_empty() {
-        return Ok(());
+        return Ok(found);
     }
     // The log hands out what it retains; where that begins is seen from its first record.
     let mut head = None;
@@ -91,5 +94,6 @@ fn redo_page<P: PageStore + ?Sized>(
         Ok(())
     })?;
     let Some(head) = head else { return Err(RecoveryError::TornPage { page, lsn: rec_lsn }) };
-    rebuild(head, &unfinished.torn, pages, &mut |from, visit| log.scan(from, visit))
+    rebuild(head, &unfinished.torn, pages, &mut |from, visit| log.scan(from, visit))?;
+    Ok(found)
 }

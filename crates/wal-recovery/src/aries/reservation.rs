@@ -14,7 +14,7 @@ use wal_format::body::{
     AriesEnd, Begin, CheckpointBegin, CheckpointEnd, CheckpointPart, Clr, Commit, DirtyPage, End,
     TxnEntry, Update,
 };
-use wal_format::{Lsn, encoded_bytes};
+use wal_format::{Lsn, PageId, encoded_bytes};
 
 /// Entries of a table that are copied under one lock, and go into one part.
 pub(super) const PART_ENTRIES: usize = 1_000;
@@ -82,7 +82,7 @@ pub(super) struct Account {
     /// Whether somebody holds it. What nobody holds is rolled back by whoever looks after that.
     pub(super) owned: bool,
     /// A record of it that was logged and is not in its page yet: the engine failed in between.
-    pub(super) unapplied: Option<Lsn>,
+    pub(super) unapplied: Option<(Lsn, PageId)>,
     /// It ran before a restart that is not over, and what its rollback may take is not reserved:
     /// nobody knows how much that is, or there was no room. It takes what it needs, since a full
     /// disk must not keep a log from being opened, and nobody is promised anything yet.

@@ -234,7 +234,7 @@ impl<'m> Undo<'m> {
         txn: TxnId,
         pages: &mut P,
     ) -> Result<(), RecoveryError> {
-        let Some(lsn) = self.manager.state().account(txn).unapplied else {
+        let Some((lsn, _)) = self.manager.state().account(txn).unapplied else {
             return Ok(());
         };
         let mut buf = mem::take(&mut self.buf);
@@ -265,18 +265,16 @@ impl<'m> Undo<'m> {
             _ => return Ok(None),
         };
         let Some(page_lsn) = self.page_lsn(page, lsn, pages)? else { return Ok(None) };
+        // Rollbacks may have logged changes behind it, and applied none: the page's recovery brings
+        // all of them, in their order.
         let last_lsn = self.manager.state().tables.dirty.last_lsn(page);
-        if page_lsn < lsn && last_lsn.is_some_and(|last| last > lsn) {
-            // Rollbacks logged changes behind this one, and applied none: the page's recovery
-            // brings all of them, in their order.
-            return Ok(None);
-        }
-        if page_lsn < lsn {
+        let lacks_more = last_lsn.is_some_and(|last| last > lsn.max(page_lsn));
+        if page_lsn > lsn {
+            self.settle_passed((txn, lsn), page_lsn, lacks_more, body.as_ref(), pages)?;
+        } else if page_lsn < lsn && !lacks_more {
             call_engine(lsn, || redo_body(page, body.as_ref(), lsn, pages))?;
-        } else if page_lsn > lsn {
-            self.settle_passed(txn, lsn, page_lsn, body.as_ref(), pages)?;
         }
-        Ok(Some(page))
+        Ok((!lacks_more).then_some(page))
     }
 
     /// Deals with a record which another one has passed: the page LSN hides it from redo.
@@ -284,9 +282,9 @@ impl<'m> Undo<'m> {
     /// That takes an engine which let go of its latch between logging and applying, and failed.
     fn settle_passed<P: PageStore + ?Sized>(
         &mut self,
-        txn: TxnId,
-        lsn: Lsn,
+        (txn, lsn): (TxnId, Lsn),
         page_lsn: Lsn,
+        lacks_more: bool,
         body: Option<&Body<'_>>,
         pages: &mut P,
     ) -> Result<(), RecoveryError> {
@@ -296,6 +294,9 @@ impl<'m> Undo<'m> {
             Some(Body::Update(update)) if !update.before.is_empty() => Ok(()),
             Some(Body::Clr(clr)) => match clr.action {
                 Compensation::Nothing => Ok(()),
+                Compensation::Bytes { .. } if lacks_more => {
+                    manager.append_clr_deferring(txn, clr).map(|_| ())
+                }
                 Compensation::Bytes { page, offset, image } => {
                     let log = &mut || manager.append_clr(txn, clr);
                     manager.write_logged(txn, lsn, (page, offset, image), pages, log).map(|_| ())
@@ -436,7 +437,7 @@ impl TxnManager {
     /// it is applied nobody else may change the page, for the page LSN would hide it.
     fn lacks(&self, txn: TxnId, page: PageId, lsn: Lsn) {
         let mut state = self.state();
-        state.account(txn).unapplied = Some(lsn);
+        state.account(txn).unapplied = Some((lsn, page));
         if !page.is_none() {
             state.deferred.insert(page);
         }
