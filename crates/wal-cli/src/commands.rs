@@ -6,4 +6,5 @@ pub(crate) mod cat;
 pub(crate) mod dump;
 pub(crate) mod verify;
 pub(crate) mod stat;
+pub(crate) mod probe_report;
 pub(crate) mod probe;

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use wal::{Error, ErrorKind, Verdict};
 
+use crate::interrupt::die_by;
+
 /// Documented exit codes; 2 is clap's, for a wrong command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -46,6 +48,9 @@ pub(crate) enum Failure {
     Deaf,
     #[error("{0}")]
     Input(String),
+    /// By a signal, which the process then ends by; all that was made is removed.
+    #[error("interrupted; nothing is left behind")]
+    Interrupted(i32),
 }
 
 impl Failure {
@@ -77,6 +82,9 @@ impl Failure {
             }
             cause = error.source();
         }
+        if let Self::Interrupted(signal) = self {
+            die_by(*signal);
+        }
         self.exit().into()
     }
 
@@ -91,7 +99,7 @@ impl Failure {
                 ErrorKind::Locked => Exit::Locked,
                 _ => Exit::Failed,
             },
-            Self::Io { .. } | Self::Deaf | Self::Input(_) => Exit::Failed,
+            Self::Io { .. } | Self::Deaf | Self::Input(_) | Self::Interrupted(_) => Exit::Failed,
         }
     }
 }

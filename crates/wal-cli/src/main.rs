@@ -4,6 +4,7 @@
 //! changes a byte and works beside a running writer. `probe` measures a directory, and touches no
 //! log. Exit codes are in [`exit`] and in `wal --help`.
 
+mod interrupt;
 mod exit;
 mod lsn_arg;
 mod probe;
@@ -21,8 +22,9 @@ Exit codes:
   3  verify: a torn tail; nothing that evidence covers is lost
   4  something that was durable is damaged or missing
   5  a file belongs to another log, or a newer version wrote it
-  6  there is no log at this place
+  6  there is no log at this place; for `probe`: no directory
   7  another process has the log open for writing
+A `probe` that a signal ends removes what it made, and then ends by that signal.
 
 Try it:
   seq 1 1000 | wal append /tmp/example.wal      a record a line, durably

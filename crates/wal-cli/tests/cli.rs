@@ -305,31 +305,3 @@ fn every_reading_command_says_by_its_code_that_a_log_is_damaged() {
         assert!(!stdout(&output).contains("record 5"), "{command} went on behind the damage");
     }
 }
-
-#[test]
-fn probe_measures_every_way_recommends_one_and_leaves_nothing_behind() {
-    let dir = tempfile::tempdir().unwrap();
-    let output = run(&["probe", "--seconds", "1", "--json", dir.path().to_str().unwrap()], "");
-    assert_eq!(code(&output), 0, "{}", stderr(&output));
-    let said: Value = serde_json::from_str(&stdout(&output)).unwrap();
-    let ways = said["ways"].as_array().unwrap();
-    let missing = said["not_supported"].as_array().unwrap();
-    assert_eq!(ways.len() + missing.len(), 10);
-    assert_eq!(ways[0]["name"], "data_sync");
-    for way in ways {
-        // Each way is measured in five rounds, by each of its writers, once at the least.
-        assert!(way["writes"].as_u64().unwrap() >= 5 * way["at_once"].as_u64().unwrap(), "{way}");
-        assert!(way["p50_us"].as_f64() <= way["max_us"].as_f64(), "{way}");
-    }
-    let method = said["recommended"]["sync_method"].as_str().unwrap();
-    let log = dir.path().join("log");
-    let followed = run(&["append", "--sync-method", method, log.to_str().unwrap()], "one\n");
-    assert_eq!(code(&followed), 0, "the recommendation is one that `wal append` takes");
-    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "only the log is there");
-}
-
-#[test]
-fn probe_of_what_is_not_there_is_code_1_and_a_senseless_time_code_2() {
-    assert_eq!(code(&run(&["probe", "/nowhere/at/all"], "")), 1);
-    assert_eq!(code(&run(&["probe", "--seconds", "0", "/tmp"], "")), 2);
-}

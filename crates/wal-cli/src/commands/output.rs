@@ -86,6 +86,43 @@ pub(crate) fn line_counter(quiet: bool) -> ProgressBar {
     bar
 }
 
+/// A bar over `turns` turns of equal length with an estimate, shown only to a terminal.
+pub(crate) fn turns_bar(turns: u64) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(turns);
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} eta {eta}  {msg}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// Colours for standard output: only where a person sees it, and did not ask for none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Paint {
+    on: bool,
+}
+
+impl Paint {
+    pub(crate) fn of_stdout() -> Self {
+        let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self { on: io::stdout().is_terminal() && !unwanted }
+    }
+
+    pub(crate) fn good(self, text: &str) -> String {
+        self.with("32", text)
+    }
+
+    pub(crate) fn bad(self, text: &str) -> String {
+        self.with("31", text)
+    }
+
+    fn with(self, colour: &str, text: &str) -> String {
+        if self.on { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
 /// Puts `body` into a JSON object: as `body` where it is text, as `body_hex` where it is not.
 pub(crate) fn put_body(line: &mut serde_json::Value, body: &[u8]) {
     match std::str::from_utf8(body) {
@@ -103,6 +140,14 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn colours_are_there_only_when_they_are_on() {
+        let text = |on| (Paint { on }.good("fine"), Paint { on }.bad("not"));
+        assert_eq!(text(false), ("fine".to_owned(), "not".to_owned()));
+        let (good, bad) = text(true);
+        assert_eq!((good.as_str(), bad.as_str()), ("\x1b[32mfine\x1b[0m", "\x1b[31mnot\x1b[0m"));
+    }
 
     #[test]
     fn a_body_is_text_where_it_can_be_and_hex_where_it_cannot() {

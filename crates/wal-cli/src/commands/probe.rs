@@ -1,31 +1,40 @@
 //! `wal probe`: what durable writes cost in a directory, and which options fit it.
 
-use std::io::Write;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
-use comfy_table::{Table, presets};
-use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Value, json};
+use indicatif::ProgressBar;
 
-use super::output::{json_line, line, stdout};
+use super::output::turns_bar;
+use super::probe_report::Report;
 use crate::exit::{Exit, Failure};
-use crate::probe::advice::{Advice, Figure, advise};
-use crate::probe::way::{Measured, Trial, WAYS, Way};
+use crate::interrupt::Interrupt;
+use crate::probe::advice::{Figure, Findings, advise};
+use crate::probe::ground::Ground;
+use crate::probe::place::Place;
+use crate::probe::rate::Rate;
+use crate::probe::trial::Measured;
+use crate::probe::way::WAYS;
 
 /// Rounds over all ways, in turns: what else the device has to do befalls all of them.
 const ROUNDS: u32 = 5;
 
 /// Measure what durable writes cost in a directory, and recommend options.
 ///
-/// Writes up to 200 MB into files without names, which are gone when the command ends, however it
-/// ends. Other work on the device shows in the figures.
+/// Each way of making a write durable has a turn in each of five rounds, in files as the log
+/// prepares them. They take up to 176 MiB in a temporary directory, which is removed when the
+/// command ends, also when it fails or is interrupted. Other work on the device shows in the
+/// figures; what other ways take is told as a share of write and fdatasync in the same run.
+///
+/// Exit codes: 0 measured, whatever the figures and warnings say; 1 the directory cannot be
+/// written to, or a write failed; 6 there is no such directory. No log is touched.
 #[derive(Debug, Args)]
 pub(crate) struct Probe {
     /// Directory on the device and file system to measure.
     dir: PathBuf,
-    /// Seconds to measure for, all ways together.
+    /// Seconds to take altogether. Very slow devices take longer: each way writes once in each
+    /// round at the least.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
     seconds: u32,
     /// Print one JSON object.
@@ -33,118 +42,122 @@ pub(crate) struct Probe {
     json: bool,
 }
 
+/// All that is measured.
+struct Trials {
+    ways: Vec<Measured>,
+    rates: Vec<Rate>,
+}
+
 impl Probe {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
-        let failed = |source| Failure::io(self.dir.display().to_string(), source);
-        let bar = progress();
-        let (mut trials, mut missing) = (Vec::new(), Vec::new());
-        for way in WAYS {
-            bar.set_message(format!("preparing {}", way.about));
-            match Trial::prepare(&self.dir, way).map_err(failed)? {
-                Some(trial) => trials.push(trial),
-                None => missing.push(way),
-            }
+        let interrupt = Interrupt::watch().map_err(|error| Failure::io("signals", error))?;
+        let started = Instant::now();
+        let mut ground = Ground::make(&self.dir)?;
+        let place = Place::of(&self.dir, ground.filesystem());
+        let bar = turns_bar(Ground::STEPS);
+        let measured = self.prepare(&mut ground, &interrupt, &bar).and_then(|mut trials| {
+            let end = started + Duration::from_secs(u64::from(self.seconds));
+            self.measure(&mut trials, &ground, end, &interrupt, &bar).map(|()| trials)
+        });
+        bar.finish_and_clear();
+        let report = measured.map(|trials| report(&ground, place, trials, started.elapsed()));
+        let removed = ground.remove().map_err(|error| self.failed(error));
+        if let Some(signal) = interrupt.signal() {
+            return removed.and(Err(Failure::Interrupted(signal)));
         }
-        let turns = ROUNDS * u32::try_from(trials.len()).unwrap_or(1).max(1);
-        let time = Duration::from_secs(u64::from(self.seconds)) / turns;
-        bar.set_length(u64::from(turns));
-        for _ in 0..ROUNDS {
-            for trial in &mut trials {
-                bar.set_message(trial.measured.way.about);
-                trial.run(time).map_err(failed)?;
+        let report = report?;
+        removed?;
+        report.print(self.json)?;
+        Ok(Exit::Done)
+    }
+
+    fn failed(&self, source: std::io::Error) -> Failure {
+        Failure::io(self.dir.display().to_string(), source)
+    }
+
+    fn prepare(
+        &self,
+        ground: &mut Ground,
+        interrupt: &Interrupt,
+        bar: &ProgressBar,
+    ) -> Result<Trials, Failure> {
+        bar.set_message("preparing files");
+        for step in 0..Ground::STEPS {
+            if interrupt.signal().is_some() {
+                break;
+            }
+            ground.prepare(step).map_err(|error| self.failed(error))?;
+            bar.inc(1);
+        }
+        let possible = WAYS.into_iter().filter(|way| ground.refusal(way).is_none());
+        let ways: Result<Vec<Measured>, _> = possible.map(Measured::new).collect();
+        let ways = ways.map_err(|error| Failure::Input(error.to_string()))?;
+        Ok(Trials { ways, rates: Rate::all(ground.direct_refusal().is_none()) })
+    }
+
+    /// In rounds, each of which begins with another one.
+    fn measure(
+        &self,
+        trials: &mut Trials,
+        ground: &Ground,
+        end: Instant,
+        interrupt: &Interrupt,
+        bar: &ProgressBar,
+    ) -> Result<(), Failure> {
+        let Trials { ways, rates } = trials;
+        let all = ways.len() + rates.len();
+        let mut left = ROUNDS * u32::try_from(all).unwrap_or(u32::MAX / ROUNDS);
+        bar.reset();
+        bar.set_length(u64::from(left));
+        for round in 0..ROUNDS as usize {
+            for turn in 0..all {
+                if interrupt.signal().is_some() {
+                    return Ok(());
+                }
+                // What one turn took too much, or left, is shared by all that follow.
+                let time = end.saturating_duration_since(Instant::now()) / left.max(1);
+                let at = (turn + round * all / ROUNDS as usize) % all;
+                let done = if let Some(way) = ways.get_mut(at) {
+                    bar.set_message(way.way.about);
+                    way.turn(ground, time, interrupt)
+                } else if let Some(rate) = rates.get_mut(at - ways.len()) {
+                    bar.set_message(rate.about);
+                    rate.turn(ground, time, interrupt)
+                } else {
+                    Ok(())
+                };
+                done.map_err(|error| self.failed(error))?;
+                left = left.saturating_sub(1);
                 bar.inc(1);
             }
         }
-        bar.finish_and_clear();
-        let measured: Vec<Measured> = trials.into_iter().map(|trial| trial.measured).collect();
-        let advice = advise(&measured.iter().map(figure).collect::<Vec<_>>());
-        let mut out = stdout();
-        if self.json {
-            json_line(&mut out, &as_json(&self.dir, &measured, &missing, &advice))?;
-        } else {
-            print_text(&mut out, &measured, &missing, &advice)?;
-        }
-        out.flush().map_err(Failure::output)?;
-        Ok(Exit::Done)
+        Ok(())
     }
 }
 
-fn progress() -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:30} {msg}");
-    let bar = ProgressBar::new(1);
-    if let Ok(style) = style {
-        bar.set_style(style);
-    }
-    bar
-}
-
-fn figure(measured: &Measured) -> Figure {
-    Figure {
-        name: measured.way.name,
-        p50_us: measured.within_us(0.5),
-        per_second: measured.per_second(),
-    }
-}
-
-fn as_json(
-    dir: &std::path::Path,
-    measured: &[Measured],
-    missing: &[Way],
-    advice: &Advice,
-) -> Value {
-    let ways: Vec<Value> = measured
-        .iter()
-        .map(|it| {
-            json!({
-                "name": it.way.name,
-                "about": it.way.about,
-                "block_bytes": it.way.block_bytes,
-                "at_once": it.way.at_once,
-                "writes": it.count(),
-                "per_second": it.per_second(),
-                "p50_us": it.within_us(0.5),
-                "p99_us": it.within_us(0.99),
-                "p999_us": it.within_us(0.999),
-                "max_us": it.max_us(),
-            })
-        })
-        .collect();
-    json!({
-        "dir": dir.display().to_string(),
-        "ways": ways,
-        "not_supported": missing.iter().map(|way| way.name).collect::<Vec<_>>(),
-        "recommended": {
-            "sync_method": advice.sync_method,
-            "direct": advice.direct,
-            "reasons": advice.reasons,
-        },
-    })
-}
-
-fn print_text(
-    out: &mut impl Write,
-    measured: &[Measured],
-    missing: &[Way],
-    advice: &Advice,
-) -> Result<(), Failure> {
-    let mut table = Table::new();
-    table.load_preset(presets::ASCII_MARKDOWN);
-    table.set_header(["durable writes", "a second", "p50 us", "p99 us", "p99.9 us", "max us"]);
-    for it in measured {
-        table.add_row([
-            it.way.about.to_owned(),
-            format!("{:.0}", it.per_second()),
-            format!("{:.0}", it.within_us(0.5)),
-            format!("{:.0}", it.within_us(0.99)),
-            format!("{:.0}", it.within_us(0.999)),
-            format!("{:.0}", it.max_us()),
-        ]);
-    }
-    line(out, &table)?;
-    for way in missing {
-        line(out, format!("not supported here: {}", way.about))?;
-    }
-    let direct = if advice.direct { ", direct" } else { "" };
-    line(out, format!("recommended: {}{direct}", advice.sync_method))?;
-    advice.reasons.iter().try_for_each(|reason| line(out, format!("  {reason}")))
+/// What the figures are, and what they say.
+fn report(ground: &Ground, place: Place, trials: Trials, took: Duration) -> Report {
+    let Trials { ways, rates } = trials;
+    let figure = |it: &Measured| Figure {
+        name: it.way.name,
+        p50_us: it.within_us(0.5),
+        per_second: it.per_second(),
+    };
+    let figures: Vec<Figure> = ways.iter().filter(|it| it.count() > 0).map(figure).collect();
+    let base = ways.iter().find(|it| it.way.name == it.way.baseline());
+    let spread = base.map_or(1.0, Measured::spread);
+    let write_cache = place.device.as_ref().and_then(|device| device.write_cache.as_deref());
+    let advice = advise(&Findings {
+        figures: &figures,
+        file_system: ground.filesystem(),
+        write_cache,
+        direct_refused: ground.direct_refusal(),
+        spread,
+        load_before: place.load_before,
+    });
+    let refused = WAYS.into_iter().filter_map(|way| {
+        let why = ground.refusal(&way)?;
+        Some((way, why.to_owned()))
+    });
+    Report { place, rounds: ROUNDS, took, spread, refused: refused.collect(), ways, rates, advice }
 }
