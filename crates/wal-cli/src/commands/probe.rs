@@ -24,8 +24,9 @@ const ROUNDS: u32 = 5;
 ///
 /// Each way of making a write durable has a turn in each of five rounds, in files as the log
 /// prepares them. They take up to 176 MiB in a temporary directory, which is removed when the
-/// command ends, also when it fails or is interrupted. Other work on the device shows in the
-/// figures; what other ways take is told as a share of write and fdatasync in the same run.
+/// command ends, also when it fails or is interrupted; after `kill -9` it stays, as `.wal-probe-…`.
+/// Other work on the device shows in the figures; what other ways take is told in times of write
+/// and fdatasync in the same run.
 ///
 /// Exit codes: 0 measured, whatever the figures and warnings say; 1 the directory cannot be
 /// written to, or a write failed; 6 there is no such directory. No log is touched.

@@ -344,9 +344,9 @@ fn preparation(findings: &Findings<'_>) -> Option<Reason> {
         format!(", and a file that grows {growing:.2} times as long")
     });
     let worth = if times > 1.0 / WORTH {
-        "zeros written ahead are worth it, and the log writes them"
+        "zeros written ahead are worth it; the log writes them where it syncs often"
     } else {
-        "zeros written ahead buy little here; the log writes them all the same"
+        "zeros written ahead buy little here; the log writes them all the same where it syncs often"
     };
     let why =
         format!("space that is only reserved takes {times:.2} times as long{growing}: {worth}");

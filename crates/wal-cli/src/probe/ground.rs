@@ -49,7 +49,7 @@ impl Ground {
         let outer = FileStorage::open_existing(dir)?;
         let failed = |source| wal::IoError::Failed {
             op: wal::IoOp::Create,
-            name: format!("a directory in {}", dir.display()),
+            name: dir.join(".wal-probe-…").display().to_string(),
             offset: None,
             source,
         };

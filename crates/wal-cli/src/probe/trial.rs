@@ -83,7 +83,12 @@ impl Measured {
             vec![rename(ground, self.count(), time, interrupt)?]
         } else {
             let stretches = ground.stretches(&self.way)?;
-            self.write(&stretches, time, interrupt)?
+            let written = self.write(&stretches, time, interrupt)?;
+            if self.way.sync == Sync::Nothing {
+                // Or the first sync of the next turn would have all of it to write.
+                stretches.iter().try_for_each(|stretch| stretch.file.sync_all())?;
+            }
+            written
         };
         self.take(&written);
         Ok(())
