@@ -7,7 +7,8 @@ mod aries_support;
 use std::sync::Arc;
 
 use aries_support::{
-    AriesLog, LogBuilder, Running, SEGMENT_BYTES, Toy, Txn, known, lsn, page, recover, restart, txn,
+    AriesLog, LogBuilder, Running, SEGMENT_BYTES, Toy, Txn, known, lsn, page, recover,
+    recover_with, restart, txn,
 };
 use wal_format::body::Outcome;
 use wal_format::{Lsn, RecordKind};
@@ -318,4 +319,43 @@ fn a20_recovery_of_a_log_that_was_never_checkpointed_begins_with_its_first_recor
     let mut pages = Toy::default();
     let report = recover(&work().finish(), &mut pages).unwrap();
     assert_eq!(report.aries.unwrap().redo.applied, 32);
+}
+
+/// A page that was changed, written, left behind by a checkpoint, and freed behind that. Gives the
+/// addresses of its changes, where a copy of the pages may have begun.
+fn freed_behind_the_checkpoint() -> (LogBuilder, [Lsn; 2]) {
+    let mut log = builder();
+    let mut owner = txn(1);
+    log.begin(&mut owner);
+    let first = log.update(&mut owner, 1, 0, 0, 77);
+    let second = log.update(&mut owner, 1, 0, 77, 78);
+    log.commit(&mut owner);
+    log.end(&mut owner, Outcome::Committed);
+    log.whole_checkpoint(&[], &[]);
+    log.free(1);
+    (log, [first, second])
+}
+
+#[test]
+fn a24_a_copied_page_freed_behind_the_checkpoint_is_not_given_the_changes_of_its_old_life() {
+    let (mut log, [old, _]) = freed_behind_the_checkpoint();
+    let mut next = txn(2);
+    log.begin(&mut next);
+    let new = log.update(&mut next, 1, 1, 0, 1);
+    log.commit(&mut next);
+    log.end(&mut next, Outcome::Committed);
+    let mut copy = Toy::default();
+    let (_, report) = recover_with(Aries::new().pages_copied_at(old), &log.finish(), &mut copy);
+    report.unwrap();
+    assert_eq!((copy.byte(1, 0), copy.byte(1, 1)), (0, 1));
+    assert_eq!(copy.applied, [(page(1), new)]);
+}
+
+#[test]
+fn a24_a_copied_page_that_was_freed_since_keeps_no_log_from_opening_when_it_is_torn() {
+    let (log, [_, later]) = freed_behind_the_checkpoint();
+    let mut copy = Toy { torn: [page(1)].into(), ..Toy::default() };
+    let (_, report) = recover_with(Aries::new().pages_copied_at(later), &log.finish(), &mut copy);
+    report.unwrap();
+    assert_eq!(copy.applied, []);
 }

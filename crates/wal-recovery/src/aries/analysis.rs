@@ -43,22 +43,28 @@ pub(super) struct Analysis {
     pub(super) openings: u64,
 }
 
-/// Reads the log from its newest usable checkpoint on.
+/// Reads the log from its newest usable checkpoint on. Pages that were copied from a running engine
+/// may be older than that knows: what changed since `copied_from` is taken for dirty, too.
 ///
 /// # Errors
 ///
+/// - [`RecoveryError::OutOfRange`]: the log does not hold `copied_from`.
 /// - [`RecoveryError::UnusableCheckpoint`]: no checkpoint can be used, and the log does not begin
 ///   with its first record.
 /// - [`RecoveryError::Table`]: a record cannot follow those before it.
 /// - As [`each_record`], and as [`body_of`].
 pub(super) fn analyse(
     log: &RecoveryLog<'_>,
+    copied_from: Option<Lsn>,
     progress: &mut dyn Progress,
 ) -> Result<Analysis, RecoveryError> {
     let (checkpoint, passed_over) = choose(log)?;
     let mut reading = Reading::new(checkpoint.as_ref());
     let start = checkpoint.as_ref().map_or(log.range.start, |tables| tables.pointer.begin);
     let range = LsnRange::new(start, log.range.end);
+    if let Some(from) = copied_from {
+        take_for_dirty(log, from, start, &mut reading, progress)?;
+    }
     each_record(log.source, range, Phase::Analysis, progress, |record| reading.take(record))?;
     let payload = checkpoint.as_ref().map(|tables| tables.payload.clone()).unwrap_or_default();
     let mut analysis = reading.finish(payload)?;
@@ -66,6 +72,31 @@ pub(super) fn analyse(
     analysis.report.checkpoint = checkpoint.map(|tables| tables.pointer);
     analysis.report.passed_over = passed_over;
     Ok(analysis)
+}
+
+/// Enters what changed from `from` to `start`, where analysis begins, into the dirty-page table: a
+/// page with its first change, or the first one of its newest life (statement 24). That comes first,
+/// since the page may be freed behind `start`.
+fn take_for_dirty(
+    log: &RecoveryLog<'_>,
+    from: Lsn,
+    start: Lsn,
+    reading: &mut Reading,
+    progress: &mut dyn Progress,
+) -> Result<(), RecoveryError> {
+    let (head, end) = (log.range.start, log.range.end);
+    if from < head || from > end {
+        return Err(RecoveryError::OutOfRange { lsn: from, head, end });
+    }
+    if from >= start {
+        return Ok(());
+    }
+    each_record(log.source, LsnRange::new(from, start), Phase::Analysis, progress, |record| {
+        if let Some(body) = body_of(record)? {
+            reading.take_page(record.lsn(), Effect::of(&body));
+        }
+        Ok(())
+    })
 }
 
 /// The newest checkpoint that can be used, and the newer ones that cannot.

@@ -83,7 +83,7 @@ pub fn recover_copy<E: PageStore + ?Sized>(
         checkpoints: &older,
         ..*log
     };
-    let mut analysis = analyse(&limited, progress)?;
+    let mut analysis = analyse(&limited, None, progress)?;
     if let Some(until) = until {
         check_pages(log, stop, until, engine, progress)?;
     }

@@ -15,12 +15,11 @@ use std::sync::Arc;
 use wal_format::{Lsn, LsnRange, PageId, TxnId};
 
 use super::analysis::{self, Analysis};
-use super::change::{Action, Change, STRATEGY};
+use super::change::STRATEGY;
 use super::doubt::InDoubtCounts;
 use super::engine_call::call_engine;
 use super::losers::UndoReport;
 use super::manager::TxnManager;
-use super::page_map::PageMap;
 use super::pages::PageStore;
 use super::parallel::redo_in_parallel;
 use super::redo::{self, Unfinished};
@@ -155,12 +154,7 @@ impl<E: PageStore + ?Sized> RecoveryStrategy<E> for Aries {
         engine: &mut E,
         progress: &mut dyn Progress,
     ) -> Result<RecoveryReport, RecoveryError> {
-        let mut analysis = analysis::analyse(log, progress)?;
-        if let Some(from) = self.copied_from {
-            let to = analysis.report.range.start;
-            take_for_dirty(log, from, to, &mut analysis.tables, progress)?;
-            analysis.report.dirty_pages = analysis.tables.dirty.len();
-        }
+        let mut analysis = analysis::analyse(log, self.copied_from, progress)?;
         restore_payload(&analysis, engine)?;
         let (threads, tables) = (self.threads, &mut analysis.tables);
         let (redo, unfinished) = redo_with(log, threads, tables, engine, progress)?;
@@ -210,40 +204,6 @@ impl<E: PageStore + ?Sized> RecoveryStrategy<E> for Aries {
         self.manager = Some(manager);
         Ok(())
     }
-}
-
-/// Enters what changed from `from` to `to`, where analysis began, into the dirty-page table: a page
-/// with its first change, or the first one of its newest life (statement 24).
-fn take_for_dirty(
-    log: &RecoveryLog<'_>,
-    from: Lsn,
-    to: Lsn,
-    tables: &mut Tables,
-    progress: &mut dyn Progress,
-) -> Result<(), RecoveryError> {
-    let (head, end) = (log.range.start, log.range.end);
-    if from < head || from > end {
-        return Err(RecoveryError::OutOfRange { lsn: from, head, end });
-    }
-    if from >= to {
-        return Ok(());
-    }
-    let mut pages: PageMap<(Lsn, Lsn)> = PageMap::default();
-    each_record(log.source, LsnRange::new(from, to), Phase::Analysis, progress, |record| {
-        match Change::of(record)? {
-            Some(Change { page, action: Action::Free }) => drop(pages.remove(&page)),
-            Some(Change { page, .. }) if !page.is_none() => {
-                pages.entry(page).or_insert((record.lsn(), record.lsn())).1 = record.lsn();
-            }
-            _ => {}
-        }
-        Ok(())
-    })?;
-    for (page, (first, last)) in pages {
-        tables.dirty.merge(page, first);
-        tables.dirty.changed(page, last);
-    }
-    Ok(())
 }
 
 /// Gives the engine back what it had put into the checkpoint.
