@@ -155,6 +155,22 @@ fn a_directory_that_cannot_be_written_to_is_code_1_and_named() {
 }
 
 #[test]
+fn a_failure_half_way_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    // Files may have a mebibyte: less than the first one wants. To be refused, not killed.
+    let script = format!(
+        "trap '' XFSZ; ulimit -f 1024; exec '{}' probe '{}'",
+        env!("CARGO_BIN_EXE_wal"),
+        dir.path().display()
+    );
+    let output = Command::new("bash").args(["-c", &script]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains(dir.path().to_str().unwrap()), "{}", stderr(&output));
+    assert_eq!(output.stdout, b"");
+    assert!(is_empty(dir.path()));
+}
+
+#[test]
 fn a_senseless_time_is_code_2() {
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(run(&["--seconds", "0"], dir.path()).status.code(), Some(2));

@@ -77,7 +77,7 @@ const NO_DEVICE_US: f64 = 5.0;
 /// A sync that did something makes a write take so many times as long as without it.
 const DID_SOMETHING: f64 = 2.0;
 
-/// Sixteen blocks that take so many times as long as one: to share a sync saves little.
+/// Sixteen blocks that take so many times as long as one: bytes cost more than syncs.
 const BY_BYTES: f64 = 8.0;
 
 /// From here on a sync is worth a thought about who has to wait for it: 20 ms.
@@ -299,31 +299,26 @@ fn best_of(findings: &Findings<'_>, names: [&'static str; 3], base: &'static str
     best
 }
 
-/// Whether a leader that had company waits for it.
+/// Group commit, always: commits are smaller than a block, and those that share one save all of a
+/// sync. The figures say how far that goes.
 fn policy(findings: &Findings<'_>) -> (SyncPolicy, Reason) {
     let mut from = vec!["data_sync_64k", "data_sync"];
-    let (policy, why) = match findings.times("data_sync_64k", "data_sync") {
-        Some(times) if times >= BY_BYTES => {
-            let why = format!(
-                "64 KiB take {times:.2} times as long as 4 KiB: bytes cost more than syncs, so a \
-                 leader gains little by waiting for company"
-            );
-            (SyncPolicy::EveryCommit, why)
-        }
-        Some(times) => {
-            let why = format!(
-                "64 KiB take {times:.2} times as long as 4 KiB: commits that share a sync cost \
-                 little more than one"
-            );
-            (SyncPolicy::Group, why)
-        }
+    let why = match findings.times("data_sync_64k", "data_sync") {
+        Some(times) if times >= BY_BYTES => format!(
+            "64 KiB take {times:.2} times as long as 4 KiB: commits gain by sharing a sync as \
+             long as they fit a few blocks together, and pay for bytes beyond"
+        ),
+        Some(times) => format!(
+            "64 KiB take {times:.2} times as long as 4 KiB: commits that share a sync cost \
+             little more than one"
+        ),
         None => {
             from.clear();
-            (SyncPolicy::Group, "64 KiB were not measured".into())
+            "64 KiB were not measured".to_owned()
         }
     };
-    let value = format!("SyncPolicy::{policy:?}");
-    (policy, Reason { option: "sync_policy", value, why, from })
+    let policy = SyncPolicy::Group;
+    (policy, Reason { option: "sync_policy", value: format!("SyncPolicy::{policy:?}"), why, from })
 }
 
 /// What the log does by itself about space. No option: it recognises the file system.

@@ -177,11 +177,16 @@ fn with_direct_io_the_flushes_past_the_cache_count() {
 }
 
 #[test]
-fn where_bytes_cost_more_than_syncs_a_leader_waits_for_nobody() {
-    let advice = advised(&[("data_sync_64k", 900.0)]);
-    assert_eq!(advice.sync_policy, SyncPolicy::EveryCommit);
-    assert_eq!(reason(&advice, "sync_policy").value, "SyncPolicy::EveryCommit");
-    assert_eq!(advised(&[("data_sync_64k", 300.0)]).sync_policy, SyncPolicy::Group);
+fn commits_share_syncs_and_the_advice_says_how_far_that_goes() {
+    let why = |changes| {
+        let advice = advised(changes);
+        assert_eq!(advice.sync_policy, SyncPolicy::Group);
+        let reason = reason(&advice, "sync_policy");
+        assert_eq!(reason.value, "SyncPolicy::Group");
+        reason.why.clone()
+    };
+    assert!(why(&[("data_sync_64k", 900.0)]).contains("pay for bytes beyond"));
+    assert!(why(&[("data_sync_64k", 300.0)]).contains("little more than one"));
 }
 
 #[test]
