@@ -664,3 +664,47 @@ fn a02_a_page_that_went_past_a_record_which_is_not_in_it_is_not_written() {
     two.commit(0).unwrap();
     assert_eq!(manager.deferred_pages(), []);
 }
+
+#[test]
+fn a31_a_rollback_that_waits_for_a_page_logs_nothing_until_that_is_back() {
+    let mut log = LogBuilder::new(SEGMENT_BYTES);
+    let mut loser = txn(1);
+    log.begin(&mut loser);
+    log.logical(&mut loser, 1, 5);
+    let running = Running::new(log);
+    let pages = Toy { offline: [page(1)].into(), ..Toy::default() };
+    let mut engine = Counting { pages, images: (1, 1) };
+    let (_, manager) = restart(Aries::new(), &running, &mut engine).unwrap();
+    assert_eq!(running.count(RecordKind::UPDATE), 1, "it is known by then for which page it waits");
+    let end = running.end();
+    for _ in 0..3 {
+        let tried = manager.rollback_abandoned(&mut engine).unwrap();
+        assert_eq!((tried.deferred, running.end()), (vec![TxnId::new(1)], end));
+    }
+    engine.pages.offline.clear();
+    manager.recover_page(page(1), &mut engine).unwrap();
+    assert_eq!((known(&manager), engine.pages.byte(1, 31)), (vec![], 0));
+}
+
+#[test]
+fn a31_a_decided_abort_that_waits_for_a_page_logs_nothing_until_that_is_back() {
+    let mut log = LogBuilder::new(SEGMENT_BYTES);
+    let mut owner = txn(1);
+    log.begin(&mut owner);
+    log.logical(&mut owner, 1, 5);
+    log.prepare(&mut owner, "g");
+    let running = Running::new(log);
+    let mut engine = Counting { pages: Toy::default(), images: (1, 1) };
+    let (_, manager) = restart(Aries::new(), &running, &mut engine).unwrap();
+    engine.pages.offline.insert(page(1));
+    let mut ends = Vec::new();
+    for _ in 0..3 {
+        let waits = manager.resolve(owner.id, Decision::Abort, &mut engine);
+        assert!(matches!(waits, Err(RecoveryError::PageOffline { .. })), "{waits:?}");
+        ends.push(running.end());
+    }
+    assert_eq!((ends[1], ends[2]), (ends[0], ends[0]));
+    engine.pages.offline.clear();
+    manager.resolve(owner.id, Decision::Abort, &mut engine).unwrap();
+    assert_eq!((known(&manager), engine.pages.byte(1, 31)), (vec![], 0));
+}

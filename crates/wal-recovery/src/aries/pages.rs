@@ -58,6 +58,9 @@ pub struct LogicalUndo<'a> {
 /// [`compensate`](Self::compensate) is to be called exactly once, last, and under the latch of the
 /// page. What must happen before, such as the split of a full page, is logged as a nested top
 /// action: it stays, whatever becomes of the rollback.
+///
+/// Look at all pages that will be touched before anything is logged: what was logged by the time that
+/// one is found offline is taken back, which costs log, and is done again after the next restart.
 pub trait UndoScope {
     /// Logs bytes of a page, before and after, as part of a nested top action; the engine then
     /// puts them in place with the LSN returned.
@@ -273,7 +276,9 @@ pub trait PageStore {
     /// # Errors
     ///
     /// As [`redo_logical`](Self::redo_logical). What it logged and did not end is taken back before
-    /// anything else happens. [`RecoveryError::PageOffline`] puts the rollback off.
+    /// anything else happens, so look at every page first. [`RecoveryError::PageOffline`] puts the
+    /// rollback off: this is called again once the page named lacks no changes and
+    /// [`page_state`](Self::page_state) does not say that it is offline, or after a restart.
     fn undo_logical(
         &mut self,
         undo: &LogicalUndo<'_>,

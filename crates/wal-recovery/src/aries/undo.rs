@@ -185,6 +185,7 @@ impl<'m> Undo<'m> {
         let Logical { page, operation, undo, .. } = *logical;
         let change = LogicalUndo { txn, lsn, page, operation, undo };
         let manager = self.manager;
+        self.check_waiting(txn, lsn, pages)?;
         let mut scope = Scope { manager, txn, compensated: lsn, undo_next: prev_lsn, logged: None };
         let outcome = call_engine(lsn, || pages.undo_logical(&change, &mut scope));
         let logged = scope.logged;
@@ -194,7 +195,12 @@ impl<'m> Undo<'m> {
                 manager.lacks(txn, page, lsn);
                 Err(error)
             }
-            (Err(error), None) => Err(self.take_back_half(txn, lsn, error, pages)),
+            (Err(error), None) => {
+                if let RecoveryError::PageOffline { page } = error {
+                    manager.state().account(txn).waits_for = Some(page);
+                }
+                Err(self.take_back_half(txn, lsn, error, pages))
+            }
             (Ok(()), _) => Ok(()),
         };
         outcome?;
@@ -202,6 +208,23 @@ impl<'m> Undo<'m> {
             let source = "it took a logical change back without a compensation record".into();
             return Err(RecoveryError::Handler { lsn, source });
         }
+        Ok(())
+    }
+
+    /// Whether the page is back for which the rollback of `txn` waits. Until then it is not tried:
+    /// each time, the engine might log half a nested top action before it comes to that page.
+    fn check_waiting<P: PageStore + ?Sized>(
+        &self,
+        txn: TxnId,
+        lsn: Lsn,
+        pages: &mut P,
+    ) -> Result<(), RecoveryError> {
+        let Some(page) = self.manager.state().account(txn).waits_for else { return Ok(()) };
+        let lacks_changes = self.manager.state().deferred.contains(&page);
+        if lacks_changes || call_engine(lsn, || pages.page_state(page))? == PageState::Offline {
+            return Err(RecoveryError::PageOffline { page });
+        }
+        self.manager.state().account(txn).waits_for = None;
         Ok(())
     }
 
