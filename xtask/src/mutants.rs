@@ -20,6 +20,8 @@ mod planted;
 mod copy;
 mod table;
 
+use crate::sim::THREADS;
+
 use planted::{Finder, MUTANTS, Mutant};
 use table::{Row, write_table};
 
@@ -27,6 +29,9 @@ use table::{Row, write_table};
 const CASES: u64 = 192;
 /// Cases which the log without any bug must pass first.
 const SOUND_CASES: u64 = 32;
+/// Of the workload whose threads are scheduled.
+const THREADS_CASES: u64 = 48;
+const THREADS_SOUND_CASES: u64 = 8;
 /// Of the bank, for bugs of restart.
 const BANK_CASES: u64 = 24;
 const BANK_SOUND_CASES: u64 = 3;
@@ -162,6 +167,7 @@ impl Lab {
             self.build(*finder)?.map_err(|()| Failure::new(none))?;
             let said = match finder {
                 Finder::Log => self.run(SOUND_CASES)?,
+                Finder::Threads => self.run_threads(THREADS_SOUND_CASES)?,
                 Finder::Bank => self.run_bank(BANK_SOUND_CASES)?,
                 Finder::Test { .. } => self.test(*finder)?,
             };
@@ -177,7 +183,9 @@ impl Lab {
     fn build(&self, finder: Finder) -> Outcome<Result<(), ()>> {
         let mut command = cargo();
         match finder {
-            Finder::Log => command.args(["build", "--release", "--quiet", "--package", "wal-lab"]),
+            Finder::Log | Finder::Threads => {
+                command.args(["build", "--release", "--quiet", "--package", "wal-lab"])
+            }
             Finder::Bank => {
                 command.args(["build", "--release", "--quiet", "--package", "wal-bank"])
             }
@@ -185,11 +193,11 @@ impl Lab {
         };
         let status = command
             .current_dir(&self.tree)
-            .env("CARGO_TARGET_DIR", &self.target)
+            .env("CARGO_TARGET_DIR", self.target_of(finder))
             .env("CARGO_INCREMENTAL", "1")
             .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
             .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
-            .env("RUSTFLAGS", "--cap-lints allow")
+            .env("RUSTFLAGS", flags_of(finder))
             .status()
             .map_err(|error| Failure::new(format!("cannot run cargo: {error}")))?;
         Ok(if status.success() { Ok(()) } else { Err(()) })
@@ -204,6 +212,7 @@ impl Lab {
         let said = match self.build(mutant.found_by)? {
             Ok(()) => match mutant.found_by {
                 Finder::Log => self.run(CASES),
+                Finder::Threads => self.run_threads(THREADS_CASES),
                 Finder::Bank => self.run_bank(BANK_CASES),
                 Finder::Test { .. } => self.test(mutant.found_by),
             },
@@ -220,12 +229,25 @@ impl Lab {
 
     /// Runs the lab of the log.
     fn run(&self, cases: u64) -> Outcome<Said> {
-        self.run_program("release/wal-lab", cases)
+        self.run_program(Finder::Log, "wal-lab", &[], cases)
+    }
+
+    /// Runs the lab of the log, built for the scheduler.
+    fn run_threads(&self, cases: u64) -> Outcome<Said> {
+        self.run_program(Finder::Threads, "wal-lab", &["--workload", THREADS], cases)
     }
 
     /// Runs the bank.
     fn run_bank(&self, cases: u64) -> Outcome<Said> {
-        self.run_program("release/wal-bank", cases)
+        self.run_program(Finder::Bank, "wal-bank", &[], cases)
+    }
+
+    /// Where it is built: the scheduler's locks are compiled in.
+    fn target_of(&self, finder: Finder) -> PathBuf {
+        match finder {
+            Finder::Threads => self.target.join("shuttle"),
+            Finder::Log | Finder::Bank | Finder::Test { .. } => self.target.clone(),
+        }
     }
 
     /// Runs a test: a failure of it is the bug, found.
@@ -251,9 +273,17 @@ impl Lab {
     }
 
     /// Runs a lab on one thread, so that the number of crash states needed is always the same.
-    fn run_program(&self, program: &str, cases: u64) -> Outcome<Said> {
-        let mut child = Command::new(self.target.join(program))
-            .args(["run", "--json", "--threads", "1", "--cases", &cases.to_string()])
+    fn run_program(
+        &self,
+        finder: Finder,
+        program: &str,
+        words: &[&str],
+        cases: u64,
+    ) -> Outcome<Said> {
+        let mut child = Command::new(self.target_of(finder).join("release").join(program))
+            .arg("run")
+            .args(words)
+            .args(["--json", "--threads", "1", "--cases", &cases.to_string()])
             .args(["--time", &TIME.to_string()])
             .args(["--seed", &self.seed.to_string(), "--states", "6"])
             .stdout(Stdio::piped())
@@ -276,6 +306,13 @@ impl Lab {
         let reason = format!("it does not end within {} s", PATIENCE.as_secs());
         let broken = Broken { case: "hangs".to_owned(), state: String::new(), reason };
         Ok(Said { states: 0, broken: Some(broken) })
+    }
+}
+
+const fn flags_of(finder: Finder) -> &'static str {
+    match finder {
+        Finder::Threads => "--cap-lints allow --cfg shuttle",
+        Finder::Log | Finder::Bank | Finder::Test { .. } => "--cap-lints allow",
     }
 }
 

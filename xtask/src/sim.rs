@@ -32,7 +32,7 @@ const CI_MORE_CASES: u64 = 64;
 /// Cases of the workload with threads, in the slice.
 const CI_THREADS_CASES: u64 = 48;
 /// The workloads that need the scheduler begin so.
-const THREADS: &str = "threads";
+pub(crate) const THREADS: &str = "threads";
 /// As that one, with syncs that fail.
 const THREADS_FAILING: &str = "threads-failing";
 /// Its cases, in the slice.

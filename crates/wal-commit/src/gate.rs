@@ -1,9 +1,10 @@
 //! Where a crowd of committers sleeps until one flush has answered all of them.
 //!
 //! A crowd is told at once, by one system call, and each of its members returns without a lock.
-//! One of them may be asked to lead the next flush: whoever looks first takes that upon itself.
+//! Some of them may be asked to lead a flush: whoever looks first takes that upon itself. Where
+//! several flushes may be in flight, a second leader can be asked for before the first has heard.
 //!
-//! A member returns once. The call for a leader is made under the lock of the state, while at
+//! A member returns once. A call for a leader is made under the lock of the state, while at
 //! least one member still waits, and is heard before anything that is told later: so it is
 //! answered, also when the log is poisoned meanwhile.
 
@@ -13,12 +14,12 @@ use crate::error::CommitError;
 use crate::signal::Signal;
 use crate::sync::{Mutex, Word};
 
-/// One member is to lead.
-const LEADER_WANTED: u32 = 1;
 /// What all of them wait for is there.
-const OPEN: u32 = 2;
+const OPEN: u32 = 1;
 /// It will not be.
-const FAILED: u32 = 4;
+const FAILED: u32 = 2;
+/// A member is to lead: the bits from here on count how many.
+const LEADER_WANTED: u32 = 4;
 
 /// See the head of this file.
 #[derive(Debug)]
@@ -37,8 +38,8 @@ impl Gate {
     pub(crate) fn pass(&self) -> Signal {
         loop {
             let seen = self.word.get();
-            if seen & LEADER_WANTED != 0 {
-                if self.word.clear_bits(LEADER_WANTED) & LEADER_WANTED != 0 {
+            if seen >= LEADER_WANTED {
+                if self.word.exchange(seen, seen - LEADER_WANTED) {
                     return Signal::Lead;
                 }
             } else if seen & FAILED != 0 {
@@ -54,7 +55,7 @@ impl Gate {
 
     /// Asks for a leader. Call it under the lock of the state, then [`call`](Self::call).
     pub(crate) fn want_leader(&self) {
-        self.word.set_bits(LEADER_WANTED);
+        self.word.add(LEADER_WANTED);
     }
 
     /// Wakes one member, so that somebody hears the call for a leader.
@@ -88,6 +89,19 @@ mod tests {
         gate.open();
         assert!(matches!(gate.pass(), Signal::Lead), "the call is heard first");
         assert!(matches!(gate.pass(), Signal::Met));
+        assert!(matches!(gate.pass(), Signal::Met));
+    }
+
+    #[test]
+    fn two_calls_make_two_leaders() {
+        let gate = Gate::new();
+        for _ in 0..2 {
+            gate.want_leader();
+            gate.call();
+        }
+        gate.open();
+        assert!(matches!(gate.pass(), Signal::Lead));
+        assert!(matches!(gate.pass(), Signal::Lead), "each call is a baton handed over");
         assert!(matches!(gate.pass(), Signal::Met));
     }
 

@@ -12,7 +12,14 @@ impl Shared {
     /// Promises that records of `bytes` in all can be appended later.
     pub(crate) fn earmark(&self, bytes: u64) -> Result<(), CommitError> {
         let inflated = bytes.saturating_mul(self.earmarks.inflation);
-        if bytes == 0 || self.earmarks.promise(inflated) {
+        if bytes == 0 {
+            return Ok(());
+        }
+        // Beyond all measure: counted in, if only until it is found not to fit, it would go round.
+        if inflated >= u64::MAX / 4 {
+            return Err(CommitError::NoRoom { bytes });
+        }
+        if self.earmarks.promise(inflated) {
             return Ok(());
         }
         self.check_process()?;
@@ -27,12 +34,7 @@ impl Shared {
                 let preparer = state.preparer.clone().ok_or(CommitError::Closed)?;
                 (preparer, self.earmarks.wanted(inflated, state.cursor.successor_bytes()))
             };
-            // A promise beyond all measure is refused before any space is taken for it.
-            let held = if inflated < u64::MAX / 4 {
-                preparer.hold_back(wanted).map_err(Arc::new)
-            } else {
-                Ok(0)
-            };
+            let held = preparer.hold_back(wanted).map_err(Arc::new);
             let mut state = self.lock();
             self.count_held(&mut state, preparer.held_back());
             drop(state);

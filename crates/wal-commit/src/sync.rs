@@ -131,19 +131,25 @@ impl Word {
 
     /// Whoever gets a value sees what was stored before it was set.
     pub(crate) fn get(&self) -> u32 {
-        // Pairs with the Release in `set_bits`.
+        // Pairs with the Release in `set_bits` and `add`.
         self.0.load(Ordering::Acquire)
     }
 
     /// Sets these bits, and publishes what was stored before.
     pub(crate) fn set_bits(&self, bits: u32) {
-        // Pairs with the Acquire in `get` and `clear_bits`.
+        // Pairs with the Acquire in `get` and `exchange`.
         self.0.fetch_or(bits, Ordering::Release);
     }
 
-    /// Clears these bits; returns what was there before.
-    pub(crate) fn clear_bits(&self, bits: u32) -> u32 {
-        self.0.fetch_and(!bits, Ordering::AcqRel)
+    /// Adds to it, and publishes what was stored before.
+    pub(crate) fn add(&self, count: u32) {
+        // Pairs with the Acquire in `get` and `exchange`.
+        self.0.fetch_add(count, Ordering::Release);
+    }
+
+    /// Makes `value` of it if it still is `seen`; returns whether it was.
+    pub(crate) fn exchange(&self, seen: u32, value: u32) -> bool {
+        self.0.compare_exchange(seen, value, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// Sleeps unless something else than `value` is there; may return for no reason.
@@ -182,11 +188,17 @@ impl Word {
         *self.value.lock() |= bits;
     }
 
-    pub(crate) fn clear_bits(&self, bits: u32) -> u32 {
-        let mut value = self.value.lock();
-        let before = *value;
-        *value &= !bits;
-        before
+    pub(crate) fn add(&self, count: u32) {
+        *self.value.lock() += count;
+    }
+
+    pub(crate) fn exchange(&self, seen: u32, value: u32) -> bool {
+        let mut current = self.value.lock();
+        let same = *current == seen;
+        if same {
+            *current = value;
+        }
+        same
     }
 
     pub(crate) fn sleep_while(&self, value: u32) {

@@ -137,6 +137,7 @@ mod scheduled {
         let opened = profile
             .options()
             .threads(Threads::Helper)
+            .flushes_in_flight(1 + (seed % 3) as usize)
             .recover_with(RedoOnly::default())
             .open_in(Arc::new(Witness::new(disk)), &mut engine);
         let Ok(wal) = opened else { return story };

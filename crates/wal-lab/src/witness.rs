@@ -19,19 +19,35 @@ pub const NOTE: &str = "lab-note";
 pub struct Witness {
     disk: SimDisk,
     seen: Arc<Mutex<u64>>,
+    /// Calls so far in which another thread may go on.
+    #[cfg(shuttle)]
+    calls: Arc<Mutex<u64>>,
 }
 
 impl Witness {
     /// A witness of `disk` which has seen nothing.
     #[must_use]
     pub fn new(disk: &SimDisk) -> Self {
-        Self { disk: disk.clone(), seen: Arc::default() }
+        Self {
+            disk: disk.clone(),
+            seen: Arc::default(),
+            #[cfg(shuttle)]
+            calls: Arc::default(),
+        }
     }
 
     /// A number for everything read so far, in order.
     #[must_use]
     pub fn seen(&self) -> u64 {
         *self.seen.lock()
+    }
+
+    /// For how many turns of the others the next call of the device lasts.
+    #[cfg(shuttle)]
+    fn turns(&self) -> u64 {
+        let mut calls = self.calls.lock();
+        *calls += 1;
+        if fold(1, *calls).is_multiple_of(4) { 24 } else { 1 }
     }
 
     fn note(&self, bytes: &[u8]) {
@@ -116,11 +132,14 @@ struct File {
 }
 
 impl File {
-    /// Lets another thread go on here, when threads are scheduled.
+    /// Lets other threads go on here, when threads are scheduled. Some calls take so long that
+    /// others begin and end meanwhile.
     fn pause(&self) {
         #[cfg(shuttle)]
         if self.live {
-            shuttle::thread::yield_now();
+            for _ in 0..self.witness.turns() {
+                shuttle::thread::yield_now();
+            }
         }
         let _ = self.live;
     }

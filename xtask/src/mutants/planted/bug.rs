@@ -10,6 +10,8 @@ use crate::outcome::{Failure, Outcome};
 pub(crate) enum Finder {
     /// The crash lab of the log.
     Log,
+    /// The crash lab of the log, with several threads under its scheduler.
+    Threads,
     /// The bank, in the crash lab.
     Bank,
     /// A test: what needs threads, or counts reads, shows in no crash state.

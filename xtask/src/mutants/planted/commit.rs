@@ -69,6 +69,33 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Threads,
+        name: "acknowledge-over-a-hole",
+        about: "flushes in flight count as written and synced before they land",
+        edits: &[
+            Edit {
+                file: "crates/wal-commit/src/runway.rs",
+                find: "            && !leg.in_the_air\n            && leg.unsynced == 0",
+                replace: "            && leg.unsynced == 0",
+            },
+            Edit {
+                file: "crates/wal-commit/src/runway.rs",
+                find: "self.legs.iter().take_while(|leg| !leg.in_the_air);",
+                replace: "self.legs.iter();",
+            },
+        ],
+    },
+    Mutant {
+        found_by: Finder::Threads,
+        name: "second-leader-forgotten",
+        about: "a crowd that was asked for a leader twice hears it once: a baton is lost",
+        edits: &[Edit {
+            file: "crates/wal-commit/src/gate.rs",
+            find: "self.word.add(LEADER_WANTED);",
+            replace: "if self.word.get() < LEADER_WANTED { self.word.add(LEADER_WANTED); }",
+        }],
+    },
+    Mutant {
         found_by: Finder::Log,
         name: "watermark-too-far",
         about: "records claim that all reserved before them was durable",
