@@ -81,6 +81,16 @@ pub trait TxnLog: Send + Sync + fmt::Debug {
     /// The most bytes that a body may have whose rollback can be promised.
     fn body_bytes_max(&self) -> usize;
 
+    /// Whether new work may be logged. Checkpoints, rollbacks and the ends of transactions do not
+    /// ask. The default lets everything in.
+    ///
+    /// # Errors
+    ///
+    /// Not now: somebody who reads the log lags too far behind.
+    fn admit(&self) -> Result<(), RecoveryError> {
+        Ok(())
+    }
+
     /// Promises that records of `bytes` in all, headers included, can be appended later, whatever
     /// becomes of the disk.
     ///

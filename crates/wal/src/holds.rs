@@ -17,7 +17,8 @@ use crate::error::{Error, Refusal};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OverLimit {
-    /// Appends are refused until the hold is advanced or dropped.
+    /// Appends are refused until the hold is advanced or dropped. Of a log of pages, only new work:
+    /// transactions that run end, checkpoints are taken, and images logged of pages to be written.
     RefuseAppends,
     /// A warning event says so at every truncation.
     Warn,

@@ -124,6 +124,7 @@ impl PageLog {
         let parts = [body];
         let draft = RecordDraft::new(RecordKind::RESTORE_POINT, &parts);
         let bytes = draft.encoded_bytes() as u64;
+        self.log.admit()?;
         self.log.reserve(bytes)?;
         let placed = self.log.append(&draft, &mut |_| {});
         self.log.release(bytes);

@@ -126,9 +126,11 @@ impl TxnLog for RunningLog {
         usize::try_from(record).unwrap_or(usize::MAX).saturating_sub(head)
     }
 
+    fn admit(&self) -> Result<(), RecoveryError> {
+        self.wal.shared().holds.admit(self.end()).map_err(passed_on)
+    }
+
     fn reserve(&self, bytes: u64) -> Result<(), RecoveryError> {
-        // Here a hold over its limit stops new work; what was promised a place is always let in.
-        self.wal.shared().holds.admit(self.end()).map_err(passed_on)?;
         self.wal.shared().commit.earmark(bytes).map_err(passed_on)
     }
 

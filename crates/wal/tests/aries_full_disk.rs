@@ -9,8 +9,8 @@ use std::sync::Arc;
 use common::pages::{Pages, SLOTS, open_pages};
 use common::small;
 use wal::{
-    EngineError, ErrorKind, LogicalUndo, Lsn, Options, PageId, PageLog, PageState, PageStore,
-    PageTransaction, Storage, Threads, UndoScope,
+    EngineError, ErrorKind, HoldLimit, LogicalUndo, Lsn, Options, OverLimit, PageId, PageLog,
+    PageState, PageStore, PageTransaction, Storage, Threads, UndoScope,
 };
 use wal_sim::{CrashMode, Faults, Model, SimDisk, SimRng};
 
@@ -388,4 +388,45 @@ fn a09_a_full_log_with_a_transaction_in_doubt_can_be_emptied() {
     }
     assert!(log.head() > before);
     commit(&log, &mut pages, 2, 2, 2);
+}
+
+#[test]
+fn a_hold_over_its_limit_stops_neither_checkpoints_nor_rollbacks_that_need_more() {
+    let disk = SimDisk::new();
+    let (log, mut pages) = up(&disk);
+    let mut greedy = log.begin();
+    let page = PageId::new(PAGES + 1);
+    let lsn = greedy.log_logical(page, 1, b"redo", b"undo").unwrap();
+    pages.write(page, 0, &[], lsn).unwrap();
+    let mut other = log.begin();
+    pages.put(&mut other, 1, 0, 5).unwrap();
+    let limit = HoldLimit { bytes: 0, over: OverLimit::RefuseAppends };
+    let _hold = log.hold("replica", log.positions().durable, Some(limit)).unwrap();
+    let refused = |error: wal::Error| assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+    for _ in 0..5 {
+        log.checkpoint(&[7; 2_000]).unwrap();
+    }
+    greedy.abort(&mut Greedy(&mut pages)).unwrap();
+    log.log_image(page, &[7; 512]).unwrap();
+    // New work it does stop.
+    refused(pages.put(&mut other, 1, 1, 6).unwrap_err());
+    refused(other.nested_begin().unwrap_err());
+    refused(log.restore_point("here").unwrap_err());
+    other.commit().unwrap();
+}
+
+#[test]
+fn a09_more_bytes_than_there_can_be_are_refused_and_leave_nothing_behind() {
+    let disk = SimDisk::new();
+    let (log, mut pages) = up(&disk);
+    log.checkpoint(b"").unwrap();
+    let idle = log.stats().reserved_bytes;
+    for more in [u64::MAX, u64::MAX - 200, u64::MAX / 2] {
+        let mut txn = log.begin();
+        let refused = txn.log_logical_reserving(PageId::new(1), 1, b"redo", b"undo", more);
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::NoSpace, "{more}");
+        txn.abort(&mut pages).unwrap();
+        log.checkpoint(b"").unwrap();
+        assert_eq!(log.stats().reserved_bytes, idle, "{more}");
+    }
 }

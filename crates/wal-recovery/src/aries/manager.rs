@@ -244,7 +244,8 @@ impl TxnManager {
             return Err(RecoveryError::PageOffline { page });
         }
         let bytes = RecordDraft::new(kind, parts).encoded_bytes() as u64;
-        self.with_space(bytes, 0, || self.append(None, kind, effect, parts)).map(|at| at.lsn)
+        // A pool asks before it writes a page, perhaps to make room for one that a rollback needs.
+        self.with_room(bytes, 0, || self.append(None, kind, effect, parts)).map(|at| at.lsn)
     }
 
     /// Whether `page`, as it was read from storage, can be one of this log's: a record can have
@@ -352,9 +353,20 @@ impl TxnManager {
         outcome.map(|()| placed)
     }
 
-    /// Runs `append` with room for its `own` bytes, and for `kept` which stay reserved if it
-    /// succeeds; the next checkpoint has room for what it adds to the tables.
+    /// Runs `append`, which is new work, with room for its `own` bytes, and for `kept` which stay
+    /// reserved if it succeeds; the next checkpoint has room for what it adds to the tables.
     pub(super) fn with_space<T>(
+        &self,
+        own: u64,
+        kept: u64,
+        append: impl FnOnce() -> Result<T, RecoveryError>,
+    ) -> Result<T, RecoveryError> {
+        self.log.admit()?;
+        self.with_room(own, kept, append)
+    }
+
+    /// As [`with_space`](Self::with_space), for what comes of work that was let in before.
+    fn with_room<T>(
         &self,
         own: u64,
         kept: u64,
@@ -365,7 +377,8 @@ impl TxnManager {
             state.space.in_flight += 1;
             state.checkpoint_missing()
         };
-        let reserved = self.log.reserve(own + kept + missing);
+        // What an engine says of its undo may be any number; the log refuses what cannot be.
+        let reserved = self.log.reserve(own.saturating_add(kept).saturating_add(missing));
         if reserved.is_ok() {
             self.state().space.reserved += missing;
         }

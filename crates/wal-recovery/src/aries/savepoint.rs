@@ -92,6 +92,7 @@ impl Txn {
     pub fn nested_begin(&mut self) -> Result<Nested, RecoveryError> {
         self.check_usable(PageId::NONE)?;
         self.ensure_begun()?;
+        self.manager.log.admit()?;
         self.manager.log.reserve(DUMMY_CLR_BYTES)?;
         let (before, reserved) = {
             let mut state = self.manager.state();
