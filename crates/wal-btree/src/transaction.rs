@@ -46,7 +46,8 @@ impl Transaction {
         Self { shared, id: inner.id(), inner: Some(inner), reserved: Reserved::new() }
     }
 
-    /// Its identity, which no other transaction of this tree ever has.
+    /// Its identity, which no other transaction has of which a record is durable. One that lost every
+    /// record to a crash leaves its identity to another.
     #[must_use]
     pub const fn id(&self) -> TxnId {
         self.id

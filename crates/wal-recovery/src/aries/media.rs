@@ -5,7 +5,8 @@
 //! point ([`restore_to`](crate::restore_to)) and open it on the copy, with
 //! [`pages_copied_at`](super::Aries::pages_copied_at): that restart does all of this, and logs its
 //! compensations. What is here is for a copy that is to be looked at, or to become a database of its
-//! own with a new log.
+//! own with a new log. For that, set the LSN of every page to [`Lsn::NONE`] first: a new log knows
+//! none of the old addresses, and refuses pages that carry them.
 //!
 //! ```text
 //!   checkpoint in force        copy taken: pages of           the point
@@ -50,7 +51,8 @@ const CHECKED_MAX: usize = 1 << 16;
 /// were then. Without one, the log must reach back to its first record.
 ///
 /// Transactions that had not committed at the point are taken back in the copy. Nothing is logged:
-/// the addresses that undo leaves in pages lie behind the point, and stand for no record.
+/// the addresses that undo leaves in pages lie behind the point, and stand for no record. A new log
+/// takes the copy once the LSN of every page is [`Lsn::NONE`].
 ///
 /// # Errors
 ///

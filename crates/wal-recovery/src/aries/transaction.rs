@@ -65,7 +65,8 @@ impl TxnManager {
 }
 
 impl Txn {
-    /// Its identity, which no other transaction of this log ever has.
+    /// Its identity, which no other transaction has of which a record is durable. One that lost every
+    /// record to a crash leaves its identity to another.
     #[must_use]
     pub const fn id(&self) -> TxnId {
         self.id
