@@ -75,6 +75,7 @@ impl RecordRef<'_> {
 /// - [`DecodeError::Zeroed`]: space that was never written.
 /// - [`DecodeError::KindZero`], [`DecodeError::WrongLsn`], [`DecodeError::UnknownFlags`],
 ///   [`DecodeError::TooLong`]: no record of this version stands here.
+#[inline]
 pub fn decode_header_at(bytes: &[u8], lsn: Lsn) -> Result<RecordHeader, DecodeError> {
     let Some(head) = bytes.first_chunk::<RECORD_HEADER_BYTES>() else {
         return Err(DecodeError::Incomplete { needed: RECORD_HEADER_BYTES as u64 });
@@ -124,6 +125,7 @@ pub fn decode_header_at(bytes: &[u8], lsn: Lsn) -> Result<RecordHeader, DecodeEr
 /// # Cost
 ///
 /// One pass of CRC-32C over the record; no copy, no allocation.
+#[inline]
 pub fn decode_record<'a>(
     bytes: &'a [u8],
     lsn: Lsn,

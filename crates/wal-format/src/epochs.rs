@@ -71,20 +71,31 @@ impl EpochTracker {
     /// # Cost
     ///
     /// One pass of CRC-32C; two over an opened record that might be of either epoch.
+    #[inline]
     pub fn decode<'a>(
         &mut self,
         bytes: &'a [u8],
         lsn: Lsn,
     ) -> Result<TrackedRecord<'a>, DecodeError> {
-        let refusal = match decode_record(bytes, lsn, &self.seed) {
-            Ok(record) => return Ok(TrackedRecord { record, switched_from: None }),
+        match decode_record(bytes, lsn, &self.seed) {
+            Ok(record) => Ok(TrackedRecord { record, switched_from: None }),
             // Low bits come round again after 65,536 openings: then it is the checksum which says
             // that the record is not of the epoch in force.
-            Err(error @ (DecodeError::WrongEpoch { .. } | DecodeError::BadChecksum { .. })) => {
-                error
+            Err(refusal @ (DecodeError::WrongEpoch { .. } | DecodeError::BadChecksum { .. })) => {
+                self.decode_switch(bytes, lsn, refusal)
             }
-            Err(error) => return Err(error),
-        };
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads the opened record of a higher epoch; `refusal` where it is none.
+    #[cold]
+    fn decode_switch<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        lsn: Lsn,
+        refusal: DecodeError,
+    ) -> Result<TrackedRecord<'a>, DecodeError> {
         let Some(header) = opened_header(bytes, lsn) else {
             return Err(refusal);
         };

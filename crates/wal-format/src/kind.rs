@@ -111,6 +111,7 @@ impl RecordKind {
 
     /// Whether this version can go past the kind: it knows it, may skip it, or it is the engine's.
     #[must_use]
+    #[inline]
     pub const fn is_readable(self) -> bool {
         self.is_engine() || self.is_skippable() || self.name().is_some()
     }
