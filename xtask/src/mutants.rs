@@ -169,7 +169,7 @@ impl Lab {
                 Finder::Log => self.run(SOUND_CASES)?,
                 Finder::Threads => self.run_threads(THREADS_SOUND_CASES)?,
                 Finder::Bank => self.run_bank(BANK_SOUND_CASES)?,
-                Finder::Test { .. } => self.test(*finder)?,
+                Finder::Model { .. } | Finder::Test { .. } => self.test(*finder)?,
             };
             if let Some(broken) = said.broken {
                 let reason = broken.reason;
@@ -189,7 +189,9 @@ impl Lab {
             Finder::Bank => {
                 command.args(["build", "--release", "--quiet", "--package", "wal-bank"])
             }
-            Finder::Test { .. } => test_command(&mut command, finder).arg("--no-run"),
+            Finder::Model { .. } | Finder::Test { .. } => {
+                test_command(&mut command, finder).arg("--no-run")
+            }
         };
         let status = command
             .current_dir(&self.tree)
@@ -214,7 +216,7 @@ impl Lab {
                 Finder::Log => self.run(CASES),
                 Finder::Threads => self.run_threads(THREADS_CASES),
                 Finder::Bank => self.run_bank(BANK_CASES),
-                Finder::Test { .. } => self.test(mutant.found_by),
+                Finder::Model { .. } | Finder::Test { .. } => self.test(mutant.found_by),
             },
             // A bug that the compiler finds proves nothing of the lab: it counts as not found.
             Err(()) => Ok(Said { states: 0, broken: None }),
@@ -246,6 +248,7 @@ impl Lab {
     fn target_of(&self, finder: Finder) -> PathBuf {
         match finder {
             Finder::Threads => self.target.join("shuttle"),
+            Finder::Model { .. } => self.target.join("loom"),
             Finder::Log | Finder::Bank | Finder::Test { .. } => self.target.clone(),
         }
     }
@@ -256,14 +259,19 @@ impl Lab {
         test_command(&mut command, finder);
         let output = command
             .current_dir(&self.tree)
-            .env("CARGO_TARGET_DIR", &self.target)
-            .env("RUSTFLAGS", "--cap-lints allow")
+            .env("CARGO_TARGET_DIR", self.target_of(finder))
+            .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
+            .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+            .env("RUSTFLAGS", flags_of(finder))
             .output()
             .map_err(|error| Failure::new(format!("cannot run cargo: {error}")))?;
         let text = String::from_utf8_lossy(&output.stdout);
-        let ran = text.lines().any(|line| line.contains("test result:"));
+        // A deadlock in the model aborts the program: there is no result then, and no name.
+        let ran = text
+            .lines()
+            .any(|line| line.starts_with("running ") && !line.starts_with("running 0 "));
         let failed = text.lines().find(|line| line.ends_with("... FAILED"));
-        let name = failed.and_then(|line| line.split(' ').nth(1)).unwrap_or_default();
+        let name = failed.and_then(|line| line.split(' ').nth(1)).unwrap_or(finder.test_name());
         let broken = (!output.status.success() && ran).then(|| Broken {
             case: name.to_owned(),
             state: String::new(),
@@ -312,14 +320,22 @@ impl Lab {
 const fn flags_of(finder: Finder) -> &'static str {
     match finder {
         Finder::Threads => "--cap-lints allow --cfg shuttle",
+        Finder::Model { .. } => "--cap-lints allow --cfg loom",
         Finder::Log | Finder::Bank | Finder::Test { .. } => "--cap-lints allow",
     }
 }
 
 /// The words that run a test, and nothing beside it.
 fn test_command(command: &mut Command, finder: Finder) -> &mut Command {
-    let Finder::Test { package, target, name } = finder else { return command };
+    let (package, target, name) = match finder {
+        Finder::Test { package, target, name } => (package, target, name),
+        Finder::Model { name } => ("wal-commit", "model", name),
+        Finder::Log | Finder::Threads | Finder::Bank => return command,
+    };
     command.args(["test", "--package", package]);
+    if matches!(finder, Finder::Model { .. }) {
+        command.arg("--release");
+    }
     match target {
         "" => command.arg("--lib"),
         target => command.args(["--test", target]),

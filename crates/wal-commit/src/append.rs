@@ -216,7 +216,7 @@ impl Shared {
             }
         }
         // A failure poisons; the append finds that out for itself.
-        drop(self.lead(state, Durability::Written, 0));
+        drop(self.lead(state, Durability::Written, None));
         Ok(self.lock())
     }
 }

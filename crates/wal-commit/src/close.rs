@@ -37,8 +37,9 @@ impl Shared {
 
     /// Writes everything and a last padding record, and syncs. Returns the end of the log.
     ///
-    /// The helper threads have returned. Nothing is left running when this returns: a preparation
-    /// under way in an append is waited for.
+    /// The helper threads have returned. Nothing is left running when this returns well: flushes in
+    /// flight are, and a preparation under way in an append is, waited for. A flush may outlast the
+    /// close of a poisoned log; whoever is in it lets the files go (rule 15).
     pub(crate) fn finish_close(&self) -> Result<Lsn, CommitError> {
         let mut state = self.lock();
         while state.preparing {
@@ -47,7 +48,7 @@ impl Shared {
             state = self.lock();
         }
         let state = self.take_baton(state)?;
-        let mut flight = Flight::begin(self, state, Durability::Durable, 0)?;
+        let mut flight = Flight::begin(self, state, Durability::Durable, None)?;
         let outcome = self.write_last(&mut flight);
         flight.land(outcome)?;
         Ok(self.marks.positions().reserved)

@@ -64,8 +64,7 @@ impl Shared {
                     Woken::Lead => state = self.lock(),
                 }
             }
-            state.stats.waits_led += 1;
-            match self.lead(state, level, 1) {
+            match self.lead(state, level, Some(end)) {
                 // What was published before the log was poisoned was true, and stays so.
                 Err(_) if self.marks.reached(end, level) => return Ok(()),
                 Err(error) => return Err(error),
@@ -86,16 +85,16 @@ impl Shared {
 
     /// Flushes everything pending, with a baton in hand, and puts it down or hands it on.
     ///
-    /// `commits` is 1 for a committer, 0 for somebody who only needs room.
+    /// A committer says what it waits for; who only needs room, nothing.
     pub(crate) fn lead(
         &self,
         state: Guard<'_>,
         level: Durability,
-        commits: u64,
+        waits_for: Option<Lsn>,
     ) -> Result<(), CommitError> {
         // Nobody comes back for a write that only makes room.
         let state = if level == Durability::Durable { self.gather(state) } else { state };
-        let mut flight = Flight::begin(self, state, level, commits)?;
+        let mut flight = Flight::begin(self, state, level, waits_for)?;
         let outcome = flight.write_pending().and_then(|()| match level {
             Durability::Durable => flight.sync(),
             Durability::Ordered | Durability::Written => Ok(()),
@@ -147,6 +146,8 @@ pub(crate) struct Flight<'a> {
     answers: Option<Lsn>,
     /// How long the syncs took which the landing publishes.
     synced: Option<Duration>,
+    /// What its leader waits for, and up to which level.
+    leader: Option<(Lsn, Durability)>,
     /// Committers answered so far.
     commits: u64,
     /// Foreign code to run after the landing: it may use the log, and so need a baton.
@@ -161,7 +162,7 @@ impl<'a> Flight<'a> {
         shared: &'a Shared,
         mut state: Guard<'a>,
         level: Durability,
-        commits: u64,
+        waits_for: Option<Lsn>,
     ) -> Result<Self, CommitError> {
         let mut wakes = Wakes::default();
         let alone = state.group.is_alone();
@@ -174,8 +175,20 @@ impl<'a> Flight<'a> {
         let (slots, due, part, answers) = taken?;
         let later = Wakes::default();
         let batons = if alone { 1 } else { (slots.len() as u32).max(1) };
-        let (synced, landed) = (None, false);
-        Ok(Self { shared, slots, due, batons, part, answers, synced, commits, later, landed })
+        let leader = waits_for.map(|end| (end, level));
+        Ok(Self {
+            shared,
+            slots,
+            due,
+            batons,
+            part,
+            answers,
+            synced: None,
+            leader,
+            commits: 0,
+            later,
+            landed: false,
+        })
     }
 
     /// What a flight needs, out of the state.
@@ -318,9 +331,9 @@ impl<'a> Flight<'a> {
     }
 
     fn put_down(&mut self, outcome: Result<(), PoisonCause>) -> Result<(), CommitError> {
-        self.landed = true;
         let mut wakes = Wakes::default();
         let mut state = self.shared.lock();
+        let flew = self.synced.is_some();
         let slow = self.synced.filter(|took| {
             let limit = self.shared.config.slow_sync;
             state.usual_sync = usual(state.usual_sync, *took);
@@ -338,14 +351,25 @@ impl<'a> Flight<'a> {
         if state.phase != Phase::Ended {
             state.give_back(&mut last);
         }
-        state.answering.retain(|end| Some(*end) != self.answers);
+        if let Some(end) = self.answers {
+            state.answering.end(end);
+        }
         let failed = state.poison.clone();
-        self.tune(&mut state);
+        let reached = |(end, level)| self.shared.marks.reached(end, level);
+        let led = u64::from(self.leader.is_some_and(reached));
+        state.stats.waits_led += led;
+        self.commits += led;
+        let flights = if flew { self.tune(&mut state) } else { None };
         self.shared.release_batons(&mut state, self.batons, self.commits, &mut wakes);
+        // Whatever panics above happens once more, in the drop, which poisons.
+        self.landed = true;
         drop(state);
         drop(last);
         wakes.absorb(std::mem::take(&mut self.later));
         self.shared.deliver(wakes);
+        if let Some(flights) = flights {
+            tracing::debug!(flights, "flushes in flight");
+        }
         if let Some(took) = slow {
             let limit = self.shared.config.slow_sync;
             let durable = self.shared.marks.positions().durable;
@@ -354,14 +378,12 @@ impl<'a> Flight<'a> {
         failed.map_or(Ok(()), |cause| Err(CommitError::in_doubt(cause)))
     }
 
-    /// Allows as many flushes in flight as paid of late.
-    fn tune(&self, state: &mut State) {
-        if self.answers.is_some()
-            && let Some(flights) = state.tuner.landed(self.commits, self.shared.begun.elapsed())
-        {
-            tracing::debug!(flights, "flushes in flight");
-            state.group.set_flights(flights);
-        }
+    /// Allows as many flushes in flight as paid of late; says how many when that changes.
+    fn tune(&self, state: &mut State) -> Option<u32> {
+        self.answers?;
+        let flights = state.tuner.landed(self.commits, self.shared.begun.elapsed())?;
+        state.group.set_flights(flights);
+        Some(flights)
     }
 
     /// Publishes what the syncs of this flight made durable, as far as nothing before it is still

@@ -195,6 +195,11 @@ impl<W, G: Clone> Group<W, G> {
         self.alone || self.want_alone > 0 || self.held >= self.flights
     }
 
+    /// Whether nobody holds a baton: all of them could be taken now.
+    pub(crate) const fn is_idle(&self) -> bool {
+        self.held == 0
+    }
+
     /// Queues a waiter. One that `leads` may be handed the baton.
     pub(crate) fn enlist(&mut self, want: Want, leads: bool, wake: W) -> WaiterId {
         let id = WaiterId(self.take_id());
@@ -225,9 +230,11 @@ impl<W, G: Clone> Group<W, G> {
 
     /// Closes the open crowd: a flush takes everything before `end`.
     pub(crate) fn seal(&mut self, end: Lsn) {
+        let many = self.crowds.len() >= self.slots as usize;
         match self.crowds.back_mut() {
-            // Nobody is in it: it may as well be the crowd of this flush.
-            Some(last) if last.sealed_at.is_none() || last.gate.is_none() => {
+            // Nobody is in it: it may as well be the crowd of this flush, unless it is that of one
+            // in flight, whose answer some late committer may still wait for.
+            Some(last) if last.sealed_at.is_none() || many && last.gate.is_none() => {
                 last.sealed_at = Some(end);
             }
             _ => {
@@ -543,5 +550,16 @@ mod tests {
         let (waiters, gates) = group.everybody();
         assert_eq!((names(waiters), gates), (vec!["room"], vec!["first", "second"]));
         assert_eq!(group.crowd_size(), 0);
+    }
+
+    #[test]
+    fn whoever_comes_late_is_answered_by_the_flush_that_took_its_record() {
+        let mut group: TestGroup = Group::new(2);
+        for end in [80, 120] {
+            assert!(group.take());
+            group.seal(lsn(end));
+        }
+        group.join(lsn(80), || "late");
+        assert_eq!(group.met(&at(80, 80)).gates, ["late"]);
     }
 }

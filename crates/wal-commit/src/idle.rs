@@ -83,7 +83,7 @@ impl Shared {
                 return other.map_err(CommitError::in_doubt);
             }
         };
-        let mut flight = Flight::begin(self, state, Durability::Written, 0)?;
+        let mut flight = Flight::begin(self, state, Durability::Written, None)?;
         let written = flight.write_pending();
         flight.land(written).map(|()| Some(lsn))
     }

@@ -64,7 +64,7 @@ impl Shared {
     ) -> Result<Placed, CommitError> {
         let state = self.lock();
         state.appendable()?;
-        if patience == Patience::Refuse && state.group.is_busy() {
+        if patience == Patience::Refuse && !state.group.is_idle() {
             return Err(CommitError::WouldBlock);
         }
         let mut state = self.take_baton(state)?;
@@ -74,7 +74,7 @@ impl Shared {
             return Err(error);
         }
         state.exclusive = true;
-        let mut flight = Flight::begin(self, state, Durability::Written, 0)?;
+        let mut flight = Flight::begin(self, state, Durability::Written, None)?;
         let written = self.write_large(&mut flight, draft, hook);
         let landed = match written {
             Ok(span) => flight

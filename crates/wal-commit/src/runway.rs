@@ -124,6 +124,34 @@ impl Runway {
     }
 }
 
+/// Up to where each flight under way will answer those who wait.
+#[derive(Debug, Default)]
+pub(crate) struct Answers(Vec<Lsn>);
+
+impl Answers {
+    /// Room for as many flights as there are slots.
+    pub(crate) fn of_slots(slots: usize) -> Self {
+        Self(Vec::with_capacity(slots))
+    }
+
+    /// A flight that answers up to `end` begins.
+    pub(crate) fn begin(&mut self, end: Lsn) {
+        self.0.push(end);
+    }
+
+    /// One such flight has landed; another one may still answer up to the same.
+    pub(crate) fn end(&mut self, end: Lsn) {
+        if let Some(index) = self.0.iter().position(|other| *other == end) {
+            self.0.swap_remove(index);
+        }
+    }
+
+    /// Where the furthest of them ends.
+    pub(crate) fn furthest(&self) -> Lsn {
+        self.0.iter().copied().max().unwrap_or(Lsn::NONE)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,5 +236,16 @@ mod tests {
                 assert_eq!(ends(&runway), (upto(2), upto(1)), "{order}: {steps:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_flight_that_found_nothing_to_do_takes_no_answer_of_another_away() {
+        let mut answers = Answers::of_slots(2);
+        answers.begin(lsn(4200));
+        answers.begin(lsn(4200));
+        answers.end(lsn(4200));
+        assert_eq!(answers.furthest(), lsn(4200));
+        answers.end(lsn(4200));
+        assert_eq!(answers.furthest(), Lsn::NONE);
     }
 }

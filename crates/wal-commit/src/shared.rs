@@ -24,7 +24,7 @@ use crate::metrics::CommitStats;
 use crate::padding::encode_padding;
 use crate::poison::PoisonCause;
 use crate::reserve::Cursor;
-use crate::runway::{Runway, SlotSet, slot_set};
+use crate::runway::{Answers, Runway, SlotSet, slot_set};
 use crate::signal::Signal;
 use crate::sync::{AtomicBool, Condvar, FIXED, Mutex, MutexGuard, Ordering};
 use crate::tuner::Tuner;
@@ -65,7 +65,7 @@ pub(crate) struct State {
     /// Flushes under way, and what they make of the log.
     pub(crate) runway: Runway,
     /// Up to where flushes in flight will answer who waits for durability.
-    pub(crate) answering: Vec<Lsn>,
+    pub(crate) answering: Answers,
     /// One for each slot, with its flight while that does I/O; dropped when the log has ended
     /// (rule 15).
     pub(crate) sinks: Vec<Option<Box<dyn LogSink>>>,
@@ -149,7 +149,7 @@ impl Shared {
             parts: Parts::new(start.end, slots + 1, part_bytes, usable),
             group: Group::new(slots as u32),
             runway: Runway::new(start.end, start.durable),
-            answering: Vec::with_capacity(slots),
+            answering: Answers::of_slots(slots),
             sinks: sinks.into_iter().map(Some).collect(),
             preparer: Some(preparer),
             held_back,
@@ -266,7 +266,7 @@ impl Shared {
             push_all(wakes, state.group.waiting_for(Want::Room), &Signal::Met);
         }
         state.stats.largest_group = state.stats.largest_group.max(commits);
-        let flown = state.answering.iter().copied().max().unwrap_or(Lsn::NONE);
+        let flown = state.answering.furthest();
         let work = state.work(Durability::Durable);
         match state.group.release(batons, commits, work, flown) {
             Some(Next::Waiter(waiter)) => wakes.lead(waiter.wake),
@@ -364,7 +364,9 @@ impl State {
         let end = self.cursor.end();
         self.group.seal(end);
         let answers = (level == Durability::Durable).then_some(end);
-        self.answering.extend(answers);
+        if let Some(end) = answers {
+            self.answering.begin(end);
+        }
         answers
     }
 

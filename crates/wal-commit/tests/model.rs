@@ -600,3 +600,20 @@ fn two_flushes_that_land_before_the_next_leader_runs_lose_no_baton() {
         append(&log, 350).unwrap().wait_durable().unwrap();
     });
 }
+
+#[test]
+fn each_committer_is_counted_once_whichever_flush_answers_it() {
+    model(2, || {
+        let (log, bytes) = start_slots(Bytes::default(), 2);
+        let others: Vec<_> = (0..2)
+            .map(|_| {
+                let (log, bytes) = (log.clone(), bytes.clone());
+                thread::spawn(move || assert!(commit_in_slots(&log, &bytes)))
+            })
+            .collect();
+        assert!(commit_in_slots(&log, &bytes));
+        others.into_iter().for_each(|other| other.join().unwrap());
+        let stats = log.stats();
+        assert!(stats.waits_led + stats.waits_followed <= 3, "counted twice: {stats:?}");
+    });
+}

@@ -12,6 +12,11 @@ pub(crate) enum Finder {
     Log,
     /// The crash lab of the log, with several threads under its scheduler.
     Threads,
+    /// A scenario of the model of the commit path, in all its interleavings.
+    Model {
+        /// The beginning of its name.
+        name: &'static str,
+    },
     /// The bank, in the crash lab.
     Bank,
     /// A test: what needs threads, or counts reads, shows in no crash state.
@@ -23,6 +28,16 @@ pub(crate) enum Finder {
         /// The beginning of its name.
         name: &'static str,
     },
+}
+
+impl Finder {
+    /// The beginning of the name of the test, where it is one.
+    pub(crate) const fn test_name(self) -> &'static str {
+        match self {
+            Self::Test { name, .. } | Self::Model { name } => name,
+            Self::Log | Self::Threads | Self::Bank => "",
+        }
+    }
 }
 
 /// A bug.

@@ -86,7 +86,7 @@ pub(super) static BUGS: &[Mutant] = &[
         ],
     },
     Mutant {
-        found_by: Finder::Threads,
+        found_by: Finder::Model { name: "two_flushes_that_land_before_the_next_leader_runs" },
         name: "second-leader-forgotten",
         about: "a crowd that was asked for a leader twice hears it once: a baton is lost",
         edits: &[Edit {
