@@ -708,3 +708,51 @@ fn a31_a_decided_abort_that_waits_for_a_page_logs_nothing_until_that_is_back() {
     manager.resolve(owner.id, Decision::Abort, &mut engine).unwrap();
     assert_eq!((known(&manager), engine.pages.byte(1, 31)), (vec![], 0));
 }
+
+#[test]
+fn a30_a_rollback_that_cannot_go_on_keeps_no_other_from_its_end() {
+    let running = Running::new(LogBuilder::new(SEGMENT_BYTES));
+    let manager = manager_on(&running);
+    let mut pages = Toy::default();
+    let mut one = manager.begin(0);
+    let mut two = manager.begin(0);
+    let mut three = manager.begin(0);
+    three.update(&mut pages, page(5), 0, &[0], &[1]).unwrap();
+    drop(three);
+    // Passed by another change, and without a way back: it can only be redone by a restart.
+    let passes = move |pages: &mut Toy| {
+        two.update(pages, page(1), 8, &[0], &[9]).unwrap();
+        two.commit(0).unwrap();
+    };
+    let then: Option<Before<'_>> = Some(Box::new(passes));
+    let gave_up = {
+        let mut gives_up = FailsBehind { pages: &mut pages, applies: false, then };
+        one.update(&mut gives_up, page(1), 0, &[], &[66])
+    };
+    assert!(gave_up.is_err());
+    let stuck = one.id();
+    drop(one);
+
+    assert!(manager.rollback_abandoned(&mut pages).is_err());
+    assert_eq!((known(&manager), pages.byte(5, 0)), (vec![stuck], 0));
+    let (_, manager) = restart(Aries::new(), &running, &mut Toy::default()).unwrap();
+    assert_eq!(known(&manager), []);
+}
+
+#[test]
+fn a07_no_logical_change_is_taken_back_beside_what_may_be_half_a_nested_top_action() {
+    let running = Running::new(LogBuilder::new(SEGMENT_BYTES));
+    let manager = manager_on(&running);
+    let mut pages = Toy::default();
+    let mut older = manager.begin(0);
+    add(&mut older, &mut pages, 5);
+    let mut newer = manager.begin(0);
+    newer.update(&mut pages, page(2), 0, &[0], &[66]).unwrap();
+    drop((older, newer));
+    pages.torn.insert(page(2));
+    assert!(manager.rollback_abandoned(&mut pages).is_err());
+    assert_eq!((known(&manager).len(), pages.byte(1, 31)), (2, 5));
+    pages.torn.clear();
+    manager.rollback_abandoned(&mut pages).unwrap();
+    assert_eq!((known(&manager), pages.byte(1, 31), pages.byte(2, 0)), (vec![], 0, 0));
+}

@@ -50,6 +50,23 @@ impl Drop for Claimed<'_> {
     }
 }
 
+/// Rollbacks that stopped, none of which keeps the others from their end.
+struct Stopped<'r> {
+    report: &'r mut UndoReport,
+    /// The first error that is not a page to wait for.
+    first: Option<RecoveryError>,
+}
+
+impl Stopped<'_> {
+    fn by(&mut self, error: RecoveryError, txn: TxnId) {
+        match error {
+            // Statement 32: only this one waits.
+            RecoveryError::PageOffline { .. } => self.report.deferred.push(txn),
+            error => drop(self.first.get_or_insert(error)),
+        }
+    }
+}
+
 impl TxnManager {
     /// Gives committed transactions their end record, and rolls back all others that nobody holds:
     /// at restart, the losers. Those in doubt are left alone.
@@ -60,9 +77,11 @@ impl TxnManager {
     ///
     /// # Errors
     ///
-    /// Those of the log and of the engine; [`RecoveryError::BrokenUndo`] for a chain that cannot
-    /// be followed. What was compensated so far is not undone twice when this is called again, by
-    /// the next restart or by the same.
+    /// The first of those of the log and of the engine; [`RecoveryError::BrokenUndo`] for a chain
+    /// that cannot be followed. Only the transaction concerned stops there: the others are rolled
+    /// back and ended nevertheless, as far as that does not mean to take back a logical change
+    /// beside half of another one's nested top action. What was compensated so far is not undone
+    /// twice when this is called again, by the next restart or by the same.
     ///
     /// # Cost
     ///
@@ -145,28 +164,31 @@ impl TxnManager {
         let mut pace = Pace::start(Phase::Undo, range, progress);
         // Statement 28: the newest record of all of them comes first.
         let mut next: BinaryHeap<(Lsn, TxnId)> = BinaryHeap::new();
+        let mut stopped = Stopped { report, first: None };
         for txn in &claimed.txns {
-            next.push((undo.start(*txn, pages)?, *txn));
+            match undo.start(*txn, pages) {
+                Ok(cursor) => next.push((cursor, *txn)),
+                Err(error) => stopped.by(error, *txn),
+            }
         }
         while let Some((cursor, txn)) = next.pop() {
             // Undo goes down; progress only goes up.
             let done = range.end.distance_from(cursor).unwrap_or(0).min(range.bytes());
             pace.reach(range.start.checked_add(done).unwrap_or(range.end), progress);
-            if cursor.is_none() {
-                // Statement 30.
-                self.append_end(txn, Outcome::RolledBack)?;
-                report.rolled_back += 1;
-                continue;
+            let mut then =
+                if cursor.is_none() { Ok(cursor) } else { undo.step(txn, cursor, pages) };
+            if then.as_ref().is_ok_and(|then| then.is_none()) {
+                // Statement 30; at once, since what others need may be the room that this gives back.
+                then = self.append_end(txn, Outcome::RolledBack).map(|()| Lsn::NONE);
             }
-            match undo.step(txn, cursor, pages) {
+            match then {
+                Ok(Lsn::NONE) => stopped.report.rolled_back += 1,
                 Ok(then) => next.push((then, txn)),
-                // Statement 32: only this one waits.
-                Err(RecoveryError::PageOffline { .. }) => report.deferred.push(txn),
-                Err(error) => return Err(error),
+                Err(error) => stopped.by(error, txn),
             }
         }
         pace.finish(range.end, progress);
-        Ok(())
+        stopped.first.map_or(Ok(()), Err)
     }
 
     /// From the first record of the oldest to the newest record to undo.

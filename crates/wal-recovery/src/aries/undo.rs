@@ -47,11 +47,14 @@ pub(super) struct Undo<'m> {
     pub(super) clrs: u64,
     /// Records read to undo them.
     pub(super) records_read: u64,
+    /// The rollback of one of several stopped among changes of bytes, perhaps in half a nested top
+    /// action. A logical undo could come upon that half, so none is tried any more.
+    half_way: bool,
 }
 
 impl<'m> Undo<'m> {
     pub(super) const fn new(manager: &'m TxnManager) -> Self {
-        Self { manager, buf: Vec::new(), clrs: 0, records_read: 0 }
+        Self { manager, buf: Vec::new(), clrs: 0, records_read: 0, half_way: false }
     }
 
     /// Makes sure that the transaction is being rolled back, and that what it logged so far is in
@@ -61,12 +64,21 @@ impl<'m> Undo<'m> {
         txn: TxnId,
         pages: &mut P,
     ) -> Result<Lsn, RecoveryError> {
+        let begun = self.start_in(txn, pages);
+        self.half_way |= begun.is_err();
+        begun.map(|()| self.manager.undo_next(txn))
+    }
+
+    fn start_in<P: PageStore + ?Sized>(
+        &mut self,
+        txn: TxnId,
+        pages: &mut P,
+    ) -> Result<(), RecoveryError> {
         let state = self.manager.state().tables.txns.get(txn).map(|entry| entry.state);
         if state != Some(TxnState::RollingBack) {
             self.manager.append_abort(txn)?;
         }
-        self.settle(txn, pages)?;
-        Ok(self.manager.undo_next(txn))
+        self.settle(txn, pages)
     }
 
     /// Undoes what the transaction did after `until`.
@@ -93,17 +105,21 @@ impl<'m> Undo<'m> {
         pages: &mut P,
     ) -> Result<Lsn, RecoveryError> {
         let mut buf = mem::take(&mut self.buf);
-        let outcome = self.step_in(txn, cursor, pages, &mut buf);
+        let mut between = false;
+        let outcome = self.step_in(txn, cursor, pages, &mut buf, &mut between);
         self.buf = buf;
+        self.half_way |= outcome.is_err() && !between;
         outcome
     }
 
+    /// `between` tells whether an error left the transaction between two whole actions.
     fn step_in<P: PageStore + ?Sized>(
         &mut self,
         txn: TxnId,
         cursor: Lsn,
         pages: &mut P,
         buf: &mut Vec<u8>,
+        between: &mut bool,
     ) -> Result<Lsn, RecoveryError> {
         let record = self.manager.log.read(cursor, buf)?;
         self.records_read += 1;
@@ -126,7 +142,13 @@ impl<'m> Undo<'m> {
                 self.undo_update(txn, cursor, prev_lsn, &update, pages)?;
             }
             Some(Body::Logical(logical)) => {
-                self.undo_logical(txn, cursor, prev_lsn, &logical, pages)?;
+                if self.half_way {
+                    let what = "it waits for another rollback, which stopped half-way";
+                    return Err(RecoveryError::Misuse { txn, what });
+                }
+                let outcome = self.undo_logical(txn, cursor, prev_lsn, &logical, pages);
+                *between = self.manager.undo_next(txn) <= cursor;
+                outcome?;
             }
             // Redo only, or no change at all: images, the abort record, the prepare record.
             _ => {}

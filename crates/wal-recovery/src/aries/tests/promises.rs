@@ -192,6 +192,26 @@ fn a09_a_rollback_that_waited_since_a_restart_takes_nothing_from_what_was_promis
 }
 
 #[test]
+fn a30_a_rollback_without_room_keeps_no_other_from_its_end() {
+    let bench = Bench::on(MemLog::with_capacity(CAPACITY));
+    let mut loser = bench.begin();
+    for _ in 0..60 {
+        bench.add(&mut loser, PAGE, 1);
+    }
+    let waits = loser.id();
+    let after = bench.crash();
+    drop(loser);
+    after.pages.0.lock().offline.insert(PAGE);
+    after.undo().unwrap();
+    after.manager.checkpoint(b"").unwrap();
+    drop(fill(&after.manager, &after.pages));
+    after.pages.0.lock().offline.clear();
+    let refused = after.undo();
+    assert!(matches!(refused, Err(RecoveryError::Log(_))), "{refused:?}");
+    assert_eq!(after.manager.abandoned(), [waits], "the other one has what it was promised");
+}
+
+#[test]
 fn a09_a_doubt_without_space_takes_nothing_from_others_when_it_is_decided() {
     let bench = Bench::on(MemLog::with_capacity(CAPACITY));
     let mut txn = bench.begin();
