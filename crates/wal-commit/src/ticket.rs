@@ -111,7 +111,8 @@ impl Ticket {
     /// The callback runs in the caller when the outcome is known already or the log has no
     /// threads ([`Threads::None`](crate::Threads::None)), else in whichever thread finds out:
     /// a committer's or a helper's. No lock is held. It should be short. A panic in it poisons
-    /// the log, and reaches nobody else.
+    /// the log, and reaches nobody else. A panic of the backend, in a log without threads, goes on
+    /// through this call, and the callback is dropped.
     pub fn on_durable(&self, callback: Callback) {
         let Placed { lsn, end } = self.placed;
         let want = Want::Reach { end, level: Durability::Durable };
