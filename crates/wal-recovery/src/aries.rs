@@ -25,8 +25,10 @@ mod torn;
 
 mod reservation;
 mod manager;
+mod page_back;
 mod pool_log;
 mod undo_scope;
+mod settle;
 mod undo;
 mod losers;
 mod doubt;

@@ -100,14 +100,25 @@ fn a14_a_page_is_dirty_since_its_record_before_the_append_of_that_returns() {
 #[derive(Debug)]
 struct Watched {
     inner: Running,
+    comes_in: Mutex<Option<ComesIn>>,
     manager: OnceLock<Arc<TxnManager>>,
     came_back: Mutex<Vec<bool>>,
     dirty_since: Mutex<Vec<Option<Lsn>>>,
 }
 
+/// What happens just before the next change of bytes is given its address.
+struct ComesIn(Box<dyn FnOnce() + Send>);
+
+impl std::fmt::Debug for ComesIn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ComesIn")
+    }
+}
+
 fn watched(inner: Running) -> (Arc<Watched>, Arc<TxnManager>) {
     let (came_back, dirty_since) = (Mutex::default(), Mutex::default());
-    let log = Arc::new(Watched { inner, manager: OnceLock::new(), came_back, dirty_since });
+    let (manager, comes_in) = (OnceLock::new(), Mutex::default());
+    let log = Arc::new(Watched { inner, comes_in, manager, came_back, dirty_since });
     let manager = TxnManager::new(log.clone());
     log.manager.set(Arc::clone(&manager)).unwrap();
     (log, manager)
@@ -119,6 +130,10 @@ impl TxnLog for Watched {
         draft: &RecordDraft<'_>,
         reserved: &mut dyn FnMut(Lsn),
     ) -> Result<Placed, RecoveryError> {
+        let comes_in = self.comes_in.lock().unwrap().take_if(|_| draft.kind == RecordKind::UPDATE);
+        if let Some(ComesIn(comes_in)) = comes_in {
+            comes_in();
+        }
         if let (RecordKind::CLR, Some(manager)) = (draft.kind, self.manager.get()) {
             let whole = manager.page_is_back(page(1), self.inner.end());
             self.came_back.lock().unwrap().push(whole);
@@ -599,6 +614,23 @@ struct FailsBehind<'p> {
     then: Option<Before<'p>>,
 }
 
+/// As [`FailsBehind`], without the error.
+struct GoesOnBehind<'p>(FailsBehind<'p>);
+
+impl PageStore for GoesOnBehind<'_> {
+    fn page_state(&mut self, page: PageId) -> Result<PageState, EngineError> {
+        self.0.page_state(page)
+    }
+
+    fn write(&mut self, page: PageId, at: u32, bytes: &[u8], lsn: Lsn) -> Result<(), EngineError> {
+        self.0.write(page, at, bytes, lsn).or(Ok(()))
+    }
+
+    fn mark_dirty(&mut self, page: PageId) -> Result<(), EngineError> {
+        self.0.mark_dirty(page)
+    }
+}
+
 impl PageStore for FailsBehind<'_> {
     fn page_state(&mut self, page: PageId) -> Result<PageState, EngineError> {
         self.pages.page_state(page)
@@ -632,9 +664,8 @@ fn a06_a_page_that_lacks_a_later_compensation_is_not_whole_when_an_earlier_one_i
     assert!(failed.is_err(), "its compensation is in the page all the same");
     // Logged for a page that may lack changes, so it is not applied.
     two.abort(&mut pages).unwrap();
-    manager.rollback_abandoned(&mut pages).unwrap();
     assert_eq!((manager.deferred_pages(), pages.byte(1, 8)), (vec![page(1)], 77));
-    manager.recover_page(page(1), &mut pages).unwrap();
+    manager.rollback_abandoned(&mut pages).unwrap();
     assert_eq!((manager.deferred_pages(), pages.byte(1, 0), pages.byte(1, 8)), (vec![], 0, 0));
 }
 
@@ -755,4 +786,113 @@ fn a07_no_logical_change_is_taken_back_beside_what_may_be_half_a_nested_top_acti
     pages.torn.clear();
     manager.rollback_abandoned(&mut pages).unwrap();
     assert_eq!((known(&manager), pages.byte(1, 31), pages.byte(2, 0)), (vec![], 0, 0));
+}
+
+#[test]
+fn a31_a_page_is_not_whole_while_a_compensation_is_put_off_beside_its_recovery() {
+    let running = Running::new(LogBuilder::new(SEGMENT_BYTES));
+    let manager = manager_on(&running);
+    let mut pages = Toy::default();
+    let mut two = manager.begin(0);
+    two.update(&mut pages, page(1), 8, &[0], &[77]).unwrap();
+    half_rolled_back(&running, &manager, &mut pages);
+    let aborts = move |pages: &mut Toy| two.abort(pages).unwrap();
+    let then: Option<Before<'_>> = Some(Box::new(aborts));
+    let hook = FailsBehind { pages: &mut pages, applies: true, then };
+    manager.rollback_abandoned(&mut GoesOnBehind(hook)).unwrap();
+    assert_eq!((manager.deferred_pages(), known(&manager)), (vec![], vec![]));
+    assert_eq!((pages.byte(1, 0), pages.byte(1, 8)), (0, 0));
+}
+
+/// One's compensation failed, and Two's behind it before anybody was told of the first.
+fn both_fail(manager: &Arc<TxnManager>, pages: &mut Toy) {
+    let mut one = manager.begin(0);
+    one.update(pages, page(1), 0, &[0], &[66]).unwrap();
+    let mut two = manager.begin(0);
+    two.update(pages, page(1), 8, &[0], &[77]).unwrap();
+    let fails = move |pages: &mut Toy| {
+        assert!(two.abort(&mut FailsBehind { pages, applies: false, then: None }).is_err());
+    };
+    let then: Option<Before<'_>> = Some(Box::new(fails));
+    assert!(one.abort(&mut FailsBehind { pages, applies: false, then }).is_err());
+}
+
+#[test]
+fn a21_compensations_that_failed_one_behind_the_other_get_into_their_page_in_order() {
+    let running = Running::new(LogBuilder::new(SEGMENT_BYTES));
+    let manager = manager_on(&running);
+    let mut pages = Toy::default();
+    both_fail(&manager, &mut pages);
+    let before = pages.applied.len();
+    manager.rollback_abandoned(&mut pages).unwrap();
+    assert_eq!((known(&manager), pages.byte(1, 0), pages.byte(1, 8)), (vec![], 0, 0));
+    assert!(pages.applied[before..].is_sorted(), "{:?}", &pages.applied[before..]);
+}
+
+#[test]
+fn a32_what_went_past_a_record_is_not_forgotten_while_the_page_is_offline() {
+    let running = Running::new(LogBuilder::new(SEGMENT_BYTES));
+    let manager = manager_on(&running);
+    let mut pages = Toy::default();
+    let mut one = manager.begin(0);
+    one.update(&mut pages, page(1), 0, &[0], &[66]).unwrap();
+    let mut two = manager.begin(0);
+    let passes = move |pages: &mut Toy| {
+        two.update(pages, page(1), 8, &[0], &[9]).unwrap();
+        two.commit(0).unwrap();
+    };
+    let then: Option<Before<'_>> = Some(Box::new(passes));
+    let failed = one.abort(&mut FailsBehind { pages: &mut pages, applies: false, then });
+    assert!(failed.is_err());
+    pages.offline.insert(page(1));
+    manager.rollback_abandoned(&mut pages).unwrap();
+    assert_eq!(known(&manager), [], "logged once more, for the page to come back");
+    pages.offline.clear();
+    let page_lsn = pages.lsn(1);
+    let refused = manager.before_page_write(page(1), page_lsn);
+    assert!(matches!(refused, Err(RecoveryError::PageOffline { .. })), "{refused:?}");
+    manager.recover_page(page(1), &mut pages).unwrap();
+    assert_eq!((pages.byte(1, 0), pages.byte(1, 8)), (0, 9));
+    let (_, _) = restart(Aries::new(), &running, &mut pages).unwrap();
+    assert_eq!((pages.byte(1, 0), pages.byte(1, 8)), (0, 9));
+}
+
+#[test]
+fn a08_a_partial_rollback_does_not_wait_for_the_page_of_an_earlier_one() {
+    let running = Running::new(LogBuilder::new(SEGMENT_BYTES));
+    let manager = manager_on(&running);
+    let mut pages = Toy::default();
+    let mut one = manager.begin(0);
+    let first = one.savepoint();
+    add(&mut one, &mut pages, 5);
+    pages.offline.insert(page(1));
+    let waits = one.rollback_to(&mut pages, first);
+    assert!(matches!(waits, Err(RecoveryError::PageOffline { .. })), "{waits:?}");
+    let second = one.savepoint();
+    one.update(&mut pages, page(2), 0, &[0], &[1]).unwrap();
+    let lsn = one.log_logical(page(2), ADD, &[5], &[251]).unwrap();
+    pages.redo_logical(&LogicalRedo { page: page(2), operation: ADD, redo: &[5] }, lsn).unwrap();
+    one.rollback_to(&mut pages, second).unwrap();
+    assert_eq!((pages.byte(2, 0), pages.byte(2, 31)), (0, 0));
+}
+
+#[test]
+fn a32_a_change_behind_a_compensation_that_was_put_off_since_it_looked_is_put_off_too() {
+    let running = Running::new(LogBuilder::new(SEGMENT_BYTES));
+    let (log, manager) = watched(running.clone());
+    let mut pages = Toy::default();
+    let mut one = manager.begin(0);
+    one.update(&mut pages, page(1), 16, &[0], &[33]).unwrap();
+    let mut two = manager.begin(0);
+    two.update(&mut pages, page(2), 0, &[0], &[1]).unwrap();
+    // One's rollback had found the page offline; Two found it back, and not among the deferred.
+    let mut as_one_saw_it = Toy { offline: [page(1)].into(), ..Toy::default() };
+    let puts_off = move || one.abort(&mut as_one_saw_it).unwrap();
+    *log.comes_in.lock().unwrap() = Some(ComesIn(Box::new(puts_off)));
+    let refused = two.update(&mut pages, page(1), 8, &[0], &[9]);
+    assert!(matches!(refused, Err(RecoveryError::PageOffline { .. })), "{refused:?}");
+    assert_eq!((pages.byte(1, 8), manager.deferred_pages()), (0, vec![page(1)]));
+    assert!(two.commit(0).is_err(), "its change is logged, so it can only be rolled back");
+    let (_, manager) = restart(Aries::new(), &running, &mut pages).unwrap();
+    assert_eq!((known(&manager), pages.byte(1, 8), pages.byte(1, 16)), (vec![], 0, 0));
 }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeSet, BinaryHeap};
 
 use wal_format::body::{Outcome, TxnState};
-use wal_format::{Lsn, LsnRange, PageId, TxnId};
+use wal_format::{Lsn, LsnRange, TxnId};
 
 use super::manager::TxnManager;
 use super::pages::PageStore;
@@ -198,32 +198,5 @@ impl TxnManager {
         let start = entries().map(|entry| entry.first_lsn).min().unwrap_or_default();
         let end = entries().map(|entry| entry.last_lsn).max().unwrap_or_default();
         LsnRange::new(start, end)
-    }
-
-    /// Takes `page` out of those which lack changes: it was redone up to `redone_to`. Says no when
-    /// it was changed again behind that; redo it further, and ask again. Deferred rollbacks then
-    /// go on with [`rollback_abandoned`](Self::rollback_abandoned).
-    #[must_use]
-    pub fn page_is_back(&self, page: PageId, redone_to: Lsn) -> bool {
-        self.page_is_redone(page, Lsn::NONE, redone_to)
-    }
-
-    /// As [`page_is_back`](Self::page_is_back), for a page that was found with LSN `found`. A record
-    /// which it had passed was not redone, and is still to be settled.
-    pub(super) fn page_is_redone(&self, page: PageId, found: Lsn, redone_to: Lsn) -> bool {
-        let mut state = self.state();
-        let mut passed = false;
-        for account in state.accounts.values_mut() {
-            match account.unapplied {
-                Some((lsn, of)) if of == page && lsn < found => passed = true,
-                Some((lsn, of)) if of == page && lsn < redone_to => account.unapplied = None,
-                _ => {}
-            }
-        }
-        let whole = state.tables.dirty.last_lsn(page).is_none_or(|last| last < redone_to);
-        if whole && !passed {
-            state.deferred.remove(&page);
-        }
-        whole
     }
 }

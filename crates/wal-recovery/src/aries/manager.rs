@@ -11,13 +11,12 @@
 //! Invariants: the tables change in the order of the log, in the callback that is given a record's
 //! address (statement 14); every append was reserved for, or is drawn from what was.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::{fmt, mem};
 
 use parking_lot::{Mutex, MutexGuard};
 use wal_format::body::{PageFree, PageImage, TxnEntry, TxnState};
-use wal_format::layout::RECORD_ALIGN_BYTES;
 use wal_format::{Lsn, PageId, RecordDraft, RecordKind, TxnId, TxnLink};
 
 use super::reservation::{
@@ -33,8 +32,9 @@ pub(super) struct State {
     pub(super) tables: Tables,
     /// One for every entry of the transaction table.
     pub(super) accounts: BTreeMap<TxnId, Account>,
-    /// Pages which lack changes, and cannot be reached.
-    pub(super) deferred: BTreeSet<PageId>,
+    /// Pages which lack changes, until their recovery has brought them. With each the first record
+    /// that the engine failed to apply, which the page LSN may hide; [`Lsn::MAX`] without one.
+    pub(super) deferred: BTreeMap<PageId, Lsn>,
     pub(super) space: CheckpointSpace,
     /// From a restart's begin to its first checkpoint.
     pub(super) restarting: bool,
@@ -89,11 +89,39 @@ impl State {
     }
 
     /// Whether a record lies before `page_lsn` which the engine failed to apply to `page`.
-    fn hides(&self, page: PageId, page_lsn: Lsn) -> bool {
-        let hidden = |account: &Account| {
-            account.unapplied.is_some_and(|(lsn, of)| of == page && lsn < page_lsn)
+    pub(super) fn hides(&self, page: PageId, page_lsn: Lsn) -> bool {
+        self.deferred.get(&page).is_some_and(|failed| *failed < page_lsn)
+    }
+
+    /// `page` lacks changes; the engine failed to apply the one at `failed`.
+    pub(super) fn defer(&mut self, page: PageId, failed: Lsn) {
+        let first = self.deferred.entry(page).or_insert(failed);
+        *first = failed.min(*first);
+    }
+
+    /// What becomes of the record at `lsn`, which is to be `applied` so. A page that lacks changes
+    /// takes none before its recovery, for the page LSN would hide what it lacks.
+    fn applied(
+        &mut self,
+        lsn: Lsn,
+        txn: Option<TxnId>,
+        effect: Effect,
+        applied: Applied,
+    ) -> Applied {
+        let (Effect::Change(page) | Effect::Compensation { page, .. }) = effect else {
+            return applied;
         };
-        self.deferred.contains(&page) && self.accounts.values().any(hidden)
+        if page.is_none() {
+            return applied;
+        }
+        if applied == Applied::Later {
+            self.defer(page, Lsn::MAX);
+        } else if !self.deferred.contains_key(&page) {
+            return Applied::Next;
+        } else if let (Some(txn), Effect::Change(_)) = (txn, effect) {
+            self.account(txn).unapplied = Some((lsn, page));
+        }
+        Applied::Later
     }
 
     /// The account of a transaction.
@@ -107,6 +135,15 @@ impl State {
         let wanted = |entry: &&TxnEntry| states.contains(&entry.state) && !owned(entry.txn_id);
         self.tables.txns.iter().filter(wanted).copied().collect()
     }
+}
+
+/// When a record gets into its page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Applied {
+    /// As soon as it is logged.
+    Next,
+    /// With the page's recovery.
+    Later,
 }
 
 /// Transactions and dirty pages of a log that runs.
@@ -141,7 +178,7 @@ impl TxnManager {
     /// in `deferred` could not be reached.
     #[must_use]
     pub fn resume(log: Arc<dyn TxnLog>, tables: Tables, deferred: Vec<PageId>) -> Arc<Self> {
-        let deferred = deferred.into_iter().collect();
+        let deferred = deferred.into_iter().map(|page| (page, Lsn::MAX)).collect();
         let before = Account { unmetered: true, ..Account::default() };
         let accounts = tables.txns.iter().map(|entry| (entry.txn_id, before)).collect();
         let state = State { tables, accounts, deferred, restarting: true, ..State::default() };
@@ -185,7 +222,7 @@ impl TxnManager {
     /// Pages which lack changes, and could not be reached so far.
     #[must_use]
     pub fn deferred_pages(&self) -> Vec<PageId> {
-        self.state().deferred.iter().copied().collect()
+        self.state().deferred.keys().copied().collect()
     }
 
     /// The lowest address that a restart would need if a checkpoint were complete now: the end of
@@ -239,75 +276,13 @@ impl TxnManager {
         parts: &[&[u8]],
     ) -> Result<Lsn, RecoveryError> {
         if let Effect::Image(page) | Effect::Free(page) = effect
-            && self.state().deferred.contains(&page)
+            && self.state().deferred.contains_key(&page)
         {
             return Err(RecoveryError::PageOffline { page });
         }
         let bytes = RecordDraft::new(kind, parts).encoded_bytes() as u64;
         // A pool asks before it writes a page, perhaps to make room for one that a rollback needs.
         self.with_room(bytes, 0, || self.append(None, kind, effect, parts)).map(|at| at.lsn)
-    }
-
-    /// Whether `page`, as it was read from storage, can be one of this log's: a record can have
-    /// stood at its LSN.
-    ///
-    /// # Errors
-    ///
-    /// [`RecoveryError::PageLsnBeyondEnd`]: none can.
-    pub fn check_page_lsn(&self, page: PageId, page_lsn: Lsn) -> Result<(), RecoveryError> {
-        match self.log.ends_before(page_lsn) {
-            Some(end) => Err(RecoveryError::PageLsnBeyondEnd { page, page_lsn, end }),
-            None => Ok(()),
-        }
-    }
-
-    /// The write-ahead rule (statement 2): returns when `page` may be written as of `page_lsn`.
-    ///
-    /// From here on changes of the page are told apart from what is about to be written.
-    ///
-    /// # Durability
-    ///
-    /// The log is durable up to and with the record at `page_lsn`.
-    ///
-    /// # Errors
-    ///
-    /// - [`RecoveryError::PageLsnBeyondEnd`]: no such record; at once, without waiting.
-    /// - [`RecoveryError::PageOffline`]: the engine failed to apply a record to the page, and changed
-    ///   it further. The page LSN would hide the record from a restart, so the page stays where it is
-    ///   until the rollback of the transaction has gone on.
-    /// - Those of the log. In each case the page must not be written.
-    pub fn before_page_write(&self, page: PageId, page_lsn: Lsn) -> Result<(), RecoveryError> {
-        if page_lsn.is_none() {
-            return Ok(());
-        }
-        self.check_page_lsn(page, page_lsn)?;
-        {
-            let mut state = self.state();
-            if state.hides(page, page_lsn) {
-                return Err(RecoveryError::PageOffline { page });
-            }
-            state.tables.dirty.writing(page, page_lsn);
-        }
-        if self.log.durable() <= page_lsn {
-            // Syncs end behind whole records: durable past its address is durable to its end.
-            let inside = page_lsn.checked_add(RECORD_ALIGN_BYTES as u64);
-            self.log.wait_durable(inside.unwrap_or(Lsn::MAX))?;
-        }
-        Ok(())
-    }
-
-    /// Storage durably holds `page` as of `page_lsn`. To be called after the engine's own sync, not
-    /// after its write. An LSN which no record has proves nothing, and changes nothing.
-    pub fn page_written(&self, page: PageId, page_lsn: Lsn) {
-        if page_lsn >= self.log.end() {
-            tracing::warn!(%page, %page_lsn, "a page was said to be written as of the future");
-            return;
-        }
-        let mut state = self.state();
-        // Of a page that lacks changes, no write is evidence.
-        if !state.deferred.contains(&page) {
-            state.tables.dirty.written(page, page_lsn);
-        }
     }
 
     /// Appends one record of a transaction, or of none, and takes it into the tables. Space is
@@ -319,18 +294,20 @@ impl TxnManager {
         effect: Effect,
         parts: &[&[u8]],
     ) -> Result<Placed, RecoveryError> {
-        self.append_as(txn, kind, effect, parts, None)
+        self.append_as(txn, kind, effect, parts, Applied::Next).map(|(placed, _)| placed)
     }
 
-    /// As [`append`](Self::append); the page in `deferring` lacks the record from then on.
+    /// As [`append`](Self::append), for a record that gets into its page as `applied` says, or
+    /// later. Whether it may be applied is decided in one step with its address: what has a page
+    /// deferred has an address before it, or behind it and then comes later too.
     pub(super) fn append_as(
         &self,
         txn: Option<TxnId>,
         kind: RecordKind,
         effect: Effect,
         parts: &[&[u8]],
-        deferring: Option<PageId>,
-    ) -> Result<Placed, RecoveryError> {
+        applied: Applied,
+    ) -> Result<(Placed, Applied), RecoveryError> {
         let mut draft = RecordDraft::new(kind, parts);
         if let Some(txn_id) = txn {
             let state = self.state();
@@ -341,16 +318,17 @@ impl TxnManager {
             let prev_lsn = state.tables.txns.get(txn_id).map_or(Lsn::NONE, |entry| entry.last_lsn);
             draft = draft.in_txn(TxnLink { txn_id, prev_lsn });
         }
-        let mut outcome = Ok(());
+        let mut outcome = Ok(applied);
         let placed = self.log.append(&draft, &mut |lsn| {
             // Statement 14: the very address, before any later record can have one.
             let mut state = self.state();
             // In one step with the address: a page that comes back knows of this record, or not.
-            state.deferred.extend(deferring);
+            let applied = state.applied(lsn, txn, effect, applied);
             let recorded = state.tables.record(lsn, txn, effect);
-            outcome = recorded.map_err(|fault| RecoveryError::Table { lsn, fault });
+            outcome =
+                recorded.map(|()| applied).map_err(|fault| RecoveryError::Table { lsn, fault });
         })?;
-        outcome.map(|()| placed)
+        outcome.map(|applied| (placed, applied))
     }
 
     /// Runs `append`, which is new work, with room for its `own` bytes, and for `kept` which stay

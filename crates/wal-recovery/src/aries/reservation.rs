@@ -83,8 +83,8 @@ pub(super) struct Account {
     pub(super) owned: bool,
     /// A record of it that was logged and is not in its page yet: the engine failed in between.
     pub(super) unapplied: Option<(Lsn, PageId)>,
-    /// The page for which its rollback waits, and before which it is not tried again.
-    pub(super) waits_for: Option<PageId>,
+    /// The record that its rollback could not take back, and the page for which that waits.
+    pub(super) waits_for: Option<(Lsn, PageId)>,
     /// It ran before a restart that is not over, and what its rollback may take is not reserved:
     /// nobody knows how much that is, or there was no room. It takes what it needs, since a full
     /// disk must not keep a log from being opened, and nobody is promised anything yet.

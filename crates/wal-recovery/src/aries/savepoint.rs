@@ -8,6 +8,7 @@
 use wal_format::body::Clr;
 use wal_format::{Lsn, PageId, TxnId};
 
+use super::manager::Applied;
 use super::pages::PageStore;
 use super::reservation::{CLOSING_BYTES, DUMMY_CLR_BYTES};
 use super::tables::Effect;
@@ -116,9 +117,9 @@ impl Txn {
             return Err(self.misuse("the nested top action is void, or of another transaction"));
         }
         let dummy = Clr::end_of_nested_top_action(nested.before);
-        let lsn = self.manager.append_clr(self.id, &dummy)?;
+        let (placed, _) = self.manager.append_clr(self.id, &dummy, Applied::Next)?;
         self.marks.void_from(nested.serial);
         self.draw_down_to(nested.reserved);
-        Ok(lsn)
+        Ok(placed.lsn)
     }
 }

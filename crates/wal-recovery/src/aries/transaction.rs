@@ -19,7 +19,7 @@ use wal_format::body::{Begin, Clr, Logical, PageFree, PageImage, Prepare, Update
 use wal_format::{Lsn, PageId, RecordDraft, RecordKind, TxnId};
 
 use super::engine_call::call_engine;
-use super::manager::TxnManager;
+use super::manager::{Applied, TxnManager};
 use super::marks::Marks;
 use super::ordered_commit::{Committed, OrderedCommit};
 use super::pages::{PageState, PageStore};
@@ -27,7 +27,7 @@ use super::reservation::{
     BEGIN_RECORD_BYTES, CLOSING_BYTES, logical_rollback_bytes, update_kept_bytes,
 };
 use super::tables::Effect;
-use super::undo_scope::why_unfit;
+use super::undo_scope::{may_apply, why_unfit};
 use crate::error::RecoveryError;
 
 /// A transaction. Dropped without an end it stays in the table, holds the log, and is rolled back
@@ -131,7 +131,9 @@ impl Txn {
     ///   do not fit. [`RecoveryError::PageOffline`]: the page lacks changes.
     /// - Those of the log: there may be no room for the record and for its rollback (statement 9).
     ///
-    /// In each case nothing changed.
+    /// In each case nothing changed, and the caller changes nothing. Where the page came to lack
+    /// changes in that very moment, the record is logged: then the transaction can only be rolled
+    /// back.
     pub fn log_update(
         &mut self,
         page: PageId,
@@ -322,10 +324,10 @@ impl Txn {
         }
         let manager = &self.manager;
         let own = wal_format::encoded_bytes(body_bytes, true) as u64;
-        let append = || manager.append(Some(self.id), kind, effect, parts);
-        let placed = manager.with_space(own, kept, append)?;
+        let append = || manager.append_as(Some(self.id), kind, effect, parts, Applied::Next);
+        let logged = manager.with_space(own, kept, append)?;
         manager.state().account(self.id).reserved += kept;
-        Ok(placed.lsn)
+        may_apply(logged, page)
     }
 
     /// Logs the begin record before the first change.
@@ -357,7 +359,7 @@ impl Txn {
             self.check_applied()?;
             self.check(Effect::Change(page))?;
         }
-        if self.manager.state().deferred.contains(&page) {
+        if self.manager.state().deferred.contains_key(&page) {
             return Err(RecoveryError::PageOffline { page });
         }
         Ok(())

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Every record is read by its address. What was logged but did not reach its page, since the
-//! engine failed in between, is done first when the rollback is repeated.
+//! engine failed in between, is settled first when the rollback is repeated.
 //!
 //! Invariants: each step goes to a lower address, so no chain can loop; no compensation record is
 //! ever undone; between two steps no lock is held.
@@ -22,21 +22,13 @@ use wal_format::body::{Body, Clr, Compensation, End, Logical, Outcome, TxnState,
 use wal_format::{Lsn, PageId, RecordKind, RecordRef, TxnId, TxnLink};
 
 use super::engine_call::call_engine;
-use super::manager::TxnManager;
-use super::pages::{EngineError, LogicalRedo, LogicalUndo, PageState, PageStore};
+use super::manager::{Applied, TxnManager};
+use super::pages::{LogicalUndo, PageState, PageStore};
 use super::tables::Effect;
-use super::undo_scope::Scope;
+use super::undo_scope::{Scope, may_apply};
 use crate::error::RecoveryError;
 use crate::fault::ChainFault;
 use crate::redo_only::bad_body;
-
-/// Whether a page can be changed now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reach {
-    Now,
-    /// It is offline, or lacks changes since it was: its recovery is put off.
-    Later,
-}
 
 /// A rollback under way, of one transaction or of several.
 #[derive(Debug)]
@@ -78,7 +70,7 @@ impl<'m> Undo<'m> {
         if state != Some(TxnState::RollingBack) {
             self.manager.append_abort(txn)?;
         }
-        self.settle(txn, pages)
+        self.manager.settle(txn, Lsn::NONE, pages)
     }
 
     /// Undoes what the transaction did after `until`.
@@ -88,7 +80,7 @@ impl<'m> Undo<'m> {
         until: Lsn,
         pages: &mut P,
     ) -> Result<(), RecoveryError> {
-        self.settle(txn, pages)?;
+        self.manager.settle(txn, until, pages)?;
         let mut cursor = self.manager.undo_next(txn);
         while cursor > until {
             cursor = self.step(txn, cursor, pages)?;
@@ -173,20 +165,17 @@ impl<'m> Undo<'m> {
             action: Compensation::Bytes { page, offset, image: before },
         };
         let manager = self.manager;
-        if self.reach(page, lsn, pages)? == Reach::Later {
-            manager.append_clr_deferring(txn, &clr)?;
+        if self.reach(page, lsn, pages)? == Applied::Later {
+            manager.append_clr(txn, &clr, Applied::Later)?;
         } else {
             let logged = manager.write_logged(txn, lsn, (page, offset, before), pages, &mut || {
-                // Again, under the latch: what waited for it must not pass a record that is not in
-                // the page, for the page LSN would hide that from redo.
-                if manager.state().deferred.contains(&page) {
-                    return Err(RecoveryError::PageOffline { page });
-                }
-                manager.append_clr(txn, &clr)
+                may_apply(manager.append_clr(txn, &clr, Applied::Next)?, page)
             });
             match logged {
+                // Logged, and put off: the page lacks what must come before it.
+                Err(RecoveryError::PageOffline { .. }) if manager.is_put_off(txn, lsn) => {}
                 Err(RecoveryError::PageOffline { .. }) if manager.undo_next(txn) == lsn => {
-                    manager.append_clr_deferring(txn, &clr)?;
+                    manager.append_clr(txn, &clr, Applied::Later)?;
                 }
                 logged => drop(logged?),
             }
@@ -219,7 +208,7 @@ impl<'m> Undo<'m> {
             }
             (Err(error), None) => {
                 if let RecoveryError::PageOffline { page } = error {
-                    manager.state().account(txn).waits_for = Some(page);
+                    manager.state().account(txn).waits_for = Some((lsn, page));
                 }
                 Err(self.take_back_half(txn, lsn, error, pages))
             }
@@ -241,8 +230,10 @@ impl<'m> Undo<'m> {
         lsn: Lsn,
         pages: &mut P,
     ) -> Result<(), RecoveryError> {
-        let Some(page) = self.manager.state().account(txn).waits_for else { return Ok(()) };
-        let lacks_changes = self.manager.state().deferred.contains(&page);
+        let waits_for = self.manager.state().account(txn).waits_for;
+        // A savepoint may lie between this record and the one that waited.
+        let Some((_, page)) = waits_for.filter(|(waits, _)| *waits == lsn) else { return Ok(()) };
+        let lacks_changes = self.manager.state().deferred.contains_key(&page);
         if lacks_changes || call_engine(lsn, || pages.page_state(page))? == PageState::Offline {
             return Err(RecoveryError::PageOffline { page });
         }
@@ -273,143 +264,26 @@ impl<'m> Undo<'m> {
         error
     }
 
-    /// Puts into its page what was logged before the engine failed.
-    fn settle<P: PageStore + ?Sized>(
-        &mut self,
-        txn: TxnId,
-        pages: &mut P,
-    ) -> Result<(), RecoveryError> {
-        let Some((lsn, _)) = self.manager.state().account(txn).unapplied else {
-            return Ok(());
-        };
-        let mut buf = mem::take(&mut self.buf);
-        let outcome = self.settle_in(txn, lsn, pages, &mut buf);
-        self.buf = buf;
-        let whole = outcome?;
-        let mut state = self.manager.state();
-        state.account(txn).unapplied = None;
-        if let Some(page) = whole {
-            state.deferred.remove(&page);
-        }
-        Ok(())
-    }
-
-    /// Redoes the record at `lsn`, unless its page has it. Gives the page if it lacks nothing now.
-    fn settle_in<P: PageStore + ?Sized>(
-        &mut self,
-        txn: TxnId,
-        lsn: Lsn,
-        pages: &mut P,
-        buf: &mut Vec<u8>,
-    ) -> Result<Option<PageId>, RecoveryError> {
-        let record = self.manager.log.read(lsn, buf)?;
-        let body =
-            Body::decode(record.kind(), record.body).map_err(|source| bad_body(&record, source))?;
-        let page = match body.as_ref().map_or(Effect::None, Effect::of) {
-            Effect::Change(page) | Effect::Compensation { page, .. } if !page.is_none() => page,
-            _ => return Ok(None),
-        };
-        let Some(page_lsn) = self.page_lsn(page, lsn, pages)? else { return Ok(None) };
-        // Rollbacks may have logged changes behind it, and applied none: the page's recovery brings
-        // all of them, in their order.
-        let last_lsn = self.manager.state().tables.dirty.last_lsn(page);
-        let lacks_more = last_lsn.is_some_and(|last| last > lsn.max(page_lsn));
-        if page_lsn > lsn {
-            self.settle_passed((txn, lsn), page_lsn, lacks_more, body.as_ref(), pages)?;
-        } else if page_lsn < lsn && !lacks_more {
-            call_engine(lsn, || redo_body(page, body.as_ref(), lsn, pages))?;
-        }
-        Ok((!lacks_more).then_some(page))
-    }
-
-    /// Deals with a record which another one has passed: the page LSN hides it from redo.
-    ///
-    /// That takes an engine which let go of its latch between logging and applying, and failed.
-    fn settle_passed<P: PageStore + ?Sized>(
-        &mut self,
-        (txn, lsn): (TxnId, Lsn),
-        page_lsn: Lsn,
-        lacks_more: bool,
-        body: Option<&Body<'_>>,
-        pages: &mut P,
-    ) -> Result<(), RecoveryError> {
-        let manager = self.manager;
-        match body {
-            // It is taken back next: by a record of its own, which no page LSN hides.
-            Some(Body::Update(update)) if !update.before.is_empty() => Ok(()),
-            Some(Body::Clr(clr)) => match clr.action {
-                Compensation::Nothing => Ok(()),
-                Compensation::Bytes { .. } if lacks_more => {
-                    manager.append_clr_deferring(txn, clr).map(|_| ())
-                }
-                Compensation::Bytes { page, offset, image } => {
-                    let log = &mut || manager.append_clr(txn, clr);
-                    manager.write_logged(txn, lsn, (page, offset, image), pages, log).map(|_| ())
-                }
-                Compensation::Logical { .. } => Err(passed(lsn, page_lsn)),
-            },
-            _ => Err(passed(lsn, page_lsn)),
-        }
-    }
-
-    /// The LSN of `page`; `None` while it is offline.
-    fn page_lsn<P: PageStore + ?Sized>(
-        &self,
-        page: PageId,
-        lsn: Lsn,
-        pages: &mut P,
-    ) -> Result<Option<Lsn>, RecoveryError> {
-        match call_engine(lsn, || pages.page_state(page))? {
-            PageState::At(page_lsn) => {
-                self.manager.check_page_lsn(page, page_lsn)?;
-                Ok(Some(page_lsn))
-            }
-            PageState::Torn => Err(RecoveryError::TornPage { page, lsn }),
-            PageState::Offline => Ok(None),
-        }
-    }
-
     /// Whether `page` can be changed now, by the rollback of the record at `lsn`.
     fn reach<P: PageStore + ?Sized>(
         &self,
         page: PageId,
         lsn: Lsn,
         pages: &mut P,
-    ) -> Result<Reach, RecoveryError> {
-        if self.manager.state().deferred.contains(&page) {
-            return Ok(Reach::Later);
-        }
-        let page_lsn = self.page_lsn(page, lsn, pages)?;
-        Ok(page_lsn.map_or(Reach::Later, |_| Reach::Now))
-    }
-}
-
-/// Puts what a record logged into its page.
-fn redo_body<P: PageStore + ?Sized>(
-    page: PageId,
-    body: Option<&Body<'_>>,
-    lsn: Lsn,
-    pages: &mut P,
-) -> Result<(), EngineError> {
-    match body {
-        Some(Body::Update(Update { offset, after, .. })) => pages.write(page, *offset, after, lsn),
-        Some(Body::Clr(Clr { action, .. })) => match *action {
-            Compensation::Nothing => Ok(()),
-            Compensation::Bytes { offset, image, .. } => pages.write(page, offset, image, lsn),
-            Compensation::Logical { operation, redo, .. } => {
-                pages.redo_logical(&LogicalRedo { page, operation, redo }, lsn)
+    ) -> Result<Applied, RecoveryError> {
+        let lacks_changes = self.manager.state().deferred.contains_key(&page);
+        match call_engine(lsn, || pages.page_state(page)) {
+            Ok(PageState::Offline) => Ok(Applied::Later),
+            Ok(PageState::At(_)) if lacks_changes => Ok(Applied::Next),
+            _ if lacks_changes => Ok(Applied::Later),
+            Ok(PageState::At(page_lsn)) => {
+                self.manager.check_page_lsn(page, page_lsn)?;
+                Ok(Applied::Next)
             }
-        },
-        _ => Ok(()),
+            Ok(PageState::Torn) => Err(RecoveryError::TornPage { page, lsn }),
+            Err(error) => Err(error),
+        }
     }
-}
-
-fn passed(lsn: Lsn, page_lsn: Lsn) -> RecoveryError {
-    let source = format!(
-        "the page went on to {page_lsn} before the change logged at {lsn} was in it: the engine \
-         must hold its latch from logging to applying"
-    );
-    RecoveryError::Handler { lsn, source: source.into() }
 }
 
 /// Where the record is linked into the chain of `txn`, if it is.
@@ -428,9 +302,9 @@ fn link_of(record: &RecordRef<'_>, txn: TxnId, lsn: Lsn) -> Result<TxnLink, Reco
 }
 
 impl TxnManager {
-    /// What is to be undone next for `txn`.
-    pub(super) fn undo_next(&self, txn: TxnId) -> Lsn {
-        self.state().tables.txns.get(txn).map_or(Lsn::NONE, |entry| entry.undo_next)
+    /// Whether the record at `lsn` is compensated, and the engine applied that or was told not to.
+    fn is_put_off(&self, txn: TxnId, lsn: Lsn) -> bool {
+        self.undo_next(txn) < lsn && self.state().account(txn).unapplied.is_none()
     }
 
     /// Lets the engine log and apply a change of bytes under one latch. `lsn` is named in its
@@ -482,9 +356,9 @@ impl TxnManager {
     /// it is applied nobody else may change the page, for the page LSN would hide it.
     fn lacks(&self, txn: TxnId, page: PageId, lsn: Lsn) {
         let mut state = self.state();
-        state.account(txn).unapplied = Some((lsn, page));
         if !page.is_none() {
-            state.deferred.insert(page);
+            state.account(txn).unapplied = Some((lsn, page));
+            state.defer(page, lsn);
         }
     }
 

@@ -7,11 +7,12 @@
 use wal_format::body::{Clr, Compensation, Update};
 use wal_format::{Lsn, PageId, RecordKind, TxnId, encoded_bytes};
 
-use super::manager::TxnManager;
+use super::manager::{Applied, TxnManager};
 use super::pages::UndoScope;
 use super::reservation::{DIRTY_ENTRY_BYTES, update_record_bytes, update_rollback_bytes};
 use super::tables::Effect;
 use crate::error::RecoveryError;
+use crate::txn_log::Placed;
 
 /// One logical change being taken back.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ impl Scope<'_> {
             let what = "the change is compensated already; that comes last, and once";
             return Err(RecoveryError::Misuse { txn: self.txn, what });
         }
-        if self.manager.state().deferred.contains(&page) {
+        if self.manager.state().deferred.contains_key(&page) {
             return Err(RecoveryError::PageOffline { page });
         }
         Ok(())
@@ -58,7 +59,8 @@ impl UndoScope for Scope<'_> {
         let append = || {
             let (head, effect) = (body.encode_head(), Effect::Change(page));
             let parts = body.parts(&head);
-            self.manager.append(Some(self.txn), RecordKind::UPDATE, effect, &parts)
+            let txn = Some(self.txn);
+            self.manager.append_as(txn, RecordKind::UPDATE, effect, &parts, Applied::Next)
         };
         // A full log must not keep a rollback from going on: then it takes from what the
         // transaction reserved for that, and never from what others did (statement 9).
@@ -82,14 +84,14 @@ impl UndoScope for Scope<'_> {
         };
         drop(state);
         self.manager.give_back(freed);
-        placed.map(|at| at.lsn)
+        may_apply(placed?, page)
     }
 
     fn end_nested(&mut self) -> Result<(), RecoveryError> {
         self.check(PageId::NONE)?;
         // A crash from here on finds the same change to compensate, and what it needed in place.
         let dummy = Clr::end_of_nested_top_action(self.compensated);
-        self.manager.append_clr(self.txn, &dummy).map(|_| ())
+        self.manager.append_clr(self.txn, &dummy, Applied::Next).map(|_| ())
     }
 
     fn compensate(
@@ -104,9 +106,9 @@ impl UndoScope for Scope<'_> {
             compensated: self.compensated,
             action: Compensation::Logical { page, operation, redo },
         };
-        let lsn = self.manager.append_clr(self.txn, &clr)?;
-        self.logged = Some((lsn, page));
-        Ok(lsn)
+        let logged = self.manager.append_clr(self.txn, &clr, Applied::Next)?;
+        self.logged = Some((logged.0.lsn, page));
+        may_apply(logged, page)
     }
 }
 
@@ -123,42 +125,35 @@ pub(super) fn why_unfit(update: &Update<'_>, body_bytes_max: usize) -> Option<&'
     (bytes > body_bytes_max).then_some("the change is too long for its rollback to be promised")
 }
 
-/// When a compensation gets into its page.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Applied {
-    Next,
-    Later,
+/// The address of a record for whoever applies it to `page` next, unless the page came to lack
+/// changes before the record had its address.
+pub(super) fn may_apply(
+    (placed, applied): (Placed, Applied),
+    page: PageId,
+) -> Result<Lsn, RecoveryError> {
+    match applied {
+        Applied::Next => Ok(placed.lsn),
+        Applied::Later => Err(RecoveryError::PageOffline { page }),
+    }
 }
 
 impl TxnManager {
-    /// Appends a compensation record, out of what its transaction reserved.
-    pub(super) fn append_clr(&self, txn: TxnId, clr: &Clr<'_>) -> Result<Lsn, RecoveryError> {
-        self.append_clr_as(txn, clr, Applied::Next)
-    }
-
-    /// As [`append_clr`](Self::append_clr), of a page that cannot be changed now: from the moment
-    /// the record has an address, the page is among the deferred ones.
-    pub(super) fn append_clr_deferring(
-        &self,
-        txn: TxnId,
-        clr: &Clr<'_>,
-    ) -> Result<Lsn, RecoveryError> {
-        self.append_clr_as(txn, clr, Applied::Later)
-    }
-
-    fn append_clr_as(
+    /// Appends a compensation record, out of what its transaction reserved. Of a page that cannot
+    /// be changed now it is applied later: from the moment the record has an address, the page is
+    /// among the deferred ones.
+    pub(super) fn append_clr(
         &self,
         txn: TxnId,
         clr: &Clr<'_>,
         applied: Applied,
-    ) -> Result<Lsn, RecoveryError> {
+    ) -> Result<(Placed, Applied), RecoveryError> {
         let (head, page) = (clr.encode_head(), clr.page());
         let effect = Effect::Compensation { page, undo_next: clr.undo_next };
         let parts = clr.parts(&head);
         let body_bytes: usize = parts.iter().map(|part| part.len()).sum();
         self.cover(txn, encoded_bytes(body_bytes, true) as u64)?;
-        let deferring = (applied == Applied::Later).then_some(page);
-        let placed = self.append_as(Some(txn), RecordKind::CLR, effect, &parts, deferring)?;
+        let logged = self.append_as(Some(txn), RecordKind::CLR, effect, &parts, applied)?;
+        let (placed, _) = logged;
         let bytes = placed.end.distance_from(placed.lsn).unwrap_or(0);
         let drawn = {
             let mut state = self.state();
@@ -170,7 +165,7 @@ impl TxnManager {
             drawn
         };
         self.give_back(drawn);
-        Ok(placed.lsn)
+        Ok(logged)
     }
 
     /// Sees to it that `bytes` of the rollback of `txn` are reserved.

@@ -72,7 +72,7 @@ pub(super) static BUGS: &[Mutant] = &[
         name: "aries-page-before-its-log",
         about: "a page is written without waiting for its log",
         edits: &[Edit {
-            file: "crates/wal-recovery/src/aries/manager.rs",
+            file: "crates/wal-recovery/src/aries/pool_log.rs",
             find: "if self.log.durable() <= page_lsn {",
             replace: "if self.log.durable() <= page_lsn && page_lsn.is_none() {",
         }],

@@ -203,11 +203,17 @@ impl TxnLog for MemLog {
 
     fn scan(
         &self,
-        _from: Lsn,
-        _visit: &mut dyn FnMut(&RecordRef<'_>) -> Result<(), RecoveryError>,
+        from: Lsn,
+        visit: &mut dyn FnMut(&RecordRef<'_>) -> Result<(), RecoveryError>,
     ) -> Result<(), RecoveryError> {
-        self.0.lock().scans += 1;
-        Ok(())
+        let records = {
+            let mut inner = self.0.lock();
+            inner.scans += 1;
+            inner.records.range(from..).map(|(lsn, at)| (*lsn, at.clone())).collect::<Vec<_>>()
+        };
+        records
+            .iter()
+            .try_for_each(|(lsn, bytes)| visit(&decode_record(bytes, *lsn, &seed()).unwrap()))
     }
 
     fn wait_durable(&self, end: Lsn) -> Result<(), RecoveryError> {
