@@ -50,20 +50,31 @@ impl Drop for Claimed<'_> {
     }
 }
 
-/// Rollbacks that stopped, none of which keeps the others from their end.
-struct Stopped<'r> {
-    report: &'r mut UndoReport,
-    /// The first error that is not a page to wait for.
-    first: Option<RecoveryError>,
+/// What the error of one rollback means for the others.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OnError {
+    Stop,
+    GoOn,
 }
 
-impl Stopped<'_> {
-    fn by(&mut self, error: RecoveryError, txn: TxnId) {
+/// What was done so far.
+struct Done {
+    report: UndoReport,
+    on_error: OnError,
+    /// The first error that is not a page to wait for.
+    failed: Option<RecoveryError>,
+}
+
+impl Done {
+    /// The rollback of `txn` stopped.
+    fn stopped(&mut self, txn: TxnId, error: RecoveryError) -> Result<(), RecoveryError> {
         match error {
             // Statement 32: only this one waits.
             RecoveryError::PageOffline { .. } => self.report.deferred.push(txn),
-            error => drop(self.first.get_or_insert(error)),
+            error if self.on_error == OnError::Stop => return Err(error),
+            error => drop(self.failed.get_or_insert(error)),
         }
+        Ok(())
     }
 }
 
@@ -77,11 +88,10 @@ impl TxnManager {
     ///
     /// # Errors
     ///
-    /// The first of those of the log and of the engine; [`RecoveryError::BrokenUndo`] for a chain
-    /// that cannot be followed. Only the transaction concerned stops there: the others are rolled
-    /// back and ended nevertheless, as far as that does not mean to take back a logical change
-    /// beside half of another one's nested top action. What was compensated so far is not undone
-    /// twice when this is called again, by the next restart or by the same.
+    /// Those of the log and of the engine; [`RecoveryError::BrokenUndo`] for a chain that cannot
+    /// be followed. It ends there: a restart that fails changes no more pages, whose log may never
+    /// be durable. What was compensated so far is not undone twice when this is called again, by
+    /// the next restart or by the same.
     ///
     /// # Cost
     ///
@@ -93,13 +103,7 @@ impl TxnManager {
         pages: &mut P,
         progress: &mut dyn Progress,
     ) -> Result<UndoReport, RecoveryError> {
-        let winners_ended = self.end_committed()?;
-        let claimed = self.claim();
-        let mut report = UndoReport { winners_ended, ..UndoReport::default() };
-        let mut undo = Undo::new(self);
-        let outcome = self.undo_claimed(claimed, &mut undo, pages, &mut report, progress);
-        (report.clrs, report.records_read) = (undo.clrs, undo.records_read);
-        outcome.map(|()| report)
+        self.undo_unowned(pages, progress, OnError::Stop)
     }
 
     /// As [`undo_losers`](Self::undo_losers), in normal running: for transactions whose
@@ -107,12 +111,30 @@ impl TxnManager {
     ///
     /// # Errors
     ///
-    /// As [`undo_losers`](Self::undo_losers).
+    /// The first of those that [`undo_losers`](Self::undo_losers) has. Only the transaction concerned
+    /// stops there: the others are rolled back and ended nevertheless, as far as that does not mean
+    /// to take back a logical change beside half of another one's nested top action.
     pub fn rollback_abandoned<P: PageStore + ?Sized>(
         &self,
         pages: &mut P,
     ) -> Result<UndoReport, RecoveryError> {
-        self.undo_losers(pages, &mut ())
+        self.undo_unowned(pages, &mut (), OnError::GoOn)
+    }
+
+    fn undo_unowned<P: PageStore + ?Sized>(
+        &self,
+        pages: &mut P,
+        progress: &mut dyn Progress,
+        on_error: OnError,
+    ) -> Result<UndoReport, RecoveryError> {
+        let winners_ended = self.end_committed()?;
+        let claimed = self.claim();
+        let report = UndoReport { winners_ended, ..UndoReport::default() };
+        let mut undo = Undo::new(self);
+        let mut done = Done { report, on_error, failed: None };
+        let outcome = self.undo_claimed(&claimed, &mut undo, pages, &mut done, progress);
+        outcome.and(done.failed.map_or(Ok(()), Err))?;
+        Ok(UndoReport { clrs: undo.clrs, records_read: undo.records_read, ..done.report })
     }
 
     /// Transactions that nobody holds and that are to be rolled back.
@@ -154,27 +176,26 @@ impl TxnManager {
 
     fn undo_claimed<P: PageStore + ?Sized>(
         &self,
-        claimed: Claimed<'_>,
+        claimed: &Claimed<'_>,
         undo: &mut Undo<'_>,
         pages: &mut P,
-        report: &mut UndoReport,
+        done: &mut Done,
         progress: &mut dyn Progress,
     ) -> Result<(), RecoveryError> {
-        let range = self.undo_range(&claimed);
+        let range = self.undo_range(claimed);
         let mut pace = Pace::start(Phase::Undo, range, progress);
         // Statement 28: the newest record of all of them comes first.
         let mut next: BinaryHeap<(Lsn, TxnId)> = BinaryHeap::new();
-        let mut stopped = Stopped { report, first: None };
         for txn in &claimed.txns {
             match undo.start(*txn, pages) {
                 Ok(cursor) => next.push((cursor, *txn)),
-                Err(error) => stopped.by(error, *txn),
+                Err(error) => done.stopped(*txn, error)?,
             }
         }
         while let Some((cursor, txn)) = next.pop() {
             // Undo goes down; progress only goes up.
-            let done = range.end.distance_from(cursor).unwrap_or(0).min(range.bytes());
-            pace.reach(range.start.checked_add(done).unwrap_or(range.end), progress);
+            let down = range.end.distance_from(cursor).unwrap_or(0).min(range.bytes());
+            pace.reach(range.start.checked_add(down).unwrap_or(range.end), progress);
             let mut then =
                 if cursor.is_none() { Ok(cursor) } else { undo.step(txn, cursor, pages) };
             if then.as_ref().is_ok_and(|then| then.is_none()) {
@@ -182,13 +203,13 @@ impl TxnManager {
                 then = self.append_end(txn, Outcome::RolledBack).map(|()| Lsn::NONE);
             }
             match then {
-                Ok(Lsn::NONE) => stopped.report.rolled_back += 1,
+                Ok(Lsn::NONE) => done.report.rolled_back += 1,
                 Ok(then) => next.push((then, txn)),
-                Err(error) => stopped.by(error, txn),
+                Err(error) => done.stopped(txn, error)?,
             }
         }
         pace.finish(range.end, progress);
-        stopped.first.map_or(Ok(()), Err)
+        Ok(())
     }
 
     /// From the first record of the oldest to the newest record to undo.

@@ -206,7 +206,7 @@ fn a30_a_rollback_without_room_keeps_no_other_from_its_end() {
     after.manager.checkpoint(b"").unwrap();
     drop(fill(&after.manager, &after.pages));
     after.pages.0.lock().offline.clear();
-    let refused = after.undo();
+    let refused = after.manager.rollback_abandoned(&mut after.pages.clone());
     assert!(matches!(refused, Err(RecoveryError::Log(_))), "{refused:?}");
     assert_eq!(after.manager.abandoned(), [waits], "the other one has what it was promised");
 }
