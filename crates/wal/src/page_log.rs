@@ -240,7 +240,8 @@ impl PageLog {
     ///
     /// # Errors
     ///
-    /// As [`PageTransaction::abort`]; nothing is undone twice when it is called again.
+    /// As [`PageTransaction::abort`], the first of them: one that stops keeps no other from its end.
+    /// Nothing is undone twice when it is called again.
     pub fn rollback_abandoned<P: PageStore + ?Sized>(
         &self,
         pages: &mut P,
@@ -260,14 +261,15 @@ impl PageLog {
         self.manager.dirty_pages()
     }
 
-    /// Pages that lack changes and could not be reached so far; the log keeps what they are owed.
+    /// Pages that lack changes, since they could not be reached so far or the engine failed to apply a
+    /// record to them; the log keeps what they are owed. For [`recover_page`](Self::recover_page).
     #[must_use]
     pub fn deferred_pages(&self) -> Vec<PageId> {
         self.manager.deferred_pages()
     }
 
-    /// Brings `page` up to date from the log: one that was offline at restart and is back, or one
-    /// that was found torn since. Rollbacks that waited for it go on.
+    /// Brings `page` up to date from the log: one of the [deferred](Self::deferred_pages) that can be
+    /// reached, or one that was found torn since. Rollbacks that waited for it go on.
     ///
     /// Nobody else may change the page meanwhile.
     ///

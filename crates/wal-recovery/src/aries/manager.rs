@@ -219,7 +219,8 @@ impl TxnManager {
         self.state().tables.txns.len()
     }
 
-    /// Pages which lack changes, and could not be reached so far.
+    /// Pages which lack changes: they could not be reached so far, or the engine failed to apply a
+    /// record to them. [`recover_page`](Self::recover_page) brings each back.
     #[must_use]
     pub fn deferred_pages(&self) -> Vec<PageId> {
         self.state().deferred.keys().copied().collect()
