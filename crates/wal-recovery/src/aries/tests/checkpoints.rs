@@ -7,7 +7,7 @@ use wal_format::{CheckpointPointer, Lsn, PageId, RecordDraft, RecordKind, Record
 
 use super::log::MemLog;
 use super::restart::{Bench, OTHER, PAGE};
-use crate::aries::{Effect, Tables, TxnManager};
+use crate::aries::{Effect, Tables, Txn, TxnManager};
 use crate::error::RecoveryError;
 use crate::txn_log::{Placed, TxnLog};
 
@@ -148,7 +148,8 @@ fn analysed(log: &MemLog, pointer: &CheckpointPointer) -> Tables {
 fn a10_updates_go_on_while_a_checkpoint_is_taken_and_none_is_missed() {
     let log = MemLog::new();
     let meddler: Arc<parking_lot::Mutex<Option<Arc<TxnManager>>>> = Arc::default();
-    let theirs = Arc::clone(&meddler);
+    let left_running: Arc<parking_lot::Mutex<Vec<Txn>>> = Arc::default();
+    let (theirs, kept) = (Arc::clone(&meddler), Arc::clone(&left_running));
     let part = move |_: &MemLog| {
         let manager = theirs.lock().clone().unwrap();
         let mut txn = manager.begin(0);
@@ -159,7 +160,7 @@ fn a10_updates_go_on_while_a_checkpoint_is_taken_and_none_is_missed() {
         txn.commit(0).unwrap();
         let mut running = manager.begin(0);
         running.log_update(PageId::new(9_001), 0, &[1], &[2]).unwrap();
-        std::mem::forget(running);
+        kept.lock().push(running);
     };
     let meddled = Meddled { log: log.clone(), part: Box::new(part) };
     let manager = TxnManager::new(Arc::new(meddled));
@@ -175,6 +176,9 @@ fn a10_updates_go_on_while_a_checkpoint_is_taken_and_none_is_missed() {
         let rec_lsn = found.dirty.rec_lsn(dirt.page).expect("a dirty page is missed");
         assert!(rec_lsn <= dirt.rec_lsn && pointer.redo_from <= rec_lsn, "{dirt:?}");
     }
+    // Both hold the manager, which holds the log, which holds them.
+    meddler.lock().take();
+    drop(std::mem::take(&mut *left_running.lock()));
 }
 
 #[test]
