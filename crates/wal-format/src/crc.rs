@@ -37,6 +37,7 @@ impl RecordSeed {
 
 /// The checksum of some bytes followed by `data`, where `crc` is the checksum of those bytes.
 #[cfg(feature = "std")]
+#[inline]
 pub(crate) fn append(crc: u32, data: &[u8]) -> u32 {
     crc32c::crc32c_append(crc, data)
 }

@@ -162,6 +162,7 @@ pub fn decode_record<'a>(
     Ok(RecordRef { header, epoch: seed.epoch(), txn, body })
 }
 
+#[inline]
 fn decode_txn_link(record: &[u8], lsn: Lsn) -> Result<TxnLink, DecodeError> {
     let link = TxnLink {
         txn_id: TxnId::new(u64_at(record, RECORD_HEADER_BYTES + TXN_LINK_TXN_ID)),

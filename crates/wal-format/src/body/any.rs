@@ -39,6 +39,7 @@ impl<'a> Body<'a> {
     /// # Errors
     ///
     /// As the `decode` of the kind: the record is valid, yet its body is not one of this version.
+    #[inline]
     pub fn decode(kind: RecordKind, body: &'a [u8]) -> Result<Option<Self>, DecodeError> {
         Ok(Some(match kind {
             RecordKind::PADDING => Self::Padding(Padding::decode(body)?),

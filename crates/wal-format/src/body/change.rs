@@ -57,6 +57,7 @@ impl<'a> Update<'a> {
     ///
     /// - [`DecodeError::BadLength`]: shorter than its fields say.
     /// - [`DecodeError::BadField`]: no page, or an image beyond what a page offset can name.
+    #[inline]
     pub fn decode(body: &'a [u8]) -> Result<Self, DecodeError> {
         let (head, rest) = split_head::<UPDATE_HEAD_BYTES>(body)?;
         let page = page_at(head, UPDATE_PAGE)?;
@@ -105,6 +106,7 @@ impl<'a> Logical<'a> {
     /// # Errors
     ///
     /// [`DecodeError::BadLength`]: shorter than its fields say.
+    #[inline]
     pub fn decode(body: &'a [u8]) -> Result<Self, DecodeError> {
         let (head, rest) = split_head::<LOGICAL_HEAD_BYTES>(body)?;
         let (redo, undo) = split_rest(rest, u32_at(head, LOGICAL_REDO_BYTES))?;
@@ -216,6 +218,7 @@ impl<'a> Clr<'a> {
     /// [`DecodeError::BadLength`], [`DecodeError::BadField`] or [`DecodeError::NotZero`]: not such
     /// a body. Among them: `undo_next` at or after the record compensated, which would undo it
     /// for ever.
+    #[inline]
     pub fn decode(body: &'a [u8]) -> Result<Self, DecodeError> {
         let (head, redo) = split_head::<CLR_HEAD_BYTES>(body)?;
         reserved_from(head, CLR_RESERVED)?;
