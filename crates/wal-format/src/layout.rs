@@ -31,6 +31,12 @@ pub const SEGMENT_MAGIC: [u8; 8] = *b"WALSEG\r\n";
 /// First bytes of every slot of the control file.
 pub const CONTROL_MAGIC: [u8; 8] = *b"WALCTL\r\n";
 
+/// First bytes of the file of a persistent hold.
+pub const HOLD_MAGIC: [u8; 8] = *b"WALHLD\r\n";
+
+/// Longest name of a persistent hold, in bytes.
+pub const HOLD_NAME_BYTES_MAX: usize = 128;
+
 /// The control file holds this many slots, each in a block of its own.
 pub const CONTROL_SLOTS: usize = 2;
 
@@ -182,6 +188,23 @@ tables! {
         CHECKPOINT_POINTER_RECORD = 16, 8, "record";
         CHECKPOINT_POINTER_END = 24, 8, "end";
     }
+    /// Size of the file of a persistent hold; [`BLOCK_BYTES`].
+    "hold", HOLD_BYTES = 4096 {
+        HOLD_MAGIC_AT = 0, 8, "magic";
+        HOLD_CHECKSUM = 8, 4, "checksum";
+        HOLD_VERSION = 12, 4, "version";
+        HOLD_LOG_ID = 16, 16, "log_id";
+        HOLD_LSN = 32, 8, "lsn";
+        HOLD_LIMIT = 40, 8, "limit_bytes";
+        HOLD_PLACED = 48, 8, "placed_unix_us";
+        HOLD_MOVED = 56, 8, "moved_unix_us";
+        HOLD_OWNER = 64, 4, "owner";
+        HOLD_OVER = 68, 1, "over";
+        HOLD_NAME_BYTES = 69, 1, "name_bytes";
+        HOLD_RESERVED = 70, 2, "reserved";
+        HOLD_NAME = 72, 128, "name";
+        HOLD_ZERO = 200, 3896, "zero";
+    }
     /// Size of the body of an opened record.
     "opened", OPENED_BYTES = 24 {
         OPENED_EPOCH = 0, 8, "epoch";
@@ -281,6 +304,7 @@ tables! {
 const _: () = assert!(RECORD_HEADER_BYTES.is_multiple_of(RECORD_ALIGN_BYTES));
 const _: () = assert!(TXN_LINK_BYTES.is_multiple_of(RECORD_ALIGN_BYTES));
 const _: () = assert!(SEGMENT_HEADER_BYTES == BLOCK_BYTES && CONTROL_SLOT_BYTES == BLOCK_BYTES);
+const _: () = assert!(HOLD_BYTES == BLOCK_BYTES && HOLD_NAME + HOLD_NAME_BYTES_MAX == HOLD_ZERO);
 const _: () = assert!(
     CONTROL_CHECKPOINTS + CONTROL_CHECKPOINTS_MAX * CONTROL_CHECKPOINT_BYTES == CONTROL_ZERO,
     "a slot has room for every checkpoint it may name"

@@ -81,6 +81,7 @@ fn every_constant_of_the_page_is_the_one_in_the_code() {
         ("BLOCK_BYTES", layout::BLOCK_BYTES as u64),
         ("FIRST_LSN", layout::FIRST_LSN),
         ("BODY_BYTES_MAX", layout::BODY_BYTES_MAX as u64),
+        ("HOLD_NAME_BYTES_MAX", layout::HOLD_NAME_BYTES_MAX as u64),
         ("CONTROL_SLOTS", layout::CONTROL_SLOTS as u64),
         ("CONTROL_CHECKPOINTS_MAX", layout::CONTROL_CHECKPOINTS_MAX as u64),
         ("RESTORE_POINT_NAME_BYTES_MAX", layout::RESTORE_POINT_NAME_BYTES_MAX as u64),
@@ -96,7 +97,7 @@ fn every_constant_of_the_page_is_the_one_in_the_code() {
 
 #[test]
 fn every_magic_number_of_the_page_is_the_one_in_the_code() {
-    for magic in [layout::SEGMENT_MAGIC, layout::CONTROL_MAGIC] {
+    for magic in [layout::SEGMENT_MAGIC, layout::CONTROL_MAGIC, layout::HOLD_MAGIC] {
         let hex: Vec<String> = magic.iter().map(|byte| format!("{byte:02x}")).collect();
         assert!(page().contains(&format!("`{}`", hex.join(" "))), "{hex:?}");
     }
