@@ -22,6 +22,8 @@ pub enum IoOp {
     Write,
     /// Making a file's contents durable.
     Sync,
+    /// Writing to a file and making it durable, in one call.
+    WriteSync,
     /// Making the directory's entries durable.
     SyncDir,
     /// Changing or asking a file's length.
@@ -43,6 +45,7 @@ impl fmt::Display for IoOp {
             Self::Read => "read",
             Self::Write => "write",
             Self::Sync => "sync",
+            Self::WriteSync => "write and sync",
             Self::SyncDir => "sync the directory of",
             Self::Length => "set or ask the length of",
             Self::Rename => "rename",

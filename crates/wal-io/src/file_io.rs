@@ -82,6 +82,50 @@ pub fn write_full_at(
     Ok(())
 }
 
+/// Writes all of `bufs`, one after the other, from `offset` on, and makes them durable.
+///
+/// # Durability
+///
+/// These bytes survive power loss once this returned success; it says nothing of others.
+///
+/// # Errors
+///
+/// [`IoError::Failed`] with the offset of the call that failed. Nothing is known of the bytes from
+/// there on; never try again, reopen the log.
+///
+/// # Cost
+///
+/// One system call where the backend [joins](LogFile::joins_sync) the two, unless it writes short.
+pub(crate) fn write_durable_full_at(
+    file: &dyn LogFile,
+    name: &str,
+    bufs: &[IoSlice<'_>],
+    offset: u64,
+) -> Result<(), IoError> {
+    let total: usize = bufs.iter().map(|buf| buf.len()).sum();
+    let mut done = 0;
+    while done < total {
+        let at = offset.saturating_add(done as u64);
+        let result = if done == 0 {
+            file.write_durable_at(bufs, at)
+        } else {
+            file.write_durable_at(&slices_between(bufs, done, total), at)
+        };
+        // Not even an interrupted call is repeated: its sync may be what was interrupted.
+        let cause = match result {
+            Ok(0) => io::Error::from(ErrorKind::WriteZero),
+            Ok(count) if count <= total - done => {
+                done += count;
+                continue;
+            }
+            Ok(_) => lying_backend(),
+            Err(error) => error,
+        };
+        return Err(IoError::failed_at(IoOp::WriteSync, name, at, cause));
+    }
+    Ok(())
+}
+
 /// The bytes `start..end` of the concatenation of `bufs`, without copying them.
 pub(crate) fn slices_between<'a>(
     bufs: &'a [IoSlice<'_>],
@@ -172,6 +216,24 @@ mod tests {
         let mut back = [9; 13];
         assert_eq!(read_full_at(&file, "file", &mut back, 0).unwrap(), 13);
         assert_eq!(&back, b"\0\0write-ahead");
+    }
+
+    #[test]
+    fn a_short_durable_write_is_finished_and_an_interrupted_one_is_final() {
+        let file = Reluctant::over(b"");
+        let bufs = [b"ah".as_slice(), b"ead"].map(IoSlice::new);
+        // Every second call is interrupted: the second part is.
+        let error = write_durable_full_at(&file, "file", &bufs, 0).unwrap_err();
+        assert!(
+            matches!(&error, IoError::Failed { op: IoOp::WriteSync, offset: Some(1), .. }),
+            "{error}"
+        );
+        let storage = MemoryStorage::new();
+        let file = storage.create("file", 0).unwrap();
+        write_durable_full_at(file.as_ref(), "file", &bufs, 0).unwrap();
+        let mut back = [9; 5];
+        assert_eq!(file.read_at(&mut back, 0).unwrap(), 5);
+        assert_eq!(&back, b"ahead");
     }
 
     #[test]

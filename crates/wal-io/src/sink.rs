@@ -36,6 +36,23 @@ pub trait LogSink: Send + fmt::Debug {
     /// What was written since the last successful sync is then unknown: poison the log.
     fn sync(&mut self) -> Result<(), IoError>;
 
+    /// As [`write`](Self::write) and then [`sync`](Self::sync), in one call to the system where the
+    /// backend can.
+    ///
+    /// # Errors
+    ///
+    /// As those two: poison the log.
+    fn write_sync(&mut self, at: Lsn, bufs: &[IoSlice<'_>]) -> Result<(), IoError> {
+        self.write(at, bufs)?;
+        self.sync()
+    }
+
+    /// Whether [`write_sync`](Self::write_sync) is one call for the next bytes, and so better than
+    /// the two. Nothing is known to be written before it returns.
+    fn joins_sync(&self) -> bool {
+        false
+    }
+
     /// Writes start and end at multiples of this many bytes: 1, or the block of a direct backend.
     fn block_bytes(&self) -> usize;
 

@@ -184,6 +184,30 @@ pub trait LogFile: Send + Sync + fmt::Debug {
     /// As [`sync_data`](Self::sync_data).
     fn sync_all(&self) -> io::Result<()>;
 
+    /// Writes the concatenation of `bufs` at `offset`, as [`write_at`](Self::write_at) does, and
+    /// makes the bytes that it reports durable, whether they are all or fewer. Of other bytes it
+    /// says nothing.
+    ///
+    /// A backend for which the two are one call [says so](Self::joins_sync). This one does them
+    /// one after the other.
+    ///
+    /// # Errors
+    ///
+    /// Those of both. Nothing is known of the bytes then, and no error is retried, `Interrupted`
+    /// included: the write may have happened, and the sync failed.
+    fn write_durable_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        let written = self.write_at(bufs, offset)?;
+        if written != 0 {
+            self.sync_data()?;
+        }
+        Ok(written)
+    }
+
+    /// Whether [`write_durable_at`](Self::write_durable_at) is one call, and to be preferred.
+    fn joins_sync(&self) -> bool {
+        false
+    }
+
     /// Length of the file in bytes.
     ///
     /// # Errors
@@ -211,5 +235,12 @@ pub trait LogFile: Send + Sync + fmt::Debug {
     /// to 4,096.
     fn block_bytes(&self) -> usize {
         1
+    }
+
+    /// The open file of the system below this handle, for a backend that is built on this one.
+    /// `None` where there is none.
+    #[cfg(unix)]
+    fn descriptor(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        None
     }
 }

@@ -478,6 +478,11 @@ impl LogFile for SimFile {
         self.disk.step(|state| state.set_len(self.handle, len))
     }
 
+    // `write_durable_at` stays as it is provided: two steps, between which the power can go.
+    fn joins_sync(&self) -> bool {
+        self.disk.state.lock().model.joins_sync
+    }
+
     fn block_bytes(&self) -> usize {
         self.disk.state.lock().model.block_bytes
     }

@@ -18,6 +18,7 @@ pub struct Model {
     pub(crate) block_bytes: usize,
     pub(crate) lies: u64,
     pub(crate) recycles: bool,
+    pub(crate) joins_sync: bool,
     pub(crate) seed: u64,
 }
 
@@ -31,7 +32,7 @@ impl Model {
     /// A device of 512-byte sectors which takes writes at any byte and keeps its promises.
     #[must_use]
     pub fn new() -> Self {
-        Self { sector_bytes: 512, block_bytes: 1, lies: 0, recycles: false, seed: 0 }
+        Self { sector_bytes: 512, block_bytes: 1, lies: 0, recycles: false, joins_sync: false, seed: 0 }
     }
 
     /// The unit in which unsynced bytes survive: 512 or 4,096; anything else is taken for 4,096.
@@ -66,6 +67,14 @@ impl Model {
     #[must_use]
     pub fn recycled_space(mut self) -> Self {
         self.recycles = true;
+        self
+    }
+
+    /// Its files ask for a write and its sync in one call. The disk still does them one after the
+    /// other, so that the power can go, and each can fail, between the two.
+    #[must_use]
+    pub fn joined_sync(mut self) -> Self {
+        self.joins_sync = true;
         self
     }
 

@@ -167,6 +167,11 @@ impl LogFile for BufferedFile {
         self.writable()?;
         self.file.set_len(len)
     }
+
+    #[cfg(unix)]
+    fn descriptor(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        Some(std::os::fd::AsFd::as_fd(&self.file))
+    }
 }
 
 #[cfg(test)]

@@ -273,6 +273,10 @@ impl LogFile for DirectFile {
         self.file.set_len(len)
     }
 
+    fn descriptor(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        Some(std::os::fd::AsFd::as_fd(&self.file))
+    }
+
     fn block_bytes(&self) -> usize {
         BLOCK_BYTES
     }

@@ -14,7 +14,7 @@ use wal_format::Lsn;
 use super::segment_store::SegmentStore;
 use crate::chain::ChainLink;
 use crate::error::{IoError, IoOp};
-use crate::file_io::{slices_between, write_full_at};
+use crate::file_io::{slices_between, write_durable_full_at, write_full_at};
 use crate::sink::LogSink;
 use crate::storage::{Access, LogFile};
 use crate::sync_method::SyncMethod;
@@ -131,6 +131,13 @@ impl Appender {
         Ok(())
     }
 
+    /// Whether the bytes at `at` can be written and made durable in one call: they lie in the segment
+    /// at hand, and nothing else waits for a sync, for the call covers its own bytes only.
+    fn joins_at(&self, at: Lsn, total: usize) -> bool {
+        let room = self.current.link.cap.distance_from(at).unwrap_or(0);
+        self.joins_sync() && self.current.link.range().contains(at) && total as u64 <= room
+    }
+
     fn sync_all_files(&mut self) -> Result<(), IoError> {
         let method = self.store.options.sync_method;
         for segment in self.left.iter_mut().chain([&mut self.current]) {
@@ -147,6 +154,14 @@ impl OpenSegment {
     fn write(&mut self, at: Lsn, bufs: &[IoSlice<'_>]) -> Result<(), IoError> {
         self.unsynced = true;
         write_full_at(self.file.as_ref(), &self.name, bufs, self.link.offset_of(at))
+    }
+
+    fn write_sync(&mut self, at: Lsn, bufs: &[IoSlice<'_>]) -> Result<(), IoError> {
+        self.unsynced = true;
+        let offset = self.link.offset_of(at);
+        write_durable_full_at(self.file.as_ref(), &self.name, bufs, offset)?;
+        self.unsynced = false;
+        Ok(())
     }
 
     fn sync(&mut self, method: SyncMethod) -> Result<(), IoError> {
@@ -177,6 +192,29 @@ impl LogSink for Appender {
         let synced = self.sync_all_files();
         self.failed |= synced.is_err();
         synced
+    }
+
+    fn write_sync(&mut self, at: Lsn, bufs: &[IoSlice<'_>]) -> Result<(), IoError> {
+        let total = bufs.iter().map(|buf| buf.len()).sum();
+        if !self.joins_at(at, total) {
+            self.write(at, bufs)?;
+            return self.sync();
+        }
+        self.check()?;
+        let written = self.current.write_sync(at, bufs);
+        match &written {
+            // Relaxed: a count, for a guess at what the next segment is used for.
+            Ok(()) => _ = self.store.syncs.fetch_add(1, Ordering::Relaxed),
+            Err(_) => self.failed = true,
+        }
+        written
+    }
+
+    fn joins_sync(&self) -> bool {
+        self.store.options.sync_method == SyncMethod::DataSync
+            && self.current.file.joins_sync()
+            && !self.current.unsynced
+            && self.left.is_empty()
     }
 
     fn block_bytes(&self) -> usize {
