@@ -109,8 +109,10 @@ impl Shared {
     ) -> Result<Placed, CommitError> {
         let encoded = self.encode(&mut state, drafts, layout);
         let mut state = self.unless_broken(state, encoded)?;
-        state.stats.records += drafts.len() as u64;
-        state.stats.record_bytes += sizes(drafts).sum::<u64>();
+        let (records, bytes) = (drafts.len() as u64, sizes(drafts).sum::<u64>());
+        state.stats.records += records;
+        state.stats.record_bytes += bytes;
+        self.count_unasked(&mut state, records, bytes);
         state.stats.batches += u64::from(drafts.len() > 1);
         self.after_reservation(&mut state, layout.crossing.is_some());
         let told = catch_unwind(AssertUnwindSafe(|| {

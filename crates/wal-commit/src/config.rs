@@ -90,6 +90,11 @@ pub struct CommitConfig {
     pub policy: SyncPolicy,
     /// Whether the log has threads of its own. Default [`Threads::Helper`].
     pub threads: Threads,
+    /// A sync is asked for, and not waited for, with each so many records appended. Default none.
+    /// Needs [`Threads::Helper`].
+    pub sync_after_records: Option<u64>,
+    /// As `sync_after_records`, by bytes of log, headers included.
+    pub sync_after_bytes: Option<u64>,
     /// A sync that takes longer raises a warning event and is counted. Default one second.
     pub slow_sync: Option<Duration>,
     /// How long nothing must happen before the one watermark record of an idle log is written
@@ -105,6 +110,8 @@ impl Default for CommitConfig {
             buffer_bytes: 8 << 20,
             policy: SyncPolicy::default(),
             threads: Threads::default(),
+            sync_after_records: None,
+            sync_after_bytes: None,
             slow_sync: Some(Duration::from_secs(1)),
             idle_after: Some(Duration::from_secs(1)),
         }
@@ -150,6 +157,16 @@ impl CommitConfig {
 
     /// Refuses what cannot work.
     pub(crate) fn check(&self) -> Result<(), CommitError> {
+        let limits = [self.sync_after_records, self.sync_after_bytes];
+        if limits.contains(&Some(0)) {
+            let what =
+                "a limit of what waits for a sync must not be zero; use every commit instead";
+            return Err(CommitError::Invalid { what, value: 0 });
+        }
+        if let (Threads::None, Some(value)) = (self.threads, limits.into_iter().flatten().next()) {
+            let what = "limits of what waits for a sync need the helper threads";
+            return Err(CommitError::Invalid { what, value });
+        }
         let SyncPolicy::Periodic { every } = self.policy else {
             return Ok(());
         };
@@ -273,6 +290,17 @@ mod tests {
         config.threads = Threads::Helper;
         config.policy = SyncPolicy::Periodic { every: Duration::ZERO };
         assert!(matches!(config.check(), Err(CommitError::Invalid { .. })));
+    }
+
+    #[test]
+    fn limits_of_what_waits_for_a_sync_need_somebody_to_do_it_and_are_not_zero() {
+        let limited = |records, threads| {
+            let sync_after_records = Some(records);
+            CommitConfig { sync_after_records, threads, ..CommitConfig::default() }.check()
+        };
+        assert!(limited(1, Threads::Helper).is_ok());
+        assert!(matches!(limited(0, Threads::Helper), Err(CommitError::Invalid { .. })));
+        assert!(matches!(limited(1, Threads::None), Err(CommitError::Invalid { .. })));
     }
 
     #[test]

@@ -142,6 +142,8 @@ pub(crate) struct Flight<'a> {
     due: SlotSet,
     batons: u32,
     part: Option<(Part, LegId)>,
+    /// When it took what was pending; `None` when that was nothing.
+    begun: Option<Instant>,
     /// Up to where this flight answers, if it is to sync.
     answers: Option<Lsn>,
     /// How long the syncs took which the landing publishes.
@@ -181,6 +183,7 @@ impl<'a> Flight<'a> {
             slots,
             due,
             batons,
+            begun: part.is_some().then(Instant::now),
             part,
             answers,
             synced: None,
@@ -366,6 +369,8 @@ impl<'a> Flight<'a> {
         let mut wakes = Wakes::default();
         let mut state = self.shared.lock();
         let flew = self.synced.is_some();
+        let flush_time = self.begun.map_or(Duration::ZERO, |begun| begun.elapsed());
+        state.stats.flush_time = state.stats.flush_time.saturating_add(flush_time);
         let slow = self.synced.filter(|took| {
             let limit = self.shared.config.slow_sync;
             state.usual_sync = usual(state.usual_sync, *took);

@@ -12,6 +12,7 @@ use wal_io::{LogSink, Preparer};
 use crate::append::{Hook, check_bodies};
 use crate::config::{CommitConfig, Durability, Start};
 use crate::error::CommitError;
+use crate::futures::{Beyond, Reach, Room};
 use crate::group::Want;
 use crate::helper::Helpers;
 use crate::metrics::CommitStats;
@@ -192,13 +193,30 @@ impl GroupCommit {
         self.shared().wait(end, level, Limit::of(timeout))
     }
 
+    /// As [`wait`](Self::wait), as a future that runs on any executor and never syncs in a poll,
+    /// unless the log has no helper threads. Dropping it changes nothing.
+    pub fn reach(&self, end: Lsn, level: Durability) -> Reach {
+        Reach::new(Arc::clone(self.shared()), end, level)
+    }
+
+    /// As [`wait_beyond`](Self::wait_beyond), as a future.
+    pub fn beyond(&self, lsn: Lsn) -> Beyond {
+        Beyond::new(Arc::clone(self.shared()), lsn)
+    }
+
+    /// For an append that waits for room as a future.
+    #[must_use]
+    pub fn room(&self) -> Room {
+        Room::new(Arc::clone(self.shared()))
+    }
+
     /// Makes everything appended so far durable; returns the end of it.
     ///
     /// # Errors
     ///
     /// As [`wait`](Self::wait); on a poisoned log always [`CommitError::Poisoned`].
     pub fn sync(&self) -> Result<Lsn, CommitError> {
-        self.reach(Durability::Durable)
+        self.bring_to(Durability::Durable)
     }
 
     /// Writes everything appended so far, without a sync; returns the end of it.
@@ -207,10 +225,10 @@ impl GroupCommit {
     ///
     /// As [`sync`](Self::sync).
     pub fn flush(&self) -> Result<Lsn, CommitError> {
-        self.reach(Durability::Written)
+        self.bring_to(Durability::Written)
     }
 
-    fn reach(&self, level: Durability) -> Result<Lsn, CommitError> {
+    fn bring_to(&self, level: Durability) -> Result<Lsn, CommitError> {
         let shared = self.shared();
         let end = {
             let state = shared.lock();

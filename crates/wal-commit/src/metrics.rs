@@ -36,6 +36,8 @@ pub struct CommitStats {
     pub sync_time: Duration,
     /// The longest of them.
     pub sync_time_max: Duration,
+    /// Time that flushes took, from taking what was pending to their landing: write and sync.
+    pub flush_time: Duration,
     /// Syncs longer than [`CommitConfig::slow_sync`](crate::CommitConfig::slow_sync).
     pub slow_syncs: u64,
     /// Waits in which the waiting thread flushed for everybody.
@@ -51,6 +53,24 @@ pub struct CommitStats {
 }
 
 impl CommitStats {
+    /// Records that one flush carried, on average; 0 before the first.
+    #[must_use]
+    pub fn average_batch(&self) -> f64 {
+        if self.flushes == 0 { 0.0 } else { self.records as f64 / self.flushes as f64 }
+    }
+
+    /// What a flush took, on average; zero before the first.
+    #[must_use]
+    pub fn average_flush_time(&self) -> Duration {
+        average(self.flush_time, self.flushes)
+    }
+
+    /// What a sync took, on average; zero before the first.
+    #[must_use]
+    pub fn average_sync_time(&self) -> Duration {
+        average(self.sync_time, self.syncs)
+    }
+
     /// Counts a successful sync; returns whether it was slower than `limit`.
     pub(crate) fn count_sync(&mut self, took: Duration, limit: Option<Duration>) -> bool {
         self.syncs += 1;
@@ -68,9 +88,26 @@ impl CommitStats {
     }
 }
 
+fn average(total: Duration, count: u64) -> Duration {
+    let nanos = total.as_nanos().checked_div(u128::from(count)).unwrap_or(0);
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn averages_are_of_what_there_was_and_nothing_of_nothing() {
+        let mut stats = CommitStats::default();
+        assert_eq!((stats.average_batch(), stats.average_flush_time()), (0.0, Duration::ZERO));
+        (stats.records, stats.flushes, stats.syncs) = (10, 4, 2);
+        stats.flush_time = Duration::from_micros(400);
+        stats.sync_time = Duration::from_micros(300);
+        assert!((stats.average_batch() - 2.5).abs() < f64::EPSILON);
+        assert_eq!(stats.average_flush_time(), Duration::from_micros(100));
+        assert_eq!(stats.average_sync_time(), Duration::from_micros(150));
+    }
 
     #[test]
     fn a_sync_over_the_limit_is_counted_as_slow() {

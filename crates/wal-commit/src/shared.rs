@@ -20,6 +20,7 @@ use crate::earmark::Earmarks;
 use crate::error::CommitError;
 use crate::gate::Gate;
 use crate::group::{Group, Next, Waiter, Want, Work};
+use crate::limits::Unasked;
 use crate::metrics::CommitStats;
 use crate::padding::encode_padding;
 use crate::poison::PoisonCause;
@@ -80,6 +81,8 @@ pub(crate) struct State {
     /// An oversized record is being written past the buffer: appends wait.
     pub(crate) exclusive: bool,
     pub(crate) wish: Wish,
+    /// What was appended since a limit had a sync asked for.
+    pub(crate) unasked: Unasked,
     /// The serving thread sleeps without a deadline, for the log was idle for long.
     pub(crate) hibernating: bool,
     pub(crate) stop: bool,
@@ -157,6 +160,7 @@ impl Shared {
             prepare_failed: None,
             exclusive: false,
             wish: Wish::default(),
+            unasked: Unasked::default(),
             hibernating: false,
             stop: false,
             data_end: start.end,
@@ -289,6 +293,14 @@ impl Shared {
             Durability::Durable => state.wish.durable = state.wish.durable.max(end),
         }
         self.serve.notify_one();
+    }
+
+    /// Counts records appended, and has them synced when there are enough of them.
+    pub(crate) fn count_unasked(&self, state: &mut State, records: u64, bytes: u64) {
+        if self.promises && state.unasked.count(records, bytes, &self.config) {
+            let end = state.cursor.end();
+            self.ask(state, end, Durability::Durable);
+        }
     }
 
     /// Puts a padding record into the buffer, at the end of the log. The segment stays.

@@ -14,6 +14,7 @@ use wal_format::Lsn;
 use crate::append::Placed;
 use crate::config::Durability;
 use crate::error::CommitError;
+use crate::futures::Reach;
 use crate::group::{WaiterId, Want};
 use crate::shared::{Shared, State};
 use crate::signal::Signal;
@@ -89,6 +90,11 @@ impl Ticket {
     /// As [`wait`](Self::wait).
     pub fn wait_durable(&self) -> Result<(), CommitError> {
         self.wait(Durability::Durable)
+    }
+
+    /// As [`wait`](Self::wait), as a future. It does not need the ticket any more.
+    pub fn reach(&self, level: Durability) -> Reach {
+        Reach::new(Arc::clone(&self.shared), self.placed.end, level)
     }
 
     /// As [`wait_durable`](Self::wait_durable), for at most `timeout`.
