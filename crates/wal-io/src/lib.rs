@@ -33,6 +33,7 @@ pub mod backend {
 mod segment_name;
 mod file_io;
 mod control_file;
+mod hold_file;
 mod chain;
 mod build_chain;
 mod survey;
@@ -45,6 +46,7 @@ pub use chain::{ChainLink, ChainProblem, DeadReason, DeadSegment, Survey};
 pub use control_file::{ControlFile, ControlView, SlotState};
 pub use error::{IoError, IoOp};
 pub use file_io::{read_full_at, write_full_at};
+pub use hold_file::{FoundHold, HoldFault, read_hold, read_holds, remove_hold, write_hold};
 pub use segment_name::{
     CONTROL_NAME, LOCK_NAME, RESERVE_PREFIX, SPARE_NAME, SegmentName, TEMPORARY_SUFFIX,
     is_temporary,

@@ -120,6 +120,20 @@ pub trait Storage: Send + Sync + fmt::Debug + 'static {
     /// `WouldBlock` when somebody else has it.
     fn lock(&self) -> io::Result<Box<dyn StorageLock>>;
 
+    /// Takes the exclusive right to truncate or to place a hold, until the returned guard is
+    /// dropped, also by the end of its process.
+    ///
+    /// Held for moments, by any process that uses the place, whether or not it has the right to
+    /// write: who truncates sees every hold, and no hold is placed on what is being removed. A
+    /// place that says `Unsupported`, as this does, takes no holds but those of the writer.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when somebody else has it; `Unsupported`.
+    fn lock_holds(&self) -> io::Result<Box<dyn StorageLock>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// A name for people, used in errors: usually the path.
     fn place(&self) -> String;
 

@@ -110,6 +110,10 @@ impl Storage for Witness {
         self.disk.lock()
     }
 
+    fn lock_holds(&self) -> io::Result<Box<dyn StorageLock>> {
+        self.disk.lock_holds()
+    }
+
     fn place(&self) -> String {
         self.disk.place()
     }

@@ -401,6 +401,18 @@ impl Storage for SimDisk {
         Ok(Box::new(SimLock(self.clone())))
     }
 
+    fn lock_holds(&self) -> io::Result<Box<dyn StorageLock>> {
+        self.ask(|state| {
+            state.check_power()?;
+            if state.holds_locked {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            state.holds_locked = true;
+            Ok(())
+        })?;
+        Ok(Box::new(SimHoldsLock(self.clone())))
+    }
+
     fn place(&self) -> String {
         "simulated disk".to_owned()
     }
@@ -431,6 +443,17 @@ impl StorageLock for SimLock {}
 impl Drop for SimLock {
     fn drop(&mut self) {
         self.0.state.lock().locked = false;
+    }
+}
+
+#[derive(Debug)]
+struct SimHoldsLock(SimDisk);
+
+impl StorageLock for SimHoldsLock {}
+
+impl Drop for SimHoldsLock {
+    fn drop(&mut self) {
+        self.0.state.lock().holds_locked = false;
     }
 }
 

@@ -42,6 +42,7 @@ pub(crate) struct State {
     pub(crate) handles: BTreeMap<HandleId, Handle>,
     pub(crate) next_id: u64,
     pub(crate) locked: bool,
+    pub(crate) holds_locked: bool,
     pub(crate) faults: Faults,
     /// Faults that hit, and calls that were made.
     pub(crate) fired: BTreeMap<Call, u64>,
@@ -140,6 +141,7 @@ impl State {
             handles: BTreeMap::new(),
             next_id: 1,
             locked: false,
+            holds_locked: false,
             faults: Faults::default(),
             fired: BTreeMap::new(),
             met: BTreeMap::new(),

@@ -80,6 +80,16 @@ pub(crate) enum Refusal {
     HoldLimit { name: String, limit_bytes: u64 },
     #[error("a hold named `{name}` exists already; drop it, or choose another name")]
     HoldExists { name: String },
+    #[error("hold `{name}` was dropped; what it kept may be gone")]
+    HoldGone { name: String },
+    #[error(
+        "hold `{name}` cannot be trusted: {fault}; it keeps all of the log until it is dropped"
+    )]
+    HoldFault { name: String, fault: wal_io::HoldFault },
+    #[error("`{place}` takes holds only of the process which has the log open")]
+    NoSharedHolds { place: String },
+    #[error("there is no log in `{place}`")]
+    NoLogThere { place: String },
     #[error("the log is kept without syncs (SyncMethod::None), so nothing can be made durable")]
     NotPromised,
     #[error("kind {kind:#04x} belongs to the log itself; engines use RecordKind::engine(0..=63)")]
@@ -185,8 +195,8 @@ impl std::error::Error for Error {
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         let kind = match &refusal {
-            Refusal::NoLog { .. } => ErrorKind::NotALog,
-            Refusal::Truncated { .. } => ErrorKind::Truncated,
+            Refusal::NoLog { .. } | Refusal::NoLogThere { .. } => ErrorKind::NotALog,
+            Refusal::Truncated { .. } | Refusal::HoldGone { .. } => ErrorKind::Truncated,
             _ => ErrorKind::Refused,
         };
         Self { kind, lsn: None, cause: Cause::Refused(refusal) }

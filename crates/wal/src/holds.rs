@@ -1,8 +1,9 @@
 //! Retention holds: who still needs the log from where on.
 //!
 //! A hold keeps the log from its address on out of truncation's reach. It has a name, is counted,
-//! and may carry a limit, so that a dead consumer cannot fill the disk unseen. Holds live as long
-//! as the process: a consumer takes its hold again after reopening, before anything is truncated.
+//! and may carry a limit, so that a dead consumer cannot fill the disk unseen. The holds of this
+//! file live as long as the process: a consumer takes its hold again after reopening, before
+//! anything is truncated. Those that outlive it are `persistent_hold`'s.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -59,6 +60,9 @@ struct Held {
 pub(crate) struct Holds {
     /// Changed by hold, advance, drop and truncation, under its lock.
     by_name: Mutex<BTreeMap<String, Held>>,
+    /// Persistent holds for which appends may be refused, as they were last read. Locked within
+    /// the lock of `by_name`.
+    persistent: Mutex<Vec<HoldInfo>>,
     /// Appends at or above this address are refused. Written under the lock of `by_name`, read
     /// without it: a stale value lets through the few appends that race with a change of holds.
     append_below: AtomicU64,
@@ -70,6 +74,7 @@ impl Default for Holds {
     fn default() -> Self {
         Self {
             by_name: Mutex::default(),
+            persistent: Mutex::default(),
             append_below: AtomicU64::new(u64::MAX),
             next_owner: AtomicU64::new(0),
         }
@@ -105,7 +110,8 @@ impl Holds {
             return Ok(());
         }
         let by_name = self.by_name.lock();
-        let mut holds = by_name.values().map(|held| &held.info);
+        let persistent = self.persistent.lock();
+        let mut holds = by_name.values().map(|held| &held.info).chain(persistent.iter());
         match holds.find(|hold| refuse_from(hold).is_some_and(|at| reserved.get() >= at)) {
             Some(hold) => Err(Refusal::HoldLimit {
                 name: hold.name.clone(),
@@ -114,6 +120,18 @@ impl Holds {
             .into()),
             None => Ok(()),
         }
+    }
+
+    /// Whether a persistent hold may be what refuses appends.
+    pub(crate) fn has_persistent(&self) -> bool {
+        !self.persistent.lock().is_empty()
+    }
+
+    /// Takes note of the persistent holds for which appends may be refused.
+    pub(crate) fn note_persistent(&self, refusing: Vec<HoldInfo>) {
+        let by_name = self.by_name.lock();
+        *self.persistent.lock() = refusing;
+        self.note_limits(&by_name);
     }
 
     /// The lowest address held, after holds over their limit were warned of or dropped.
@@ -138,8 +156,9 @@ impl Holds {
     }
 
     fn note_limits(&self, by_name: &BTreeMap<String, Held>) {
-        let lowest =
-            by_name.values().filter_map(|held| refuse_from(&held.info)).min().unwrap_or(u64::MAX);
+        let persistent = self.persistent.lock();
+        let holds = by_name.values().map(|held| &held.info).chain(persistent.iter());
+        let lowest = holds.filter_map(refuse_from).min().unwrap_or(u64::MAX);
         self.append_below.store(lowest, Ordering::Relaxed);
     }
 }

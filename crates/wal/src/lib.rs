@@ -13,6 +13,7 @@ mod error;
 mod holds;
 mod options;
 mod place;
+mod persistent_hold;
 mod ticket;
 
 mod active;
@@ -38,6 +39,10 @@ pub use options::Options;
 pub use page_log::PageLog;
 pub use page_transaction::{OrderedCommit, PageTransaction};
 pub use reader::{Reader, Tail};
+pub use persistent_hold::{
+    PersistentHold, PersistentHoldInfo, drop_persistent_hold, drop_persistent_hold_in,
+    persistent_holds, persistent_holds_in,
+};
 pub use ticket::Ticket;
 pub use transaction::{Committed, Transaction};
 pub use view::LogView;
@@ -53,8 +58,9 @@ pub use wal_format::{
 pub use wal_io::backend::DirectStorage;
 pub use wal_io::backend::{FileStorage, FilesystemKind, MemoryStorage};
 pub use wal_io::{
-    Access, ChainLink, ChainProblem, ControlView, DeadReason, DeadSegment, FileEntry, IoError,
-    IoOp, LogFile, Preparation, SegmentName, SlotState, Storage, StorageLock, Survey, SyncMethod,
+    Access, ChainLink, ChainProblem, ControlView, DeadReason, DeadSegment, FileEntry, HoldFault,
+    IoError, IoOp, LogFile, Preparation, SegmentName, SlotState, Storage, StorageLock, Survey,
+    SyncMethod,
 };
 pub use wal_recovery::aries::{
     Aries, Decision, EngineError, InDoubt, LogicalRedo, LogicalUndo, Nested, OwnedInDoubt,

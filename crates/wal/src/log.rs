@@ -16,6 +16,7 @@ use crate::active::ActiveWork;
 use crate::error::{Error, Refusal};
 use crate::holds::{Hold, HoldInfo, HoldLimit, Holds};
 use crate::options::Options;
+use crate::persistent_hold::{self, PersistentHold, PersistentHoldInfo};
 use crate::ticket::Ticket;
 
 /// An open log. Clones share it; threads share it by reference.
@@ -156,7 +157,7 @@ impl Wal {
     /// have to wait.
     pub fn try_append(&self, body: &[u8]) -> Result<Ticket, Error> {
         self.check_redo_only()?;
-        self.shared.holds.admit(self.positions().reserved)?;
+        self.admit(self.positions().reserved)?;
         let parts = [body];
         let draft = RecordDraft::new(RecordKind::DATA, &parts);
         Ok(Ticket::new(self.shared.commit.try_append(&draft, &mut |_| {})?))
@@ -174,7 +175,7 @@ impl Wal {
     /// and for one larger than [`batch_bytes_max`](Self::batch_bytes_max) (rule 18).
     pub fn append_batch<B: AsRef<[u8]>>(&self, bodies: &[B]) -> Result<Ticket, Error> {
         self.check_redo_only()?;
-        self.shared.holds.admit(self.positions().reserved)?;
+        self.admit(self.positions().reserved)?;
         let parts: Vec<[&[u8]; 1]> = bodies.iter().map(|body| [body.as_ref()]).collect();
         let drafts: Vec<RecordDraft<'_>> =
             parts.iter().map(|parts| RecordDraft::new(RecordKind::DATA, parts)).collect();
@@ -200,8 +201,8 @@ impl Wal {
     ///
     /// What must stay (rule 5): everything from the replay start of the oldest retained
     /// checkpoint, and of each that has begun; from the first record of each transaction that is
-    /// running, or that commits at `lsn` or later; from each hold. Without any checkpoint the
-    /// caller says by calling that the engine no longer needs what lies before; a log which was
+    /// running, or that commits at `lsn` or later; from each hold, also of other processes.
+    /// Without any checkpoint the caller says by calling that the engine no longer needs what lies before; a log which was
     /// opened with transactions in it is then kept whole until `lsn` reaches this opening.
     ///
     /// # Durability
@@ -210,14 +211,21 @@ impl Wal {
     ///
     /// # Errors
     ///
-    /// [`Io`](crate::ErrorKind::Io): nothing, or not everything, was removed; call again.
-    /// [`Closed`](crate::ErrorKind::Closed): nothing was removed.
+    /// [`Io`](crate::ErrorKind::Io): nothing, or not everything, was removed; call again. Also when
+    /// it cannot be known what is held. [`Closed`](crate::ErrorKind::Closed): nothing was removed.
     pub fn truncate_before(&self, lsn: Lsn) -> Result<Truncated, Error> {
         let shared = &self.shared;
         let _one_at_a_time = shared.truncation.lock();
+        // From here to the end: no process places a hold that this would not see.
+        let storage = shared.store.storage();
+        let _no_hold_is_placed = persistent_hold::lock(storage.as_ref())?;
         let positions = self.positions();
         let asked = lsn.min(positions.durable);
-        let (limit, held_by) = self.truncation_limit(asked, positions.reserved);
+        let persistent =
+            persistent_hold::settle(storage.as_ref(), self.log_id(), positions.reserved)?;
+        let kept = persistent_hold::lowest(&persistent);
+        shared.holds.note_persistent(persistent_hold::refusing(persistent));
+        let (limit, held_by) = self.truncation_limit(asked, kept, positions.reserved);
         shared.store.note_durable(positions.durable);
         let done = shared.store.truncate_before(limit)?;
         shared.active.lock().truncated(done.head);
@@ -226,7 +234,12 @@ impl Wal {
     }
 
     /// The lowest of all obligations, at most `asked`, and which one it is.
-    fn truncation_limit(&self, asked: Lsn, reserved: Lsn) -> (Lsn, Option<Obligation>) {
+    fn truncation_limit(
+        &self,
+        asked: Lsn,
+        kept: Option<Lsn>,
+        reserved: Lsn,
+    ) -> (Lsn, Option<Obligation>) {
         let shared = &self.shared;
         let retained = shared.store.checkpoints().iter().map(|kept| kept.redo_from).min();
         let (begun, running) = {
@@ -244,6 +257,7 @@ impl Wal {
             (Obligation::Transaction, running),
             (Obligation::Transaction, earlier.then(|| shared.store.head())),
             (Obligation::Hold, shared.holds.lowest(reserved)),
+            (Obligation::Hold, kept),
         ];
         let mut limit = (asked, None);
         for (obligation, lowest) in obligations {
@@ -267,6 +281,74 @@ impl Wal {
             return Err(Refusal::Truncated { lsn, head }.into());
         }
         self.shared.holds.take(name, lsn, limit)
+    }
+
+    /// As [`hold`](Self::hold), but the hold stays when this process ends, and is seen by other
+    /// programs, until it is released: see [`PersistentHold`]. Its names are apart from those of
+    /// other holds.
+    ///
+    /// # Durability
+    ///
+    /// The hold is durable when this returns.
+    ///
+    /// # Errors
+    ///
+    /// As [`PersistentHold::place`].
+    ///
+    /// # Cost
+    ///
+    /// Writes and syncs one small file, and the directory.
+    pub fn hold_persistent(
+        &self,
+        name: &str,
+        lsn: Lsn,
+        limit: Option<HoldLimit>,
+    ) -> Result<PersistentHold, Error> {
+        let shared = &self.shared;
+        let _no_truncation_passes = shared.truncation.lock();
+        let storage = shared.store.storage();
+        let _nor_another_hold = persistent_hold::lock(storage.as_ref())?;
+        let (log_id, head) = (self.log_id(), shared.store.head());
+        let hold = PersistentHold::write_new(Arc::clone(storage), log_id, head, name, lsn, limit)?;
+        self.note_persistent_holds()?;
+        Ok(hold)
+    }
+
+    /// The persistent hold of this name, which an earlier process may have left.
+    ///
+    /// # Errors
+    ///
+    /// As [`PersistentHold::take_over`].
+    pub fn persistent_hold(&self, name: &str) -> Result<Option<PersistentHold>, Error> {
+        let storage = Arc::clone(self.shared.store.storage());
+        PersistentHold::found_in(storage, self.log_id(), name)
+    }
+
+    /// The persistent holds on this log, whoever placed them.
+    ///
+    /// # Errors
+    ///
+    /// [`Io`](crate::ErrorKind::Io).
+    pub fn persistent_holds(&self) -> Result<Vec<PersistentHoldInfo>, Error> {
+        persistent_hold::list(self.shared.store.storage().as_ref(), self.log_id())
+    }
+
+    /// Reads which persistent holds may refuse appends.
+    pub(crate) fn note_persistent_holds(&self) -> Result<(), Error> {
+        let holds = self.persistent_holds()?;
+        self.shared.holds.note_persistent(persistent_hold::refusing(holds));
+        Ok(())
+    }
+
+    /// Refuses an append at `reserved` while a hold keeps too much.
+    pub(crate) fn admit(&self, reserved: Lsn) -> Result<(), Error> {
+        let refused = self.shared.holds.admit(reserved);
+        if refused.is_ok() || !self.shared.holds.has_persistent() {
+            return refused;
+        }
+        // Another process may have moved or dropped its hold since it was read.
+        self.note_persistent_holds()?;
+        self.shared.holds.admit(reserved)
     }
 
     /// Waits until more than `lsn` is durable; returns the durable end.
@@ -385,7 +467,7 @@ impl Wal {
         draft: &RecordDraft<'_>,
         reserved: &mut dyn FnMut(Lsn),
     ) -> Result<Ticket, Error> {
-        self.shared.holds.admit(self.positions().reserved)?;
+        self.admit(self.positions().reserved)?;
         Ok(Ticket::new(self.shared.commit.append(draft, reserved)?))
     }
 

@@ -167,6 +167,8 @@ impl<S> Opener<S> {
         let log: Arc<dyn TxnLog> = Arc::new(RunningLog::new(wal.clone()));
         strategy.finish(&log, engine, &mut recovery, &mut **progress)?;
         wal.shared().recovery.get_or_init(|| recovery);
+        // Last: a hold that refuses appends must not refuse an opening.
+        wal.note_persistent_holds()?;
         Ok((wal, log))
     }
 }

@@ -127,7 +127,7 @@ impl TxnLog for RunningLog {
     }
 
     fn admit(&self) -> Result<(), RecoveryError> {
-        self.wal.shared().holds.admit(self.end()).map_err(passed_on)
+        self.wal.admit(self.end()).map_err(passed_on)
     }
 
     fn reserve(&self, bytes: u64) -> Result<(), RecoveryError> {

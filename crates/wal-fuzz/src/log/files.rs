@@ -86,6 +86,10 @@ impl Storage for Place {
         self.files.lock()
     }
 
+    fn lock_holds(&self) -> io::Result<Box<dyn StorageLock>> {
+        self.files.lock_holds()
+    }
+
     fn place(&self) -> String {
         self.files.place()
     }

@@ -114,6 +114,10 @@ impl Storage for FileStorage {
         self.directory.lock()
     }
 
+    fn lock_holds(&self) -> io::Result<Box<dyn StorageLock>> {
+        self.directory.lock_holds()
+    }
+
     fn place(&self) -> String {
         self.directory.root().display().to_string()
     }

@@ -190,6 +190,10 @@ impl Storage for DirectStorage {
         self.directory.lock()
     }
 
+    fn lock_holds(&self) -> io::Result<Box<dyn StorageLock>> {
+        self.directory.lock_holds()
+    }
+
     fn place(&self) -> String {
         self.directory.root().display().to_string()
     }

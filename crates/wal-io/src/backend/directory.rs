@@ -266,6 +266,24 @@ impl Directory {
         Err(io::Error::other("the lock file is being replaced again and again"))
     }
 
+    /// As `Storage::lock_holds`: the lock is on the directory itself, so it needs no file, which
+    /// a full disk might not have room for.
+    #[cfg(unix)]
+    pub(super) fn lock_holds(&self) -> io::Result<Box<dyn StorageLock>> {
+        // A description of its own: locks belong to descriptions, and threads exclude each other.
+        let file = File::open(&self.root)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Box::new(DirectoryLock { file, process: std::process::id() })),
+            Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    #[cfg(not(unix))]
+    pub(super) fn lock_holds(&self) -> io::Result<Box<dyn StorageLock>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Makes the entry of this directory in its parent durable.
     #[cfg(unix)]
     fn sync_parent(&self) -> io::Result<()> {
@@ -479,6 +497,22 @@ mod tests {
         drop(lock);
         assert!(dir.path().join(LOCK_NAME).exists());
         directory.lock().unwrap();
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn the_lock_on_holds_is_apart_from_the_right_to_write_and_leaves_no_file() {
+        let (dir, directory) = fresh();
+        let holds = directory.lock_holds().unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        let write = directory.lock().unwrap();
+        let other = Directory::open(dir.path()).unwrap();
+        assert_eq!(other.lock_holds().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(holds);
+        let _holds = other.lock_holds().unwrap();
+        assert_eq!(directory.lock_holds().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(write);
+        let _write = other.lock().unwrap();
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub struct MemoryStorage {
     /// Changed under its lock by create, rename and remove.
     files: Arc<Mutex<BTreeMap<String, Contents>>>,
     locked: Arc<AtomicBool>,
+    holds_locked: Arc<AtomicBool>,
 }
 
 impl MemoryStorage {
@@ -74,16 +75,24 @@ impl Storage for MemoryStorage {
     }
 
     fn lock(&self) -> io::Result<Box<dyn StorageLock>> {
-        // Acquire pairs with the Release of the guard's drop: what the last owner did is seen.
-        if self.locked.swap(true, Ordering::Acquire) {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        Ok(Box::new(MemoryLock(Arc::clone(&self.locked))))
+        take(&self.locked)
+    }
+
+    fn lock_holds(&self) -> io::Result<Box<dyn StorageLock>> {
+        take(&self.holds_locked)
     }
 
     fn place(&self) -> String {
         "memory".to_owned()
     }
+}
+
+fn take(locked: &Arc<AtomicBool>) -> io::Result<Box<dyn StorageLock>> {
+    // Acquire pairs with the Release of the guard's drop: what the last owner did is seen.
+    if locked.swap(true, Ordering::Acquire) {
+        return Err(io::ErrorKind::WouldBlock.into());
+    }
+    Ok(Box::new(MemoryLock(Arc::clone(locked))))
 }
 
 #[derive(Debug)]

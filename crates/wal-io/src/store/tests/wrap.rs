@@ -151,6 +151,10 @@ impl Storage for Wrap {
         self.inner.lock()
     }
 
+    fn lock_holds(&self) -> io::Result<Box<dyn StorageLock>> {
+        self.inner.lock_holds()
+    }
+
     fn place(&self) -> String {
         "wrapped memory".to_owned()
     }
