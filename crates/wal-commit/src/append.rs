@@ -161,7 +161,7 @@ impl Shared {
             state.stats.rotations += 1;
             self.earmarks.publish(&state.cursor, state.held_back);
         }
-        if state.wants_preparation() && self.has_helpers() && rotated {
+        if state.wants_preparation() && self.has_helpers() {
             self.prepare.notify_one();
         }
         if std::mem::take(&mut state.hibernating) {

@@ -27,12 +27,18 @@ pub(crate) const fn measured_bytes(bytes: u64) -> u64 {
     if fits(capacity, bytes) { capacity } else { capacity + BLOCK_BYTES as u64 }
 }
 
+/// A log that was opened without a successor asks for one when it holds this much more, or when a
+/// quarter of what was left is used: one that stays small never pays for it.
+const AHEAD_BYTES: u64 = 64 << 10;
+
 /// Where the log ends, and how far it may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cursor {
     end: Lsn,
     active_end: Lsn,
     ready_end: Lsn,
+    /// Beyond this end a segment is made ahead of need.
+    ahead_from: Lsn,
 }
 
 /// The addresses of one reservation: one record, or the records of one batch.
@@ -100,8 +106,10 @@ pub(crate) enum LargePlan {
 }
 
 impl Cursor {
-    pub(crate) const fn new(end: Lsn, active_end: Lsn, ready_end: Lsn) -> Self {
-        Self { end, active_end, ready_end }
+    pub(crate) fn new(end: Lsn, active_end: Lsn, ready_end: Lsn) -> Self {
+        let left = LsnRange::new(end, active_end).bytes();
+        let ahead_from = step(end, AHEAD_BYTES.min(left / 4) & !7);
+        Self { end, active_end, ready_end, ahead_from }
     }
 
     /// Where the log ends.
@@ -122,6 +130,11 @@ impl Cursor {
     /// Whether the log has entered the last segment that is ready.
     pub(crate) fn wants_segment(&self) -> bool {
         self.active_end == self.ready_end
+    }
+
+    /// Whether the next segment should be made ready before anybody needs it.
+    pub(crate) fn wants_ahead(&self) -> bool {
+        self.wants_segment() && self.end > self.ahead_from
     }
 
     /// Bytes left in the active segment.
@@ -321,6 +334,19 @@ mod tests {
         });
         assert_eq!(cursor(40, 0).plan([48].into_iter(), 400), Plan::NoSegment);
         assert_eq!(cursor(0, 0).plan([24].into_iter(), 400), Plan::NoSegment);
+    }
+
+    #[test]
+    fn a_log_that_stays_small_asks_for_no_second_segment() {
+        let mut cursor = Cursor::new(lsn(4096), lsn(4096 + (1 << 20)), lsn(4096 + (1 << 20)));
+        cursor.advance(lsn(4096 + AHEAD_BYTES));
+        assert!(cursor.wants_segment() && !cursor.wants_ahead());
+        cursor.advance(lsn(4096 + AHEAD_BYTES + 24));
+        assert!(cursor.wants_ahead());
+        assert!(cursor.grow(lsn(4096 + (2 << 20))) && !cursor.wants_ahead());
+        cursor.advance(lsn(4096 + (1 << 20)));
+        cursor.enter_successor();
+        assert!(cursor.wants_ahead(), "a log that rotates will do so again");
     }
 
     #[test]

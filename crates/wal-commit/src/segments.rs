@@ -1,7 +1,8 @@
 //! Making the next segment ready, outside of the lock and off the commit path (rule 12).
 //!
-//! As soon as the log enters the last segment that is ready, the next one is wanted: the
-//! preparing thread makes it, or, without threads, the next leader after its flush. An append
+//! As soon as the log enters the last segment that is ready, the next one is wanted (after an
+//! opening, as soon as it is used in earnest): the preparing thread makes it, or, without
+//! threads, the next leader after its flush. An append
 //! which needs a segment that is not there makes it itself, or waits for whoever is at it, and is
 //! told when that fails. Then nothing was reserved, and the log stays usable.
 
@@ -31,7 +32,7 @@ pub(crate) enum Patience {
 impl State {
     /// Whether a segment should be made ready ahead of need.
     pub(crate) fn wants_preparation(&self) -> bool {
-        self.cursor.wants_segment()
+        self.cursor.wants_ahead()
             && !self.preparing
             && self.prepare_failed.is_none()
             && self.poison.is_none()

@@ -11,12 +11,13 @@ use wal_format::{ControlSlot, Epoch, LogId, Lsn, SegmentFlags};
 
 use super::directory::{Naming, make_segment, random_log_id, remove_if_there, sync_dir};
 use super::options::{Placement, StoreOptions};
-use super::segment_store::{ChainState, SegmentStore, Work, predecessor_of};
+use super::segment_store::{ChainState, SegmentStore, Work};
 use crate::chain::Survey;
 use crate::control_file::ControlFile;
 use crate::error::{IoError, IoOp};
 use crate::file_io::read_full_at;
 use crate::segment_name::{CONTROL_NAME, SPARE_NAME, SegmentName};
+use crate::sink::Preparer;
 use crate::storage::{Access, Preparation, Storage, StorageLock};
 
 /// Epochs are skipped this far when a control slot is lost: it may have spent some unseen.
@@ -44,7 +45,8 @@ impl SegmentStore {
         options: StoreOptions,
     ) -> Result<Arc<Self>, IoError> {
         let store = Self::create_bare(storage, lock, options)?;
-        store.place_first()?;
+        let first = store.place_first()?;
+        store.prepare(first.ready_end, options.segment_bytes)?;
         Ok(store)
     }
 
@@ -87,8 +89,10 @@ impl SegmentStore {
         Ok(Self::assemble(storage, lock, options, work, chain))
     }
 
-    /// Makes the first segment of a log from [`create_bare`](Self::create_bare), its successor
-    /// and the spare. [`create`](Self::create) is the two together.
+    /// Makes the first segment of a log from [`create_bare`](Self::create_bare), and the spare.
+    /// [`create`](Self::create) makes the successor as well.
+    ///
+    /// The segment is at most 1 MiB long: a log that stays small never pays for more.
     ///
     /// # Durability
     ///
@@ -99,13 +103,14 @@ impl SegmentStore {
     /// - [`IoError::Exists`]: the log has segments already; nothing was changed.
     /// - [`IoError::Failed`]: drop the store and create again, which finishes what was begun.
     pub fn place_first(&self) -> Result<Placement, IoError> {
-        let capacity = self.options.segment_bytes;
+        let capacity = self.options.opening_bytes();
         let mut work = self.work.lock();
         self.check_usable(&work)?;
         if let Some(link) = self.chain.lock().last() {
             let (place, name) = (self.storage.place(), link.name.to_string());
             return Err(IoError::Exists { place, name });
         }
+        self.keep_spare()?;
         let header = self.new_header(Lsn::FIRST, capacity, SegmentFlags::NONE, None, Lsn::FIRST);
         let first = work.watch(make_segment(
             self.storage.as_ref(),
@@ -113,26 +118,16 @@ impl SegmentStore {
             Naming::New,
             Preparation::Zeroed,
         ))?;
-        let predecessor = Some(predecessor_of(&first, first.cap));
-        let header =
-            self.new_header(first.cap, capacity, SegmentFlags::NONE, predecessor, Lsn::FIRST);
-        let second = work.watch(make_segment(
-            self.storage.as_ref(),
-            header,
-            Naming::New,
-            Preparation::Zeroed,
-        ))?;
-        self.keep_spare()?;
-        let newest = second.name;
+        let newest = first.name;
         // In both slots: the loss of either one must not make the log look unfinished.
         self.update_both_slots(&mut work, |slot| {
             (slot.newest_base, slot.newest_epoch) = (newest.base, newest.epoch);
         })?;
-        work.address_end = second.cap;
+        work.address_end = first.cap;
         let mut chain = self.chain.lock();
-        chain.links = vec![first, second];
+        chain.links = vec![first];
         chain.active = Some(0);
-        Ok(Placement { end: Lsn::FIRST, active_end: first.cap, ready_end: second.cap })
+        Ok(Placement { end: Lsn::FIRST, active_end: first.cap, ready_end: first.cap })
     }
 
     /// Takes over an existing log for writing: spends an epoch, clears the clean mark, and gives

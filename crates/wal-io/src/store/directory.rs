@@ -172,15 +172,20 @@ pub(super) fn shrink(storage: &dyn Storage, name: &str, len: u64) -> Result<(), 
 
 /// Makes the file that holds back space for an opening on a full disk (rule 16).
 pub(super) fn make_spare(storage: &dyn Storage, len: u64) -> Result<(), IoError> {
-    make_filler(storage, SPARE_NAME, len)
+    make_filler(storage, SPARE_NAME, len, Preparation::Reserved)
 }
 
 /// Makes a file of zeros whose only use is the space that it takes.
-pub(super) fn make_filler(storage: &dyn Storage, name: &str, len: u64) -> Result<(), IoError> {
+pub(super) fn make_filler(
+    storage: &dyn Storage,
+    name: &str,
+    len: u64,
+    preparation: Preparation,
+) -> Result<(), IoError> {
     let temporary = format!("{name}{TEMPORARY_SUFFIX}");
     remove_if_there(storage, &temporary)?;
     let file = storage
-        .create(&temporary, len)
+        .create_for(&temporary, len, preparation)
         .map_err(|error| IoError::failed(IoOp::Create, &*temporary, error))?;
     if let Err(error) = file.sync_all() {
         drop(file);

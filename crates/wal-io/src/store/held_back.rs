@@ -16,6 +16,7 @@ use super::segment_store::{SegmentStore, Work};
 use crate::chain::{ChainLink, Survey};
 use crate::error::IoError;
 use crate::segment_name::{parse_reserve_name, reserve_name};
+use crate::storage::Preparation;
 
 impl SegmentStore {
     /// Sees to it that `segments` files are held back; gives how many there are.
@@ -34,7 +35,7 @@ impl SegmentStore {
         while (work.held_back.len() as u64) < segments {
             let last = work.held_back.last().and_then(|name| parse_reserve_name(name)).unwrap_or(0);
             let name = reserve_name(last.saturating_add(1));
-            let made = make_filler(self.storage.as_ref(), &name, len);
+            let made = make_filler(self.storage.as_ref(), &name, len, Preparation::Zeroed);
             work.watch(made)?;
             work.held_back.push(name);
             self.count_held(&work);

@@ -11,6 +11,14 @@ pub const SEGMENT_BYTES_MIN: u64 = 64 << 10;
 /// Largest capacity of a normal segment, in bytes.
 pub const SEGMENT_BYTES_MAX: u64 = 1 << 40;
 
+/// Capacity of the segment in which a log begins, and goes on after a crash, in bytes, unless
+/// normal segments are shorter still.
+///
+/// Filling a whole segment with zeros takes longer than many a log lives, and nobody may commit
+/// before it. This much is filled at once, and holds the commits that come while the next
+/// segment, which is a normal one, is made ready off their path.
+pub(super) const OPENING_BYTES: u64 = 1 << 20;
+
 /// How a log directory is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -54,6 +62,11 @@ impl StoreOptions {
     pub const fn with_retained_checkpoints(mut self, retained_checkpoints: usize) -> Self {
         self.retained_checkpoints = retained_checkpoints;
         self
+    }
+
+    /// Capacity of the segment that an opening makes.
+    pub(super) fn opening_bytes(&self) -> u64 {
+        self.segment_bytes.min(OPENING_BYTES)
     }
 
     /// Checks that every option is within its range.

@@ -168,12 +168,18 @@ impl SegmentStore {
         work.watch(make_segment(self.storage.as_ref(), header, naming, preparation))
     }
 
-    /// Zeros written ahead save each sync the journal's work. Where few syncs came since the last
-    /// segment they would cost more than that.
+    /// Zeros written ahead save each sync the journal's work. Where syncs are as few as they were
+    /// since the last segment was made, they would cost more than that.
     fn preparation_for(&self, capacity_bytes: u64) -> Preparation {
+        let durable = self.noted_durable().get();
         let syncs = self.syncs.swap(0, Ordering::Relaxed);
-        let worth_it = capacity_bytes / ZEROS_WORTH_A_SYNC_BYTES;
-        if syncs < worth_it { Preparation::Reserved } else { Preparation::Zeroed }
+        let before = self.durable_then.swap(durable, Ordering::Relaxed);
+        // Where nothing tells how much was written, it was a segment.
+        let bytes = Some(durable.saturating_sub(before)).filter(|bytes| *bytes > 0);
+        let expected = u128::from(syncs) * u128::from(capacity_bytes)
+            / u128::from(bytes.unwrap_or(capacity_bytes));
+        let worth_it = expected >= u128::from(capacity_bytes / ZEROS_WORTH_A_SYNC_BYTES);
+        if worth_it { Preparation::Zeroed } else { Preparation::Reserved }
     }
 
     fn header_after(&self, after: &ChainLink, capacity_bytes: u64) -> SegmentHeader {

@@ -23,8 +23,7 @@ impl SegmentStore {
     /// # Errors
     ///
     /// - [`IoError::OutOfRange`]: no segment of the chain can go on at `end`.
-    /// - [`IoError::Failed`]: drop the store and open again. A full disk is no error: the log
-    ///   goes on without a successor until there is room.
+    /// - [`IoError::Failed`]: drop the store and open again.
     pub fn resume_in_place(&self, end: Lsn) -> Result<Placement, IoError> {
         let mut work = self.work.lock();
         self.check_usable(&work)?;
@@ -37,14 +36,8 @@ impl SegmentStore {
         }
         let mut successor = self.renew_successor(&mut work, &active, after)?;
         let left = active.end().distance_from(end).unwrap_or(0);
-        if successor.is_none() && left < HEADER_BYTES {
-            // Rule 16: the first record of this opening needs room, and the spare is for that.
-            let header = self.successor_header(&active, self.head());
-            // A small one would refuse records that were promised a place.
-            successor = Some(match self.segment_from_held(&mut work, header) {
-                Some(made) => made?,
-                None => self.make_at_any_size(&mut work, header, end)?,
-            });
+        if successor.is_none() && left < self.options.opening_bytes() / 4 {
+            successor = self.make_opening_successor(&mut work, &active, end)?;
         }
         if let Some(successor) = &successor {
             self.register_newest(&mut work, successor, false)?;
@@ -59,7 +52,8 @@ impl SegmentStore {
     ///
     /// # Durability
     ///
-    /// The segment, its successor and their registration are durable when this returns.
+    /// The segment and its registration are durable when this returns. A successor is left to
+    /// whoever fills it.
     ///
     /// # Errors
     ///
@@ -82,21 +76,19 @@ impl SegmentStore {
         };
         work.bury(after, DeadReason::OffChain);
         let flags = SegmentFlags::OPENING;
-        let capacity = self.options.segment_bytes;
+        let capacity = self.options.opening_bytes();
         let header = self.new_header(base, capacity, flags, Some(predecessor), head);
         let active = self.make_at_any_size(&mut work, header, predecessor.end)?;
-        let successor = self.make_successor(&mut work, &active, head)?;
-        let newest = successor.as_ref().unwrap_or(&active);
-        let (name, durable) = (newest.name, predecessor.end);
+        let (name, durable) = (active.name, predecessor.end);
         self.update_control(&mut work, |slot| {
             (slot.newest_base, slot.newest_epoch) = (name.base, name.epoch);
             slot.head = head;
             // Rule 1: what an opening ends with was durable before it, or was written again.
             slot.durable = slot.durable.max(durable);
         })?;
-        work.address_end = newest.cap;
+        work.address_end = active.cap;
         self.chain.lock().links.push(active);
-        let placement = self.place(base, active, successor);
+        let placement = self.place(base, active, None);
         self.keep_spare_if_room();
         Ok(placement)
     }
@@ -139,7 +131,7 @@ impl SegmentStore {
         };
         if !after.first().is_some_and(serves) {
             work.bury(after, DeadReason::OffChain);
-            return self.make_successor(work, active, self.head());
+            return Ok(None);
         }
         let old = after.remove(0);
         work.bury(after, DeadReason::OffChain);
@@ -151,23 +143,29 @@ impl SegmentStore {
         work.watch(renewed).map(Some)
     }
 
-    /// The successor of a segment just made; `None` when there is no room for one yet.
-    fn make_successor(
+    /// A successor for a segment which will soon be full; `None` when there is no room for one and
+    /// the first record of this opening finds its place without.
+    fn make_opening_successor(
         &self,
         work: &mut Work,
         active: &ChainLink,
-        head: Lsn,
+        end: Lsn,
     ) -> Result<Option<ChainLink>, IoError> {
-        let made = make_segment(
-            self.storage.as_ref(),
-            self.successor_header(active, head),
-            Naming::New,
-            Preparation::Zeroed,
-        );
-        match work.watch(made) {
-            Ok(successor) => Ok(Some(successor)),
+        let capacity_bytes = self.options.opening_bytes();
+        let full = self.successor_header(active, self.head());
+        let header = SegmentHeader { capacity_bytes, ..full };
+        if active.end().distance_from(end).is_none_or(|left| left < HEADER_BYTES) {
+            // Rule 16: the first record needs room, and the spare is for that. A small segment
+            // would refuse records that were promised a place.
+            return match self.segment_from_held(work, full) {
+                Some(made) => made.map(Some),
+                None => self.make_at_any_size(work, header, end).map(Some),
+            };
+        }
+        let storage = self.storage.as_ref();
+        match work.watch(make_segment(storage, header, Naming::New, Preparation::Zeroed)) {
             Err(error) if error.is_no_space() => Ok(None),
-            Err(error) => Err(error),
+            made => made.map(Some),
         }
     }
 
@@ -192,13 +190,14 @@ impl SegmentStore {
         }
         self.free_space(work, end)?;
         let full = header;
+        let held = SegmentHeader { capacity_bytes: self.options.segment_bytes, ..header };
         loop {
             match work.watch(make_segment(storage, header, Naming::New, Preparation::Zeroed)) {
                 Err(error) if error.is_no_space() && header.capacity_bytes > SEGMENT_BYTES_MIN => {
                     header.capacity_bytes = smaller(header.capacity_bytes, full.capacity_bytes);
                 }
                 Err(error) if error.is_no_space() => {
-                    return self.segment_from_held(work, full).unwrap_or(Err(error));
+                    return self.segment_from_held(work, held).unwrap_or(Err(error));
                 }
                 made => return made,
             }

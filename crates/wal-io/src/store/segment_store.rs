@@ -38,6 +38,8 @@ pub struct SegmentStore {
     durable: AtomicU64,
     /// Syncs by appenders since the last segment was prepared.
     pub(super) syncs: AtomicU64,
+    /// What was noted as durable then.
+    pub(super) durable_then: AtomicU64,
     /// How many files hold back space; a copy of what `work` knows, to be read without its lock.
     pub(super) held_back: AtomicU64,
     pub(super) work: Mutex<Work>,
@@ -90,6 +92,7 @@ impl SegmentStore {
             epoch: slot.epoch,
             durable: AtomicU64::new(slot.durable.get()),
             syncs: AtomicU64::new(0),
+            durable_then: AtomicU64::new(slot.durable.get()),
             held_back: AtomicU64::new(work.held_back.len() as u64),
             storage,
             options,

@@ -1,10 +1,11 @@
 //! What the space of the next segment is made ready for.
 
-use super::opening::{FIRST, lsn, options, shared, write};
+use super::opening::{FIRST, lsn, options, shared, survey, write};
 use super::wrap::Wrap;
 use crate::sink::Preparer;
 use crate::storage::{Preparation, Storage};
 use crate::store::SegmentStore;
+use crate::store::options::OPENING_BYTES;
 
 #[test]
 fn zeros_are_written_ahead_where_syncs_are_many_and_only_reserved_where_they_are_few() {
@@ -12,7 +13,6 @@ fn zeros_are_written_ahead_where_syncs_are_many_and_only_reserved_where_they_are
     let wrap = Wrap::new();
     let options = options().with_segment_bytes(SEGMENT);
     let store = SegmentStore::create(shared(&wrap), wrap.lock().unwrap(), options).unwrap();
-    assert_eq!(wrap.last_preparation(), Some(Preparation::Zeroed), "nothing is known yet");
     let mut sink = store.appender().unwrap();
     let mut sync = |times: u64| {
         for n in 0..times {
@@ -20,7 +20,7 @@ fn zeros_are_written_ahead_where_syncs_are_many_and_only_reserved_where_they_are
             sink.sync().unwrap();
         }
     };
-    let base = |n: u64| lsn(FIRST + n * SEGMENT);
+    let base = |n: u64| lsn(FIRST + OPENING_BYTES + (n - 1) * SEGMENT);
     sync(7);
     store.prepare(base(2), SEGMENT).unwrap();
     assert_eq!(wrap.last_preparation(), Some(Preparation::Reserved));
@@ -29,4 +29,33 @@ fn zeros_are_written_ahead_where_syncs_are_many_and_only_reserved_where_they_are
     assert_eq!(wrap.last_preparation(), Some(Preparation::Zeroed));
     store.prepare(base(4), SEGMENT).unwrap();
     assert_eq!(wrap.last_preparation(), Some(Preparation::Reserved), "none since the last one");
+}
+
+#[test]
+fn a_log_that_has_just_begun_is_judged_by_the_bytes_it_has() {
+    const SEGMENT: u64 = 4 << 20;
+    let wrap = Wrap::new();
+    let options = options().with_segment_bytes(SEGMENT);
+    let bare = SegmentStore::create_bare(shared(&wrap), wrap.lock().unwrap(), options).unwrap();
+    let placement = bare.place_first().unwrap();
+    assert_eq!(wrap.last_preparation(), Some(Preparation::Zeroed), "it begins with commits");
+    let mut sink = bare.appender().unwrap();
+    write(sink.as_mut(), FIRST, FIRST + (64 << 10));
+    sink.sync().unwrap();
+    bare.note_durable(lsn(FIRST + (64 << 10)));
+    // One sync for 64 KiB will be 64 for the 4 MiB of a segment.
+    bare.prepare(placement.ready_end, SEGMENT).unwrap();
+    assert_eq!(wrap.last_preparation(), Some(Preparation::Zeroed));
+}
+
+#[test]
+fn a_log_begins_in_a_short_segment_and_goes_on_in_normal_ones() {
+    let wrap = Wrap::new();
+    let options = options().with_segment_bytes(4 << 20);
+    let bare = SegmentStore::create_bare(shared(&wrap), wrap.lock().unwrap(), options).unwrap();
+    let placement = bare.place_first().unwrap();
+    let end = FIRST + OPENING_BYTES;
+    assert_eq!((placement.active_end, placement.ready_end), (lsn(end), lsn(end)));
+    assert_eq!(bare.prepare(lsn(end), 4 << 20).unwrap(), lsn(end + (4 << 20)));
+    assert_eq!(survey(&wrap).links, bare.links());
 }
