@@ -14,6 +14,8 @@ use crate::file_io::read_full_at;
 use crate::storage::{Access, LogFile, Storage};
 use crate::survey::read_header;
 
+const RECORD_ALIGN_BYTES: u64 = wal_format::layout::RECORD_ALIGN_BYTES as u64;
+
 /// One segment, open for reading through a handle of its own.
 #[derive(Debug)]
 pub struct SegmentReader {
@@ -58,6 +60,23 @@ impl SegmentReader {
         let count = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
         let buf = buf.get_mut(..count).unwrap_or_default();
         read_full_at(self.file.as_ref(), &self.name, buf, self.link.offset_of(lsn))
+    }
+
+    /// The first address from `lsn` on at which anything else than zeros may stand;
+    /// [`ChainLink::stored_end`] when there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`IoError::Failed`].
+    pub fn data_from(&self, lsn: Lsn) -> Result<Lsn, IoError> {
+        let end = self.link.stored_end();
+        let offset = self.link.offset_of(lsn);
+        let data = self
+            .file
+            .data_from(offset)
+            .map_err(|error| IoError::failed(IoOp::Read, self.name.clone(), error))?;
+        let passed = data.saturating_sub(offset) / RECORD_ALIGN_BYTES * RECORD_ALIGN_BYTES;
+        Ok(lsn.checked_add(passed).map_or(end, |at| at.min(end)).max(lsn))
     }
 
     /// Checks that the segment still has its name and its header. To be asked before bytes that

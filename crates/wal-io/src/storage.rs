@@ -238,6 +238,18 @@ pub trait LogFile: Send + Sync + fmt::Debug {
         self.len().map(|len| len == 0)
     }
 
+    /// The first offset from `offset` on which may hold anything else than zeros; `u64::MAX` when
+    /// there is none.
+    ///
+    /// A backend that keeps no account of holes answers `offset`, as this does.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the device reports.
+    fn data_from(&self, offset: u64) -> io::Result<u64> {
+        Ok(offset)
+    }
+
     /// Cuts the file to `len` bytes, or extends it with zeros.
     ///
     /// # Errors

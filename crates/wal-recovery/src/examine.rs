@@ -226,7 +226,7 @@ fn source_of(survey: &Survey, storage: &Arc<dyn Storage>) -> Result<LogSource, R
 }
 
 /// What the control file and the headers of the chain prove.
-fn claims_of(survey: &Survey, log_id: LogId) -> Claims {
+pub(crate) fn claims_of(survey: &Survey, log_id: LogId) -> Claims {
     let mut claims = Claims::default();
     // A slot that was superseded still tells the truth about what was durable then.
     let slots = survey.control.slots.iter().filter_map(|slot| slot.whole());

@@ -32,16 +32,20 @@ mod record_cache;
 mod redo_only;
 mod reader;
 mod addressed;
+mod diagnose;
+mod follow;
 mod copy;
 
 pub mod aries;
 
 pub use addressed::AddressedReader;
 pub use copy::{CopyReport, LossReason, LossReport, LostRange, Until, restore_to, salvage};
+pub use diagnose::{FlippedBit, FlippedPart, find_flipped_bit, find_flipped_header_bit};
 pub use error::RecoveryError;
 pub use evidence::{Claims, Evidence};
 pub use examine::{Depth, Examination, ScanCounts, examine};
 pub use fault::{ChainFault, CheckpointFault, Nearest, PointFault};
+pub use follow::LogFollower;
 pub use progress::{Phase, Progress};
 pub use reader::{CommitFate, LinkSource, LogReader, LogSnapshot, OwnedRecord};
 pub use redo_only::{CheckpointView, CommitMark, RedoOnly, RedoTarget, ReplayRecord};

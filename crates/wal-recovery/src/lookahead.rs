@@ -124,11 +124,19 @@ impl Search<'_> {
             let end = at.checked_add((last + 1).next_multiple_of(RECORD_ALIGN_BYTES) as u64);
             self.written_end = self.written_end.max(end.unwrap_or(Lsn::MAX));
         }
+        let all_zero = zeros == bytes.len();
         // A header which the end of the window cuts is met again in the next one.
         let next = bytes.len().saturating_sub(RECORD_HEADER_BYTES - RECORD_ALIGN_BYTES);
         match candidate.and_then(|bytes| at.checked_add(bytes as u64)) {
             Some(candidate) => self.verify(window, candidate).map(Some),
             None if is_last => Ok(None),
+            None if all_zero => {
+                let next = (next / RECORD_ALIGN_BYTES * RECORD_ALIGN_BYTES) as u64;
+                let seen = at.checked_add(next).unwrap_or(Lsn::MAX);
+                // A header may begin with zeros, in the hole.
+                let data = window.data_from(seen)?.get().saturating_sub(RECORD_HEADER_BYTES as u64);
+                Ok(Lsn::new(data).map(|data| data.max(seen)))
+            }
             None => Ok(at.checked_add((next / RECORD_ALIGN_BYTES * RECORD_ALIGN_BYTES) as u64)),
         }
     }

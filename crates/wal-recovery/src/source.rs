@@ -165,7 +165,7 @@ impl LogSource {
 }
 
 /// Fills `buf` with the `bytes` at `lsn`, or as many as there are.
-fn read_into(
+pub(crate) fn read_into(
     reader: &SegmentReader,
     lsn: Lsn,
     bytes: u64,

@@ -73,6 +73,12 @@ impl Window {
         Ok(self.reader.read_at(lsn, buf)?)
     }
 
+    /// The first address from `lsn` on at which anything else than zeros may stand, as far as the
+    /// storage knows.
+    pub(crate) fn data_from(&self, lsn: Lsn) -> Result<Lsn, RecoveryError> {
+        Ok(self.reader.data_from(lsn)?)
+    }
+
     /// The bytes from `lsn` on that are in memory already.
     #[inline]
     pub(crate) fn held(&self, lsn: Lsn) -> &[u8] {

@@ -27,11 +27,13 @@ mod page_log;
 mod open;
 mod open_pages;
 mod view;
+mod follow;
 mod copy;
 
 pub use checkpoint::Checkpoint;
 pub use copy::{restore_to, restore_to_in, salvage, salvage_in};
 pub use error::{Error, ErrorKind};
+pub use follow::Follower;
 pub use holds::{Hold, HoldInfo, HoldLimit, OverLimit};
 pub use log::{Obligation, Stats, Truncated, Wal};
 pub use open::Opener;
@@ -48,7 +50,7 @@ pub use transaction::{Committed, Transaction};
 pub use view::LogView;
 
 pub use wal_commit::{CommitStats, Durability, Fate, Positions, SyncPolicy, Threads};
-pub use wal_format::body::TxnState;
+pub use wal_format::body::{Body, Compensation, Outcome, TxnState};
 pub use wal_format::layout::BODY_BYTES_MAX;
 pub use wal_format::{
     CheckpointPointer, DecodeError, EncodeError, Epoch, LogId, Lsn, LsnRange, PageId, RecordDraft,
@@ -68,8 +70,8 @@ pub use wal_recovery::aries::{
 };
 pub use wal_recovery::{
     AnalysisReport, AriesReport, BatchCounts, ChainFault, CheckpointFault, CheckpointView, Claims,
-    CommitFate, CommitMark, CopyReport, Dropped, Evidence, LogSource, LossReason, LossReport,
-    LostRange, Nearest, OwnedRecord, Phase, PointFault, Progress, RecoveryError, RecoveryLog,
-    RecoveryReport, RecoveryStrategy, RedoOnly, RedoReport, RedoTarget, ReplayRecord,
-    TransactionCounts, UndoCounts, Until, Verdict, VerdictKind,
+    CommitFate, CommitMark, CopyReport, Dropped, Evidence, FlippedBit, FlippedPart, LogSource,
+    LossReason, LossReport, LostRange, Nearest, OwnedRecord, Phase, PointFault, Progress,
+    RecoveryError, RecoveryLog, RecoveryReport, RecoveryStrategy, RedoOnly, RedoReport, RedoTarget,
+    ReplayRecord, TransactionCounts, UndoCounts, Until, Verdict, VerdictKind,
 };

@@ -33,6 +33,11 @@ pub(crate) fn readable(path: &Path) -> Result<Arc<dyn Storage>, Error> {
     Ok(Arc::new(FileStorage::open_existing(path)?))
 }
 
+/// The directory `path`, to be looked at: holes in its files are passed over.
+pub(crate) fn viewed(path: &Path) -> Result<Arc<dyn Storage>, Error> {
+    Ok(Arc::new(FileStorage::open_existing(path)?.passing_holes()))
+}
+
 /// Says once, at opening, what a file system cannot keep.
 fn warn_of(path: &Path, files: &FileStorage) {
     let filesystem = files.filesystem();

@@ -28,6 +28,7 @@ use crate::storage::{Access, FileEntry, LogFile, Preparation, Storage, StorageLo
 #[derive(Debug)]
 pub struct FileStorage {
     directory: Directory,
+    passes_holes: bool,
 }
 
 impl FileStorage {
@@ -46,7 +47,7 @@ impl FileStorage {
     /// another path, or create it. [`IoError::Failed`] for whatever else the system reports,
     /// permissions included.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, IoError> {
-        Ok(Self { directory: Directory::open_or_create(path.as_ref())? })
+        Ok(Self { directory: Directory::open_or_create(path.as_ref())?, passes_holes: false })
     }
 
     /// Opens the directory at `path`, which must exist. Changes nothing.
@@ -55,7 +56,18 @@ impl FileStorage {
     ///
     /// As [`open`](Self::open); [`IoError::NotADirectory`] when it does not exist.
     pub fn open_existing(path: impl AsRef<Path>) -> Result<Self, IoError> {
-        Ok(Self { directory: Directory::open(path.as_ref())? })
+        Ok(Self { directory: Directory::open(path.as_ref())?, passes_holes: false })
+    }
+
+    /// The same directory, whose files tell where the file system keeps holes: a search for records
+    /// passes over them unread.
+    ///
+    /// For tools that only look. An opening does not ask: what it decides is never taken from an
+    /// account of the file system which no checksum covers.
+    #[must_use]
+    pub fn passing_holes(mut self) -> Self {
+        self.passes_holes = true;
+        self
     }
 
     /// The absolute path of the directory.
@@ -71,7 +83,8 @@ impl FileStorage {
     }
 
     fn open_file(&self, name: &str, access: Access) -> io::Result<BufferedFile> {
-        Ok(BufferedFile { file: self.directory.open_file(name, access, 0)?, access })
+        let file = self.directory.open_file(name, access, 0)?;
+        Ok(BufferedFile { file, access, passes_holes: self.passes_holes })
     }
 }
 
@@ -91,7 +104,7 @@ impl Storage for FileStorage {
         preparation: Preparation,
     ) -> io::Result<Box<dyn LogFile>> {
         let file = self.directory.create_file(name, len, 1, 0, preparation)?;
-        Ok(Box::new(BufferedFile { file, access: Access::Write }))
+        Ok(Box::new(BufferedFile { file, access: Access::Write, passes_holes: self.passes_holes }))
     }
 
     fn open(&self, name: &str, access: Access) -> io::Result<Box<dyn LogFile>> {
@@ -128,6 +141,7 @@ impl Storage for FileStorage {
 struct BufferedFile {
     file: File,
     access: Access,
+    passes_holes: bool,
 }
 
 impl BufferedFile {
@@ -167,6 +181,10 @@ impl LogFile for BufferedFile {
         Ok(self.file.metadata()?.len())
     }
 
+    fn data_from(&self, offset: u64) -> io::Result<u64> {
+        if self.passes_holes { positional::data_from(&self.file, offset) } else { Ok(offset) }
+    }
+
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.writable()?;
         self.file.set_len(len)
@@ -188,6 +206,28 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let storage = FileStorage::open(dir.path().join("log")).unwrap();
         (dir, storage)
+    }
+
+    #[test]
+    fn holes_are_told_only_by_a_directory_that_was_asked_to_pass_them() {
+        let (_dir, storage) = fresh();
+        let path = storage.path().to_path_buf();
+        let far = 64 << 20;
+        let file = File::create(path.join("sparse")).unwrap();
+        positional::write_at(&file, &[IoSlice::new(b"data")], far).unwrap();
+        file.set_len(2 * far).unwrap();
+        let asked = |storage: &FileStorage, offset| {
+            storage.open("sparse", Access::Read).unwrap().data_from(offset).unwrap()
+        };
+        assert_eq!(asked(&storage, 0), 0);
+        let passing = FileStorage::open_existing(&path).unwrap().passing_holes();
+        let data = asked(&passing, 0);
+        // A file system without holes answers that everything may be data.
+        assert!(data == 0 || (data <= far && far - data < 1 << 20), "{data}");
+        assert_eq!(asked(&passing, far), far);
+        let behind = asked(&passing, far + (1 << 20));
+        assert!(behind == u64::MAX || behind == far + (1 << 20), "{behind}");
+        assert_eq!(asked(&passing, 4 * far), u64::MAX);
     }
 
     #[test]

@@ -57,6 +57,25 @@ pub(super) fn write_at(file: &File, bufs: &[IoSlice<'_>], offset: u64) -> io::Re
     }
 }
 
+/// The first offset from `offset` on that may hold data, `u64::MAX` if none; `offset` itself where
+/// the file system keeps no account of holes.
+pub(super) fn data_from(file: &File, offset: u64) -> io::Result<u64> {
+    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+    {
+        // Calls here are positional, so that the seek disturbs nobody.
+        match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(offset.min(OFFSET_MAX))) {
+            Ok(data) => Ok(data.max(offset)),
+            Err(rustix::io::Errno::NXIO) => Ok(u64::MAX),
+            Err(_) => Ok(offset),
+        }
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+    {
+        let _ = file;
+        Ok(offset)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
