@@ -19,6 +19,7 @@ mod ticket;
 mod active;
 mod log;
 mod transaction;
+mod batch;
 mod checkpoint;
 mod reader;
 mod txn_log;

@@ -367,6 +367,12 @@ impl Wal {
         self.shared.commit.positions()
     }
 
+    /// Whether anything can become durable: not with [`SyncMethod::None`](crate::SyncMethod::None).
+    #[must_use]
+    pub fn can_promise(&self) -> bool {
+        self.shared.options.sync_method.can_promise()
+    }
+
     /// Lowest address that is still there.
     #[must_use]
     pub fn head(&self) -> Lsn {

@@ -30,6 +30,8 @@ const LAYERS: &[Layer] = &[
         may_use: &["wal-format", "wal-io", "wal-commit", "wal-recovery"],
         tests_may_use: &["wal-sim"],
     },
+    // Several logs as one; it knows no engine, and none of the log's parts.
+    Layer { name: "wal-partitions", may_use: &["wal"], tests_may_use: &["wal-sim"] },
     Layer {
         name: "wal-lsm",
         may_use: &["wal-io", "wal"],
@@ -44,7 +46,7 @@ const LAYERS: &[Layer] = &[
     // Nothing may depend on it: it only crashes the others.
     Layer {
         name: "wal-lab",
-        may_use: &["wal-format", "wal-io", "wal-sim", "wal", "wal-btree"],
+        may_use: &["wal-format", "wal-io", "wal-sim", "wal", "wal-partitions", "wal-btree"],
         tests_may_use: &[],
     },
     // Nor on this one.

@@ -1,0 +1,33 @@
+//! Atomic batches whose records are of several kinds.
+
+use wal_format::{RecordDraft, RecordKind};
+
+use crate::error::Error;
+use crate::log::Wal;
+use crate::ticket::Ticket;
+
+impl Wal {
+    /// As [`append_batch`](Self::append_batch), each record with a kind of the engine's.
+    ///
+    /// # Durability
+    ///
+    /// As [`append`](Self::append); one ticket for the whole batch.
+    ///
+    /// # Errors
+    ///
+    /// As [`append_batch`](Self::append_batch); [`Refused`](crate::ErrorKind::Refused) also for a
+    /// kind that is not the engine's.
+    pub fn append_batch_kinds<B: AsRef<[u8]>>(
+        &self,
+        records: &[(RecordKind, B)],
+    ) -> Result<Ticket, Error> {
+        records.iter().try_for_each(|(kind, _)| self.check_kind(*kind))?;
+        self.check_redo_only()?;
+        self.shared().holds.admit(self.positions().reserved)?;
+        let parts: Vec<(RecordKind, [&[u8]; 1])> =
+            records.iter().map(|(kind, body)| (*kind, [body.as_ref()])).collect();
+        let drafts: Vec<RecordDraft<'_>> =
+            parts.iter().map(|(kind, parts)| RecordDraft::new(*kind, parts)).collect();
+        Ok(Ticket::new(self.shared().commit.append_batch(&drafts, &mut |_, _| {})?))
+    }
+}
