@@ -24,6 +24,7 @@ mod inject;
 mod fuzz;
 mod sanitizers;
 mod demo;
+mod man;
 mod sim;
 mod mutants;
 mod bench;
@@ -50,6 +51,8 @@ struct Arguments {
 enum Verb {
     /// Kill a writer again and again, and show that no acknowledged record is lost
     Demo(demo::Arguments),
+    /// Write a manual page for each command of `wal`
+    Man(man::Arguments),
     /// Run every check of the pipeline, in order, with the time of each
     Ci(ci::Arguments),
     /// Check that crates and files depend downwards only
@@ -79,6 +82,7 @@ enum Verb {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().verb {
         Verb::Demo(arguments) => demo::run(&arguments),
+        Verb::Man(arguments) => man::run(&arguments),
         Verb::Ci(arguments) => ci::run(&arguments),
         Verb::Layers => layers::run(),
         Verb::Tidy => tidy::run(),

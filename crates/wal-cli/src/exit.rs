@@ -48,6 +48,11 @@ pub(crate) enum Failure {
     Deaf,
     #[error("{0}")]
     Input(String),
+    /// What was found is such that nothing was done.
+    #[error("{1}")]
+    Judged(Exit, String),
+    #[error("there is no log in `{0}`")]
+    NoLog(String),
     /// By a signal, which the process then ends by; all that was made is removed.
     #[error("interrupted; nothing is left behind")]
     Interrupted(i32),
@@ -99,6 +104,8 @@ impl Failure {
                 ErrorKind::Locked => Exit::Locked,
                 _ => Exit::Failed,
             },
+            Self::NoLog(_) => Exit::NoLog,
+            Self::Judged(exit, _) => *exit,
             Self::Io { .. } | Self::Deaf | Self::Input(_) | Self::Interrupted(_) => Exit::Failed,
         }
     }

@@ -49,6 +49,16 @@ enum Command {
     Verify(commands::verify::Verify),
     Stat(commands::stat::Stat),
     Probe(commands::probe::Probe),
+    Salvage(commands::salvage::Salvage),
+    Copy(commands::copy::Copy),
+    Truncate(commands::truncate::Truncate),
+    Checkpoint(commands::checkpoint::Checkpoint),
+    Hold(commands::hold::Hold),
+    Segments(commands::segments::Segments),
+    Scrub(commands::scrub::Scrub),
+    Completions(commands::completions::Completions),
+    #[command(hide = true)]
+    Man(commands::completions::Man),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +69,15 @@ fn main() -> ExitCode {
         Command::Verify(command) => command.run(),
         Command::Stat(command) => command.run(),
         Command::Probe(command) => command.run(),
+        Command::Salvage(command) => command.run(),
+        Command::Copy(command) => command.run(),
+        Command::Truncate(command) => command.run(),
+        Command::Checkpoint(command) => command.run(),
+        Command::Hold(command) => command.run(),
+        Command::Segments(command) => command.run(),
+        Command::Scrub(command) => command.run(),
+        Command::Completions(command) => command.run(),
+        Command::Man(command) => command.run(),
     };
     match outcome {
         Ok(exit) => exit.into(),

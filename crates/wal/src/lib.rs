@@ -30,6 +30,7 @@ mod open_pages;
 mod view;
 mod follow;
 mod copy;
+mod scrub;
 
 pub use checkpoint::Checkpoint;
 pub use copy::{restore_to, restore_to_in, salvage, salvage_in};
@@ -41,11 +42,12 @@ pub use open::Opener;
 pub use options::Options;
 pub use page_log::PageLog;
 pub use page_transaction::{OrderedCommit, PageTransaction};
-pub use reader::{Reader, Tail};
 pub use persistent_hold::{
     PersistentHold, PersistentHoldInfo, drop_persistent_hold, drop_persistent_hold_in,
     persistent_holds, persistent_holds_in,
 };
+pub use reader::{Reader, Tail};
+pub use scrub::{Finding, Scrub, Scrubbed};
 pub use ticket::Ticket;
 pub use transaction::{Committed, Transaction};
 pub use view::LogView;

@@ -202,8 +202,9 @@ impl Wal {
     /// What must stay (rule 5): everything from the replay start of the oldest retained
     /// checkpoint, and of each that has begun; from the first record of each transaction that is
     /// running, or that commits at `lsn` or later; from each hold, also of other processes.
-    /// Without any checkpoint the caller says by calling that the engine no longer needs what lies before; a log which was
-    /// opened with transactions in it is then kept whole until `lsn` reaches this opening.
+    /// Without any checkpoint the caller says by calling that the engine no longer needs what lies
+    /// before; a log which was opened with transactions in it is then kept whole until `lsn`
+    /// reaches this opening.
     ///
     /// # Durability
     ///

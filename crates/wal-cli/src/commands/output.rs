@@ -66,6 +66,16 @@ impl Drop for Watcher {
     }
 }
 
+/// A bar over bytes with a rate and an estimate, shown only to a terminal; it begins when drawn.
+pub(crate) fn scrub_bar() -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = bytes_bar();
+    bar.set_message("scrub");
+    bar
+}
+
 fn bytes_bar() -> ProgressBar {
     let bar = ProgressBar::new(0);
     let style = ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes} eta {eta}");
