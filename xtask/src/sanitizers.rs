@@ -1,7 +1,7 @@
 //! `cargo xtask asan` and `cargo xtask tsan`: the tests under AddressSanitizer and ThreadSanitizer.
 //!
-//! The workspace has no `unsafe`; what this looks at is the code below it, and whether data races
-//! hide behind a dependency. Sanitizers are unstable options of a stable compiler, so the verbs
+//! The workspace has `unsafe` in one file, `ring.rs` of `wal-uring`; what this looks at besides is
+//! the code below it, and whether data races hide behind a dependency. Sanitizers are unstable options of a stable compiler, so the verbs
 //! set `RUSTC_BOOTSTRAP`. Without std rebuilt, ThreadSanitizer reports races that are none, so it
 //! needs the source package of std, and is skipped where that is missing.
 
@@ -13,9 +13,10 @@ use crate::shell::{cargo, run as run_command};
 use crate::workspace::Workspace;
 
 /// The crates whose tests are run: those with threads, files and bytes from outside.
-const ASAN_PACKAGES: &[&str] = &["wal-format", "wal-io", "wal-commit", "wal-recovery", "wal-fuzz"];
+const ASAN_PACKAGES: &[&str] =
+    &["wal-format", "wal-io", "wal-uring", "wal-commit", "wal-recovery", "wal-fuzz"];
 /// The crates with threads.
-const TSAN_PACKAGES: &[&str] = &["wal-io", "wal-commit", "wal"];
+const TSAN_PACKAGES: &[&str] = &["wal-io", "wal-uring", "wal-commit", "wal"];
 
 /// Runs the tests under AddressSanitizer.
 ///

@@ -32,7 +32,14 @@ impl Model {
     /// A device of 512-byte sectors which takes writes at any byte and keeps its promises.
     #[must_use]
     pub fn new() -> Self {
-        Self { sector_bytes: 512, block_bytes: 1, lies: 0, recycles: false, joins_sync: false, seed: 0 }
+        Self {
+            sector_bytes: 512,
+            block_bytes: 1,
+            lies: 0,
+            recycles: false,
+            joins_sync: false,
+            seed: 0,
+        }
     }
 
     /// The unit in which unsynced bytes survive: 512 or 4,096; anything else is taken for 4,096.

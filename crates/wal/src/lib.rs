@@ -78,3 +78,5 @@ pub use wal_recovery::{
     RecoveryError, RecoveryLog, RecoveryReport, RecoveryStrategy, RedoOnly, RedoReport, RedoTarget,
     ReplayRecord, TransactionCounts, UndoCounts, Until, Verdict, VerdictKind,
 };
+#[cfg(all(target_os = "linux", feature = "io-uring"))]
+pub use wal_uring::{Joining, UringCounts, UringError, UringOptions, UringStorage};

@@ -23,11 +23,13 @@ const LAYERS: &[Layer] = &[
     Layer { name: "wal-format", may_use: &[], tests_may_use: &[] },
     Layer { name: "wal-io", may_use: &["wal-format"], tests_may_use: &[] },
     Layer { name: "wal-sim", may_use: &["wal-format", "wal-io"], tests_may_use: &[] },
+    // A backend beside those of `wal-io`; apart for its `unsafe`.
+    Layer { name: "wal-uring", may_use: &["wal-io"], tests_may_use: &["wal-sim"] },
     Layer { name: "wal-commit", may_use: &["wal-format", "wal-io"], tests_may_use: &["wal-sim"] },
     Layer { name: "wal-recovery", may_use: &["wal-format", "wal-io"], tests_may_use: &["wal-sim"] },
     Layer {
         name: "wal",
-        may_use: &["wal-format", "wal-io", "wal-commit", "wal-recovery"],
+        may_use: &["wal-format", "wal-io", "wal-uring", "wal-commit", "wal-recovery"],
         tests_may_use: &["wal-sim"],
     },
     // Several logs as one; it knows no engine, and none of the log's parts.
