@@ -206,6 +206,20 @@ impl ControlFile {
         &self.current
     }
 
+    /// Whether this writer still has the log.
+    ///
+    /// # Errors
+    ///
+    /// [`IoError::Superseded`]: another writer has it; stop promising. [`IoError::Failed`].
+    ///
+    /// # Cost
+    ///
+    /// One read of 8,192 bytes.
+    pub fn check_epoch(&mut self) -> Result<(), IoError> {
+        let view = ControlView::read_file(self.file.as_ref())?;
+        self.check_not_superseded(&view)
+    }
+
     /// Applies `change` and writes the result to the slot that does not count yet.
     ///
     /// # Durability

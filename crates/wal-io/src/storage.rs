@@ -157,6 +157,16 @@ pub trait Storage: Send + Sync + fmt::Debug + 'static {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
     }
+
+    /// Bytes that this place has left for files, or `None` where that is not known. Somebody else
+    /// may take them at any moment: nothing but the time of a checkpoint is decided by it.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the place reports.
+    fn free_bytes(&self) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
 }
 
 /// The exclusive right to write a log; given back on drop.

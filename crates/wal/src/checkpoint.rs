@@ -89,7 +89,8 @@ impl Checkpoint {
         let (record, end) = (ticket.lsn(), ticket.end());
         let pointer = CheckpointPointer { begin, redo_from, record, end };
         shared.store.note_durable(end);
-        shared.store.record_checkpoint(pointer)?;
+        let recorded = shared.store.record_checkpoint(pointer);
+        recorded.map_err(|error| self.wal.superseded(error))?;
         tracing::debug!(%begin, %record, "checkpoint complete");
         Ok(pointer)
     }

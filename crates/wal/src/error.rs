@@ -66,6 +66,8 @@ enum Cause {
     NotCommitted(RecoveryError),
     Io(IoError),
     Refused(Refusal),
+    /// The engine could not take its snapshot.
+    Snapshot(Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// Why the facade itself refused a call.
@@ -124,7 +126,7 @@ impl Error {
     pub fn fate(&self) -> Fate {
         match &self.cause {
             Cause::Commit(error) => error.fate(),
-            Cause::Refused(_) => Fate::NotCommitted,
+            Cause::Refused(_) | Cause::Snapshot(_) => Fate::NotCommitted,
             Cause::Recovery(RecoveryError::Misuse { .. }) => Fate::NotCommitted,
             Cause::NotCommitted(_) => Fate::NotCommitted,
             Cause::Recovery(_) | Cause::Io(_) => Fate::Unknown,
@@ -155,6 +157,11 @@ impl Error {
         Self { kind, lsn: None, cause: Cause::Io(error) }
     }
 
+    /// The engine's snapshot failed: no checkpoint was taken.
+    pub(crate) fn of_snapshot(source: Box<dyn std::error::Error + Send + Sync>) -> Self {
+        Self { kind: ErrorKind::Replay, lsn: None, cause: Cause::Snapshot(source) }
+    }
+
     pub(crate) fn at(self, lsn: Lsn) -> Self {
         Self { lsn: Some(lsn), ..self }
     }
@@ -176,6 +183,9 @@ impl fmt::Display for Error {
             Cause::Recovery(error) | Cause::NotCommitted(error) => error.fmt(f),
             Cause::Io(error) => error.fmt(f),
             Cause::Refused(refusal) => refusal.fmt(f),
+            Cause::Snapshot(source) => {
+                write!(f, "the engine's snapshot failed: {source}; no checkpoint was taken")
+            }
         }
     }
 }
@@ -188,6 +198,7 @@ impl std::error::Error for Error {
             Cause::Recovery(error) | Cause::NotCommitted(error) => error.source(),
             Cause::Io(error) => error.source(),
             Cause::Refused(_) => None,
+            Cause::Snapshot(source) => source.source(),
         }
     }
 }

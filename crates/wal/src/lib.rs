@@ -12,6 +12,8 @@
 mod error;
 mod holds;
 mod options;
+mod background;
+mod since;
 mod place;
 mod persistent_hold;
 mod ticket;
@@ -31,6 +33,10 @@ mod view;
 mod follow;
 mod copy;
 mod scrub;
+mod many;
+mod asynchronous;
+mod log_trait;
+mod upkeep;
 
 pub use checkpoint::Checkpoint;
 pub use copy::{restore_to, restore_to_in, salvage, salvage_in};
@@ -38,6 +44,8 @@ pub use error::{Error, ErrorKind};
 pub use follow::Follower;
 pub use holds::{Hold, HoldInfo, HoldLimit, OverLimit};
 pub use log::{Obligation, Stats, Truncated, Wal};
+pub use log_trait::{Log, LogFuture, MemoryLog};
+pub use many::Records;
 pub use open::Opener;
 pub use options::Options;
 pub use page_log::PageLog;
@@ -50,6 +58,7 @@ pub use reader::{Reader, Tail};
 pub use scrub::{Finding, Scrub, Scrubbed};
 pub use ticket::Ticket;
 pub use transaction::{Committed, Transaction};
+pub use upkeep::{Due, Maintained, Maintainer, Triggers};
 pub use view::LogView;
 
 pub use wal_commit::{CommitStats, Durability, Fate, Positions, SyncPolicy, Threads};

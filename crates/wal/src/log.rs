@@ -7,9 +7,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use wal_commit::{CommitStats, GroupCommit, Positions};
+use wal_commit::{CommitStats, GroupCommit, PoisonCause, Positions};
 use wal_format::{CheckpointPointer, Epoch, LogId, Lsn, RecordDraft, RecordKind};
-use wal_io::SegmentStore;
+use wal_io::{IoError, SegmentStore};
 use wal_recovery::RecoveryReport;
 
 use crate::active::ActiveWork;
@@ -17,6 +17,7 @@ use crate::error::{Error, Refusal};
 use crate::holds::{Hold, HoldInfo, HoldLimit, Holds};
 use crate::options::Options;
 use crate::persistent_hold::{self, PersistentHold, PersistentHoldInfo};
+use crate::since::Since;
 use crate::ticket::Ticket;
 
 /// An open log. Clones share it; threads share it by reference.
@@ -46,6 +47,8 @@ pub(crate) struct Shared {
     pub(crate) pages_only: bool,
     pub(crate) holds: Arc<Holds>,
     pub(crate) options: Options,
+    /// What was when the last upkeep took its checkpoint.
+    pub(crate) since: Mutex<Since>,
     /// Set before anybody but the opening has the log.
     pub(crate) recovery: OnceLock<RecoveryReport>,
 }
@@ -228,7 +231,7 @@ impl Wal {
         shared.holds.note_persistent(persistent_hold::refusing(persistent));
         let (limit, held_by) = self.truncation_limit(asked, kept, positions.reserved);
         shared.store.note_durable(positions.durable);
-        let done = shared.store.truncate_before(limit)?;
+        let done = shared.store.truncate_before(limit).map_err(|error| self.superseded(error))?;
         shared.active.lock().truncated(done.head);
         let (head, segments, bytes) = (done.head, done.segments as u64, done.bytes);
         Ok(Truncated { head, segments, bytes, limit, held_by })
@@ -444,6 +447,16 @@ impl Wal {
         let _no_truncation_is_under_way = shared.truncation.lock();
         shared.store.release();
         marked.map_err(Error::of_mark)
+    }
+
+    /// The error of a call that wrote the control file: a writer that finds another one there has
+    /// lost the log, and acknowledges nothing from here on.
+    pub(crate) fn superseded(&self, error: IoError) -> Error {
+        if let IoError::Superseded { ours, newer } = error {
+            let cause = Arc::new(IoError::Superseded { ours, newer });
+            self.shared.commit.poison(PoisonCause::storage(cause));
+        }
+        error.into()
     }
 
     pub(crate) fn check_kind(&self, kind: RecordKind) -> Result<(), Error> {

@@ -22,6 +22,7 @@ use crate::error::{Error, Refusal};
 use crate::log::{Shared, Wal};
 use crate::options::Options;
 use crate::place;
+use crate::since::Since;
 use crate::txn_log::RunningLog;
 
 impl Wal {
@@ -281,9 +282,11 @@ fn start(
         pages_only,
         holds: Default::default(),
         options,
+        since: Mutex::new(Since::new(placement.end)),
         recovery: OnceLock::new(),
     });
     append_opened(&wal, placement.end, opened_unix_us)?;
+    wal.shared().since.lock().records = wal.shared().commit.stats().records;
     Ok(wal)
 }
 

@@ -16,6 +16,8 @@ pub struct Options {
     pub(crate) sync_method: SyncMethod,
     pub(crate) sync_policy: SyncPolicy,
     pub(crate) threads: Threads,
+    pub(crate) sync_after_records: Option<u64>,
+    pub(crate) sync_after_bytes: Option<u64>,
     pub(crate) retained_checkpoints: usize,
     pub(crate) slow_sync: Option<Duration>,
     pub(crate) idle_after: Option<Duration>,
@@ -33,6 +35,8 @@ impl Default for Options {
             sync_method: SyncMethod::DataSync,
             sync_policy: SyncPolicy::Group,
             threads: Threads::Helper,
+            sync_after_records: None,
+            sync_after_bytes: None,
             retained_checkpoints: 2,
             slow_sync: Some(Duration::from_secs(1)),
             idle_after: Some(Duration::from_secs(1)),
@@ -87,6 +91,22 @@ impl Options {
     #[must_use]
     pub const fn sync_policy(mut self, policy: SyncPolicy) -> Self {
         self.sync_policy = policy;
+        self
+    }
+
+    /// Asks for a sync, and waits for none, with each so many records appended: with
+    /// [`SyncPolicy::Periodic`] or [`SyncPolicy::Never`] a bound of what a power loss takes, beside
+    /// the one by time. Default: none. Needs [`Threads::Helper`].
+    #[must_use]
+    pub const fn sync_after_records(mut self, records: Option<u64>) -> Self {
+        self.sync_after_records = records;
+        self
+    }
+
+    /// As [`sync_after_records`](Self::sync_after_records), by bytes of log. Default: none.
+    #[must_use]
+    pub const fn sync_after_bytes(mut self, bytes: Option<u64>) -> Self {
+        self.sync_after_bytes = bytes;
         self
     }
 
@@ -148,6 +168,12 @@ impl Options {
         self
     }
 
+    /// The same for a log in memory: segments small enough to take two of them at once.
+    pub(crate) fn for_memory(self) -> Self {
+        let unchanged = self.segment_bytes == Self::default().segment_bytes;
+        if unchanged { self.segment_bytes(64 << 10) } else { self }
+    }
+
     /// What a commit waits for when nobody says.
     pub(crate) fn commit_level(&self) -> Durability {
         let promised = self.sync_policy.default_level();
@@ -195,6 +221,8 @@ impl Options {
         config.buffer_bytes = self.buffer_bytes;
         config.policy = self.sync_policy;
         config.threads = self.threads;
+        config.sync_after_records = self.sync_after_records;
+        config.sync_after_bytes = self.sync_after_bytes;
         config.slow_sync = self.slow_sync;
         config.idle_after = self.idle_after;
         config

@@ -54,6 +54,10 @@ impl PageLog {
         Self { wal, log, manager, payload }
     }
 
+    pub(crate) const fn wal(&self) -> &Wal {
+        &self.wal
+    }
+
     /// Begins a transaction. Nothing is logged before its first change.
     pub fn begin(&self) -> PageTransaction {
         self.begin_at(0)

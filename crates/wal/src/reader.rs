@@ -232,8 +232,17 @@ impl Tail {
         }
     }
 
+    pub(crate) fn wal(&self) -> &Wal {
+        self.reader.wal()
+    }
+
+    /// The record that [`has_next`](Self::has_next) found.
+    pub(crate) fn read_next(&mut self) -> Result<Option<RecordRef<'_>>, Error> {
+        self.reader.next()
+    }
+
     /// Looks for a record, stepping over housekeeping for good.
-    fn has_next(&mut self) -> Result<bool, Error> {
+    pub(crate) fn has_next(&mut self) -> Result<bool, Error> {
         if let Some(start) = self.start {
             if start > self.reader.wal().readable_end() {
                 return Ok(false);

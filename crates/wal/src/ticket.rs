@@ -25,6 +25,10 @@ impl Ticket {
         Self { inner }
     }
 
+    pub(crate) const fn inner(&self) -> &wal_commit::Ticket {
+        &self.inner
+    }
+
     /// Address of the record; of the first one, for a batch.
     #[must_use]
     pub fn lsn(&self) -> Lsn {

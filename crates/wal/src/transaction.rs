@@ -23,6 +23,16 @@ impl Wal {
     pub fn begin(&self) -> Transaction {
         Transaction::begin(self.clone())
     }
+
+    /// Takes note of a transaction's record, under the reservation lock.
+    pub(crate) fn note_logged(&self, kind: RecordKind, id: TxnId, lsn: Lsn) {
+        let mut active = self.shared().active.lock();
+        match kind {
+            RecordKind::COMMIT => active.committed(id, lsn),
+            RecordKind::ABORT => active.given_up(id),
+            _ => active.logged(id, lsn),
+        }
+    }
 }
 
 /// A running redo-only transaction.
@@ -126,22 +136,28 @@ impl Transaction {
     }
 
     fn append(&mut self, kind: RecordKind, body: &[u8], ends: bool) -> Result<Ticket, Error> {
-        let shared = self.wal.shared();
         let parts = [body];
         let link = TxnLink { txn_id: self.id, prev_lsn: self.last_lsn };
         let draft = RecordDraft::new(kind, &parts).in_txn(link);
-        let id = self.id;
-        let ticket = self.wal.append_draft(&draft, &mut |lsn| {
-            let mut active = shared.active.lock();
-            match kind {
-                RecordKind::COMMIT => active.committed(id, lsn),
-                RecordKind::ABORT => active.given_up(id),
-                _ => active.logged(id, lsn),
-            }
-        })?;
-        self.last_lsn = ticket.lsn();
-        self.ended |= ends;
+        let (wal, id) = (&self.wal, self.id);
+        let ticket = wal.append_draft(&draft, &mut |lsn| wal.note_logged(kind, id, lsn))?;
+        self.note(ticket.lsn(), ends);
         Ok(ticket)
+    }
+
+    pub(crate) const fn wal(&self) -> &Wal {
+        &self.wal
+    }
+
+    /// Address of its last record.
+    pub(crate) const fn last_lsn(&self) -> Lsn {
+        self.last_lsn
+    }
+
+    /// Its last record is at `lsn`, and perhaps it is over with that.
+    pub(crate) const fn note(&mut self, lsn: Lsn, ends: bool) {
+        self.last_lsn = lsn;
+        self.ended |= ends;
     }
 }
 

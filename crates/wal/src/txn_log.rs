@@ -142,7 +142,8 @@ impl TxnLog for RunningLog {
         let shared = self.wal.shared();
         let _one_at_a_time = shared.completion.lock();
         shared.store.note_durable(pointer.end);
-        shared.store.record_checkpoint(pointer).map_err(passed_on)
+        let recorded = shared.store.record_checkpoint(pointer);
+        recorded.map_err(|error| passed_on(self.wal.superseded(error)))
     }
 
     fn unix_us(&self) -> u64 {

@@ -89,6 +89,10 @@ impl FileStorage {
 }
 
 impl Storage for FileStorage {
+    fn free_bytes(&self) -> io::Result<Option<u64>> {
+        self.directory.free_bytes()
+    }
+
     fn list(&self) -> io::Result<Vec<FileEntry>> {
         self.directory.list()
     }

@@ -149,6 +149,10 @@ impl DirectStorage {
 }
 
 impl Storage for DirectStorage {
+    fn free_bytes(&self) -> io::Result<Option<u64>> {
+        self.directory.free_bytes()
+    }
+
     fn list(&self) -> io::Result<Vec<FileEntry>> {
         self.directory.list()
     }

@@ -284,6 +284,17 @@ impl Directory {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    /// Bytes that its file system has left for us.
+    pub(super) fn free_bytes(&self) -> io::Result<Option<u64>> {
+        #[cfg(unix)]
+        {
+            let stat = rustix::fs::fstatvfs(&self.handle)?;
+            Ok(Some(stat.f_bavail.saturating_mul(stat.f_frsize)))
+        }
+        #[cfg(not(unix))]
+        Ok(None)
+    }
+
     /// Makes the entry of this directory in its parent durable.
     #[cfg(unix)]
     fn sync_parent(&self) -> io::Result<()> {

@@ -135,6 +135,18 @@ impl SegmentStore {
         self.chain.lock().links.first().map_or(Lsn::FIRST, |link| link.name.base)
     }
 
+    /// Looks whether another writer has taken the log over, although it is locked.
+    ///
+    /// # Errors
+    ///
+    /// [`IoError::Superseded`]: one has; nothing may be promised any more. [`IoError::Closed`],
+    /// [`IoError::Failed`].
+    pub fn check_epoch(&self) -> Result<(), IoError> {
+        let mut work = self.work.lock();
+        self.check_usable(&work)?;
+        work.control.check_epoch()
+    }
+
     /// The chain as it is now, oldest first; empty successors which stand ready come last.
     #[must_use]
     pub fn links(&self) -> Vec<ChainLink> {

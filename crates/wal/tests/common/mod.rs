@@ -7,6 +7,7 @@
     clippy::indexing_slicing
 )]
 
+pub mod executor;
 pub mod pages;
 
 use std::io::{self, IoSlice};
