@@ -53,6 +53,9 @@ pub(crate) enum Failure {
     Judged(Exit, String),
     #[error("there is no log in `{0}`")]
     NoLog(String),
+    /// The user's decoder died, hung, or did not answer as it must.
+    #[error("the decoder {0}")]
+    Decoder(String),
     /// By a signal, which the process then ends by; all that was made is removed.
     #[error("interrupted; nothing is left behind")]
     Interrupted(i32),
@@ -106,7 +109,11 @@ impl Failure {
             },
             Self::NoLog(_) => Exit::NoLog,
             Self::Judged(exit, _) => *exit,
-            Self::Io { .. } | Self::Deaf | Self::Input(_) | Self::Interrupted(_) => Exit::Failed,
+            Self::Io { .. }
+            | Self::Deaf
+            | Self::Input(_)
+            | Self::Decoder(_)
+            | Self::Interrupted(_) => Exit::Failed,
         }
     }
 }

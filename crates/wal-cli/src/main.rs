@@ -7,6 +7,7 @@
 mod interrupt;
 mod exit;
 mod lsn_arg;
+mod time_arg;
 mod probe;
 mod commands;
 
@@ -37,6 +38,8 @@ Try it:
 #[derive(Debug, Parser)]
 #[command(name = "wal", version, after_help = AFTER_HELP)]
 struct Cli {
+    #[command(flatten)]
+    manner: commands::output::Manner,
     #[command(subcommand)]
     command: Command,
 }
@@ -47,7 +50,9 @@ enum Command {
     Cat(commands::cat::Cat),
     Dump(commands::dump::Dump),
     Verify(commands::verify::Verify),
-    Stat(commands::stat::Stat),
+    #[command(visible_alias = "stat")]
+    Inspect(commands::inspect::Inspect),
+    Txn(commands::txn::Txn),
     Probe(commands::probe::Probe),
     Salvage(commands::salvage::Salvage),
     Copy(commands::copy::Copy),
@@ -62,12 +67,15 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
+    let Cli { manner, command } = Cli::parse();
+    manner.keep();
+    let outcome = match command {
         Command::Append(command) => command.run(),
         Command::Cat(command) => command.run(),
         Command::Dump(command) => command.run(),
         Command::Verify(command) => command.run(),
-        Command::Stat(command) => command.run(),
+        Command::Inspect(command) => command.run(),
+        Command::Txn(command) => command.run(),
         Command::Probe(command) => command.run(),
         Command::Salvage(command) => command.run(),
         Command::Copy(command) => command.run(),

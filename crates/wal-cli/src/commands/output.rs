@@ -2,12 +2,61 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use wal::{LogView, Lsn, LsnRange, Phase, Progress};
 
 use crate::exit::{Exit, Failure};
+
+/// How every command speaks; the same flags for all.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(crate) struct Manner {
+    /// Colours in text on standard output; `auto`: on a terminal, unless `NO_COLOR` is set.
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    color: Colours,
+    /// No progress bars and no remarks on standard error, only errors.
+    #[arg(long, short, global = true)]
+    quiet: bool,
+}
+
+/// When there are colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Colours {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+/// Set once, before any command runs.
+static MANNER: OnceLock<Manner> = OnceLock::new();
+
+impl Manner {
+    /// From now on all output is like this.
+    pub(crate) fn keep(self) {
+        // A second one would be a second command in one process; there is none.
+        let _first_counts = MANNER.set(self);
+    }
+
+    fn kept() -> Self {
+        MANNER.get().copied().unwrap_or_default()
+    }
+}
+
+/// Whether a person watches standard error, and has not asked for silence: bars and counters.
+pub(crate) fn is_watched() -> bool {
+    io::stderr().is_terminal() && !Manner::kept().quiet
+}
+
+/// A remark on standard error; errors are [`Failure`]s.
+pub(crate) fn remark(text: impl std::fmt::Display) {
+    if !Manner::kept().quiet {
+        eprintln!("wal: {text}");
+    }
+}
 
 /// Opens the log read-only, with a progress line when a person watches.
 pub(crate) fn open_view(dir: &Path) -> Result<LogView, Failure> {
@@ -48,7 +97,7 @@ pub(crate) struct Watcher {
 
 impl Progress for Watcher {
     fn advance(&mut self, phase: Phase, range: LsnRange, at: Lsn) {
-        if !io::stderr().is_terminal() {
+        if !is_watched() {
             return;
         }
         let bar = self.bar.get_or_insert_with(bytes_bar);
@@ -86,7 +135,7 @@ fn bytes_bar() -> ProgressBar {
 
 /// A counter of lines for `append`, shown only to a terminal.
 pub(crate) fn line_counter(quiet: bool) -> ProgressBar {
-    if quiet || !io::stderr().is_terminal() {
+    if quiet || !is_watched() {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new_spinner();
@@ -98,7 +147,7 @@ pub(crate) fn line_counter(quiet: bool) -> ProgressBar {
 
 /// A bar over `turns` turns of equal length with an estimate, shown only to a terminal.
 pub(crate) fn turns_bar(turns: u64) -> ProgressBar {
-    if !io::stderr().is_terminal() {
+    if !is_watched() {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new(turns);
@@ -117,7 +166,32 @@ pub(crate) struct Paint {
 impl Paint {
     pub(crate) fn of_stdout() -> Self {
         let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { on: io::stdout().is_terminal() && !unwanted }
+        Self {
+            on: match Manner::kept().color {
+                Colours::Auto => io::stdout().is_terminal() && !unwanted,
+                Colours::Always => true,
+                Colours::Never => false,
+            },
+        }
+    }
+
+    /// What is worth a second look, and no fault.
+    pub(crate) fn warn(self, text: &str) -> String {
+        self.with("33", text)
+    }
+
+    /// What a line is about.
+    pub(crate) fn key(self, text: &str) -> String {
+        self.with("36", text)
+    }
+
+    /// What may be passed over.
+    pub(crate) fn dim(self, text: &str) -> String {
+        self.with("90", text)
+    }
+
+    pub(crate) fn bold(self, text: &str) -> String {
+        self.with("1", text)
     }
 
     pub(crate) fn good(self, text: &str) -> String {
@@ -141,6 +215,21 @@ pub(crate) fn put_body(line: &mut serde_json::Value, body: &[u8]) {
     }
 }
 
+/// A number of bytes with two or three digits and a unit.
+pub(crate) fn bytes_text(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let (mut value, mut unit) = (bytes as f64 / 1024.0, 0);
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let unit = UNITS.get(unit).copied().unwrap_or_default();
+    if value < 10.0 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
+}
+
 /// Two digits a byte.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -157,6 +246,13 @@ mod tests {
         assert_eq!(text(false), ("fine".to_owned(), "not".to_owned()));
         let (good, bad) = text(true);
         assert_eq!((good.as_str(), bad.as_str()), ("\x1b[32mfine\x1b[0m", "\x1b[31mnot\x1b[0m"));
+    }
+
+    #[test]
+    fn bytes_have_a_unit_a_person_reads() {
+        let said: Vec<String> =
+            [0, 1023, 1024, 10 << 10, 64 << 20, 10 << 30].map(bytes_text).to_vec();
+        assert_eq!(said, ["0 B", "1023 B", "1.0 KiB", "10 KiB", "64 MiB", "10 GiB"]);
     }
 
     #[test]
