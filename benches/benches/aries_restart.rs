@@ -110,7 +110,7 @@ fn make_log(path: &Path, bytes: u64) -> MemoryPages {
     }
     // Everything is written, as far as the log is told.
     for page in (0..PAGES).map(PageId::new) {
-        let lsn = pages.get(page).unwrap().0;
+        let lsn = *pages.get(page).unwrap().0;
         log.before_page_write(page, lsn).unwrap();
         log.page_written(page, lsn);
     }

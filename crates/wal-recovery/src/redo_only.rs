@@ -37,7 +37,7 @@ use replay::Bounds;
 pub use target::{CheckpointView, CommitMark, RedoTarget, ReplayRecord};
 
 pub(crate) use settle::{bad_body, commit_timestamp};
-pub(crate) use target::guarded;
+pub(crate) use target::panicked;
 
 /// Addresses of one transaction kept at once, unless told otherwise: 512 KiB.
 const CHAIN_RUNGS: usize = 1 << 16;

@@ -4,6 +4,7 @@
 //! records in memory.
 
 use std::fmt;
+use std::time::Duration;
 
 use wal_format::{CheckpointPointer, Lsn, RecordDraft, RecordRef};
 
@@ -62,6 +63,19 @@ pub trait TxnLog: Send + Sync + fmt::Debug {
     ///
     /// The log is poisoned, or never syncs.
     fn wait_durable(&self, end: Lsn) -> Result<(), RecoveryError>;
+
+    /// Waits for the record at `lsn` to become durable by what others do, and asks for no sync
+    /// itself; whether it did within `at_most`. So work that is in no hurry costs others nothing.
+    ///
+    /// The default says at once that nobody did.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait_durable`](Self::wait_durable).
+    fn ride(&self, lsn: Lsn, at_most: Duration) -> Result<bool, RecoveryError> {
+        let (_, _) = (lsn, at_most);
+        Ok(false)
+    }
 
     /// The end of the log: everything before it has an address.
     fn end(&self) -> Lsn;

@@ -5,9 +5,10 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
-use wal_commit::Durability;
+use wal_commit::{CommitError, Durability};
 use wal_format::layout::{RECORD_HEADER_BYTES, TXN_LINK_BYTES};
 use wal_format::{CheckpointPointer, Epoch, LogId, Lsn, LsnRange, RecordDraft, RecordRef};
 use wal_io::{ChainLink, Storage};
@@ -101,6 +102,14 @@ impl TxnLog for RunningLog {
 
     fn wait_durable(&self, end: Lsn) -> Result<(), RecoveryError> {
         self.wal.shared().commit.wait(end, Durability::Durable, None).map_err(passed_on)
+    }
+
+    fn ride(&self, lsn: Lsn, at_most: Duration) -> Result<bool, RecoveryError> {
+        match self.wal.shared().commit.wait_beyond(lsn, Some(at_most)) {
+            Ok(_) => Ok(true),
+            Err(CommitError::TimedOut) => Ok(false),
+            Err(error) => Err(passed_on(error)),
+        }
     }
 
     fn end(&self) -> Lsn {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   begin │ part 0 │ .. records of others .. │ part 1 │ .. │ end │      then the master record
-//!           txns 1..1000                       pages ..      redo_from, parts, next id
+//!           txns 1..250                        pages ..      redo_from, parts, next id
 //! ```
 //!
 //! The tables are copied in steps, under the lock for one step at a time. What changes behind a
@@ -13,6 +13,8 @@
 //! every first record in the parts.
 //!
 //! Source: ARIES, "Checkpoints"; statements 9 to 15.
+
+use std::time::Duration;
 
 use wal_format::body::{
     AriesEnd, CheckpointBegin, CheckpointEnd, CheckpointPart, DirtyPage, TxnEntry,
@@ -35,11 +37,19 @@ struct Copied {
     body: Vec<u8>,
     /// Bytes of parts since the last wait.
     unsynced: u64,
+    /// Nobody committed during the last wait.
+    alone: bool,
 }
 
-/// A checkpoint is this far ahead of what is durable at the most. Whoever commits meanwhile shares
-/// a sync with it, and one of so few bytes takes no longer than any.
-const AHEAD_BYTES: u64 = 64 << 10;
+/// What a checkpoint adds to a group of somebody's: few bytes take no longer to sync than one.
+const BESIDE_OTHERS_BYTES: u64 = 4 << 10;
+
+/// What it syncs at once where nobody commits. Who comes then waits for that first.
+const ALONE_BYTES: u64 = 64 << 10;
+
+/// How long it looks out for a group of somebody else's to ride with before it asks for a sync of
+/// its own, which others would have to wait for: longer than most devices take for one.
+const RIDE: Duration = Duration::from_millis(5);
 
 impl TxnManager {
     /// Takes a fuzzy checkpoint, with `engine_payload` in it for the engine's own use.
@@ -57,8 +67,9 @@ impl TxnManager {
     ///
     /// # Cost
     ///
-    /// One record a thousand entries; a sync for each 64 KiB of them, shared with whoever commits
-    /// meanwhile. Nobody waits for it, except other checkpoints.
+    /// One record for 250 entries, put off until somebody else's commit takes the one before
+    /// along; where nobody commits, after 5 ms, one sync for each 64 KiB. Nobody waits for it, except
+    /// other checkpoints.
     pub fn checkpoint(&self, engine_payload: &[u8]) -> Result<CheckpointPointer, RecoveryError> {
         let _one_at_a_time = self.checkpoints.lock();
         // A committed transaction that lacks its end would hold the log for ever.
@@ -96,8 +107,14 @@ impl TxnManager {
     fn write_checkpoint(&self, engine_payload: &[u8]) -> Result<CheckpointPointer, RecoveryError> {
         let begun = CheckpointBegin { begun_unix_us: self.log.unix_us() }.encode();
         let begin = self.append_checkpoint(RecordKind::CHECKPOINT_BEGIN, &[&begun])?.lsn;
-        let mut copied =
-            Copied { begin, parts: 0, redo_from: begin, body: Vec::new(), unsynced: 0 };
+        let mut copied = Copied {
+            begin,
+            parts: 0,
+            redo_from: begin,
+            body: Vec::new(),
+            unsynced: 0,
+            alone: false,
+        };
         self.copy_txns(&mut copied)?;
         self.copy_pages(&mut copied)?;
         let next_txn_id = self.state().tables.txns.last_id().saturating_add(1);
@@ -154,8 +171,12 @@ impl TxnManager {
             .map_err(|source| self.unfit(source))?;
         let placed = self.append_checkpoint(RecordKind::CHECKPOINT_PART, &[&copied.body])?;
         copied.unsynced += placed.end.distance_from(placed.lsn).unwrap_or(0);
-        if copied.unsynced >= AHEAD_BYTES {
-            self.log.wait_durable(placed.end)?;
+        let enough = if copied.alone { ALONE_BYTES } else { BESIDE_OTHERS_BYTES };
+        if copied.unsynced >= enough {
+            copied.alone = !self.log.ride(placed.lsn, RIDE)?;
+            if copied.alone {
+                self.log.wait_durable(placed.end)?;
+            }
             copied.unsynced = 0;
         }
         copied.parts += 1;

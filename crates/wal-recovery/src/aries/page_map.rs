@@ -39,7 +39,8 @@ impl Hasher for PageHasher {
 pub(super) fn part_of(page: PageId, parts: usize) -> usize {
     // Other bits than the map's, so that each part's map is filled evenly too.
     let mixed = page.get().wrapping_mul(MIX).rotate_left(17).wrapping_mul(MIX) >> 32;
-    (mixed as usize) % parts.max(1)
+    // Thirty-two bits times the parts: the upper half is the part, and nothing is divided.
+    usize::try_from((mixed * parts as u64) >> 32).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -292,7 +292,7 @@ fn sort(run: &Run, proven: &mut Proven, parts: usize) -> Result<u64, RecoveryErr
     run.prove(bytes, |offset, record| {
         let Some(change) = Change::of(record)? else { return Ok(()) };
         if let Some(places) = places.get_mut(part_of(change.page, parts)) {
-            places.push(Place::new(offset, record.lsn(), &change)?);
+            places.push(Place::new(offset, record, &change)?);
         }
         Ok(())
     })

@@ -14,8 +14,10 @@
 //!
 //! Source: ARIES, "Redo pass"; statements 20 to 25 and 32.
 
+use std::num::NonZeroU32;
+
 use wal_format::layout::{RECORD_ALIGN_BYTES, RECORD_HEADER_BYTES};
-use wal_format::{Lsn, LsnRange, PageId, decode_header_at};
+use wal_format::{Lsn, LsnRange, PageId, RecordRef, decode_header_at};
 
 use super::change::{Action, Change};
 use super::engine_call::call_engine;
@@ -59,7 +61,9 @@ struct Owed {
 /// Applies changes to the pages of a dirty-page table.
 #[derive(Debug)]
 pub(super) struct Applier {
-    pages: PageMap<Owed>,
+    /// Where in `owed` a page stands. A change is looked up once, when the engine hears of it.
+    slots: PageMap<usize>,
+    owed: Vec<(PageId, Owed)>,
     /// The end of the log: no page can name a change at or behind it.
     end: Lsn,
     pub(super) report: RedoReport,
@@ -75,29 +79,55 @@ impl Owed {
 /// processor can have under way.
 const ANNOUNCED: usize = 16;
 
-/// Where a change stands in a run, and what it changes.
+/// Where a change stands in a run, and what it changes. The most frequent kind can be made from
+/// this alone; the others are decoded again.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     at: u32,
     offset: u32,
-    bytes: usize,
-    pub(super) page: PageId,
+    bytes: u32,
+    /// Where in the run the bytes stand which are put in place.
+    put_from: Option<NonZeroU32>,
+    page: PageId,
 }
 
 impl Place {
-    /// The change in the record at `lsn`, `at` bytes into its run.
-    pub(super) fn new(at: usize, lsn: Lsn, change: &Change<'_>) -> Result<Self, RecoveryError> {
-        let at = u32::try_from(at).map_err(|_| RecoveryError::Changed { lsn })?;
-        let (offset, bytes) = match change.action {
-            Action::Put { offset, bytes } => (offset, bytes.len()),
-            Action::Image(image) => (0, image.len()),
-            Action::Logical { .. } | Action::Free => (0, 0),
+    /// The change in `record`, `at` bytes into its run.
+    #[inline]
+    pub(super) fn new(
+        at: usize,
+        record: &RecordRef<'_>,
+        change: &Change<'_>,
+    ) -> Result<Self, RecoveryError> {
+        let end = at + record.header.unpadded_bytes();
+        let changed = |_| RecoveryError::Changed { lsn: record.lsn() };
+        let (offset, bytes, put) = match change.action {
+            Action::Put { offset, bytes } => {
+                debug_assert!(record.body.ends_with(bytes), "the new bytes are the body's last");
+                (offset, bytes.len(), true)
+            }
+            Action::Image(image) => (0, image.len(), false),
+            Action::Logical { .. } | Action::Free => (0, 0, false),
         };
-        Ok(Self { at, offset, bytes, page: change.page })
+        let bytes_at = u32::try_from(end.saturating_sub(bytes)).map_err(changed)?;
+        Ok(Self {
+            at: u32::try_from(at).map_err(changed)?,
+            offset,
+            bytes: u32::try_from(bytes).map_err(changed)?,
+            put_from: NonZeroU32::new(bytes_at).filter(|_| put),
+            page: change.page,
+        })
     }
 
     const fn at(self) -> usize {
         self.at as usize
+    }
+
+    /// The change, without decoding its record again.
+    fn put<'a>(&self, held: &'a [u8]) -> Option<Change<'a>> {
+        let from = self.put_from?.get() as usize;
+        let bytes = held.get(from..from + self.bytes as usize)?;
+        Some(Change { page: self.page, action: Action::Put { offset: self.offset, bytes } })
     }
 }
 
@@ -134,7 +164,7 @@ pub(super) fn redo<E: PageStore + ?Sized>(
         places.clear();
         records += run.prove(&held, |place, record| {
             if let Some(change) = Change::of(record)? {
-                places.push(Place::new(place, record.lsn(), &change)?);
+                places.push(Place::new(place, record, &change)?);
             }
             Ok(())
         })?;
@@ -157,14 +187,17 @@ impl Applier {
     /// For those pages of the dirty-page table which `mine` chooses; `end` is the end of the log.
     pub(super) fn new(tables: &Tables, end: Lsn, mine: impl Fn(PageId) -> bool) -> Self {
         let pages = tables.dirty.iter().filter(|dirty| mine(dirty.page));
-        let pages = pages.map(|dirty| (dirty.page, Owed::since(dirty.rec_lsn))).collect();
-        Self { pages, end, report: RedoReport::default() }
+        Self::of(pages.map(|dirty| (dirty.page, Owed::since(dirty.rec_lsn))).collect(), end)
     }
 
     /// For one page alone.
     pub(super) fn of_page(page: PageId, rec_lsn: Lsn, end: Lsn) -> Self {
-        let pages = std::iter::once((page, Owed::since(rec_lsn))).collect();
-        Self { pages, end, report: RedoReport::default() }
+        Self::of(vec![(page, Owed::since(rec_lsn))], end)
+    }
+
+    fn of(owed: Vec<(PageId, Owed)>, end: Lsn) -> Self {
+        let slots = owed.iter().enumerate().map(|(slot, (page, _))| (*page, slot)).collect();
+        Self { slots, owed, end, report: RedoReport::default() }
     }
 
     /// Whether a change of `page` belongs to the `index`-th of `parts`.
@@ -180,8 +213,21 @@ impl Applier {
         lsn: Lsn,
         change: &Change<'_>,
     ) -> Result<(), RecoveryError> {
+        let slot = self.slots.get(&change.page).copied();
+        self.take_at(engine, slot, lsn, change)
+    }
+
+    /// Takes a change whose page stands at `slot` of the table; `None`: nowhere.
+    #[inline]
+    fn take_at<E: PageStore + ?Sized>(
+        &mut self,
+        engine: &mut E,
+        slot: Option<usize>,
+        lsn: Lsn,
+        change: &Change<'_>,
+    ) -> Result<(), RecoveryError> {
         // Statement 21, in its order: the table, the recLSN, and only then the page.
-        let Some(owed) = self.pages.get_mut(&change.page) else {
+        let Some((_, owed)) = slot.and_then(|slot| self.owed.get_mut(slot)) else {
             self.report.skipped_clean += 1;
             return Ok(());
         };
@@ -218,30 +264,39 @@ impl Applier {
         places: &[Place],
         held: &[u8],
     ) -> Result<(), (Lsn, RecoveryError)> {
+        let mut slots = [None; ANNOUNCED];
         for some in places.chunks(ANNOUNCED) {
-            self.announce(engine, run, some)?;
-            for place in some {
-                self.take_proven(engine, run, place.at(), held)
-                    .map_err(|error| (run.address_of(place.at()), error))?;
+            self.announce(engine, run, some, &mut slots)?;
+            for (place, slot) in some.iter().zip(slots) {
+                let lsn = run.address_of(place.at());
+                let taken = match place.put(held) {
+                    Some(change) => self.take_at(engine, slot, lsn, &change),
+                    None => self.take_proven(engine, slot, lsn, held.get(place.at()..)),
+                };
+                taken.map_err(|error| (lsn, error))?;
             }
         }
         Ok(())
     }
 
-    /// Tells the engine of those changes which it may have to make.
+    /// Looks up the pages of `places`, and tells the engine of those changes which it may have to
+    /// make.
     fn announce<E: PageStore + ?Sized>(
         &self,
         engine: &mut E,
         run: &Run,
         places: &[Place],
+        slots: &mut [Option<usize>; ANNOUNCED],
     ) -> Result<(), (Lsn, RecoveryError)> {
         let first = run.address_of(places.first().map_or(0, |place| place.at()));
         let told = call_engine(first, || {
-            for place in places {
-                let owed = self.pages.get(&place.page);
+            for (place, slot) in places.iter().zip(slots) {
+                *slot = self.slots.get(&place.page).copied();
+                let owed = slot.and_then(|slot| self.owed.get(slot));
                 let lsn = run.address_of(place.at());
-                if owed.is_some_and(|owed| lsn >= owed.from && owed.standing != Standing::Offline) {
-                    engine.expect_change(place.page, place.offset, place.bytes);
+                let wanted = |owed: &Owed| lsn >= owed.from && owed.standing != Standing::Offline;
+                if owed.is_some_and(|(_, owed)| wanted(owed)) {
+                    engine.expect_change(place.page, place.offset, place.bytes as usize);
                 }
             }
             Ok(())
@@ -249,17 +304,16 @@ impl Applier {
         told.map_err(|error| (first, error))
     }
 
-    /// Takes the change in the record at `place` of a run.
+    /// Takes the change in a record which is proven, and with which `record` begins.
     fn take_proven<E: PageStore + ?Sized>(
         &mut self,
         engine: &mut E,
-        run: &Run,
-        place: usize,
-        held: &[u8],
+        slot: Option<usize>,
+        lsn: Lsn,
+        record: Option<&[u8]>,
     ) -> Result<(), RecoveryError> {
-        let lsn = run.address_of(place);
         let changed = RecoveryError::Changed { lsn };
-        let record = held.get(place..).unwrap_or_default();
+        let record = record.unwrap_or_default();
         // The header tells where the body lies.
         let Ok(header) = decode_header_at(record, lsn) else { return Err(changed) };
         let body_at = RECORD_HEADER_BYTES + header.extension_bytes();
@@ -267,7 +321,7 @@ impl Applier {
         let change = Change::decode(header.kind, body)
             .map_err(|source| RecoveryError::BadBody { lsn, kind: header.kind, source })?;
         match change {
-            Some(change) => self.take(engine, lsn, &change),
+            Some(change) => self.take_at(engine, slot, lsn, &change),
             None => Ok(()),
         }
     }
@@ -279,7 +333,7 @@ impl Applier {
         engine: &mut E,
     ) -> Result<Unfinished, RecoveryError> {
         let mut unfinished = Unfinished::default();
-        for (page, owed) in &mut self.pages {
+        for (page, owed) in &mut self.owed {
             if owed.standing == Standing::Unread {
                 look(engine, *page, owed, self.end, self.end)?;
             }

@@ -17,7 +17,7 @@ use wal_format::body::{
 use wal_format::{Lsn, PageId, encoded_bytes};
 
 /// Entries of a table that are copied under one lock, and go into one part.
-pub(super) const PART_ENTRIES: usize = 1_000;
+pub(super) const PART_ENTRIES: usize = 250;
 
 /// Bytes of the engine's own in a checkpoint for which there is always room.
 pub(super) const ENGINE_PAYLOAD_BYTES: usize = 1_024;

@@ -130,6 +130,7 @@ where
 ///
 /// The engine may be half-changed by a panic. It is handed back to its owner together with the
 /// error and never called again by this recovery, so unwind safety is its owner's to judge.
+#[inline]
 pub(crate) fn guarded<Er>(
     lsn: Lsn,
     handler: impl FnOnce() -> Result<(), Er>,
@@ -140,10 +141,14 @@ where
     match catch_unwind(AssertUnwindSafe(handler)) {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(RecoveryError::Handler { lsn, source: error.into() }),
-        Err(panic) => {
-            Err(RecoveryError::HandlerPanicked { lsn, message: panic_message(panic.as_ref()) })
-        }
+        Err(panic) => Err(panicked(lsn, panic.as_ref())),
     }
+}
+
+/// The engine panicked over the record at `lsn`.
+#[cold]
+pub(crate) fn panicked(lsn: Lsn, panic: &(dyn Any + Send)) -> RecoveryError {
+    RecoveryError::HandlerPanicked { lsn, message: panic_message(panic) }
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {

@@ -53,8 +53,9 @@ fn a10_the_tables_go_into_as_many_parts_as_they_need() {
     }
     let pointer = bench.manager.checkpoint(b"root 7").unwrap();
     let held = held(&bench.log, &pointer);
-    assert_eq!(held.parts, [0, 1, 2, 3], "one of transactions, three of pages");
-    assert_eq!((held.named, held.engine.as_slice()), (4, &b"root 7"[..]));
+    let parts: Vec<_> = (0..11).collect();
+    assert_eq!(held.parts, parts, "one of transactions, ten of pages");
+    assert_eq!((held.named, held.engine.as_slice()), (11, &b"root 7"[..]));
     assert_eq!(held.next_txn_id, txn.id().get() + 1);
     let tables = bench.manager.tables();
     assert_eq!(held.pages, tables.dirty.iter().collect::<Vec<_>>());
@@ -195,6 +196,45 @@ fn a10_a_large_checkpoint_never_puts_much_before_the_commits_of_others() {
     assert!(bytes > 20_000 * 16, "{bytes} bytes");
     let waits = bench.log.0.lock().waits - waits;
     assert!(waits >= bytes / (96 << 10), "{waits} waits for {bytes} bytes");
+}
+
+#[test]
+fn a10_a_checkpoint_beside_commits_asks_for_no_sync_before_its_last_record() {
+    let bench = Bench::new();
+    let mut txn = bench.begin();
+    for page in 0..20_000 {
+        txn.log_update(PageId::new(page), 0, &[], &[1]).unwrap();
+    }
+    bench.manager.log().wait_durable(bench.log.end()).unwrap();
+    let waits = {
+        let mut inner = bench.log.0.lock();
+        inner.others_commit = true;
+        inner.waits
+    };
+    let pointer = bench.manager.checkpoint(b"").unwrap();
+    let inner = bench.log.0.lock();
+    assert_eq!(
+        inner.waits - waits,
+        1,
+        "the end record must be durable; nothing else is waited for"
+    );
+    assert!(inner.durable_at_master >= pointer.end);
+    let most = inner.rides.iter().max().copied().unwrap_or_default();
+    assert!(most < 9 << 10, "{most} bytes of it in one group of somebody else's");
+}
+
+#[test]
+fn a10_a_checkpoint_goes_on_in_larger_steps_where_nobody_commits() {
+    let bench = Bench::new();
+    let mut txn = bench.begin();
+    for page in 0..20_000 {
+        txn.log_update(PageId::new(page), 0, &[], &[1]).unwrap();
+    }
+    bench.manager.log().wait_durable(bench.log.end()).unwrap();
+    let begin = bench.manager.checkpoint(b"").unwrap().begin;
+    let bytes = bench.log.end().distance_from(begin).unwrap();
+    let rides = bench.log.0.lock().rides.len() as u64;
+    assert!(rides <= bytes / (64 << 10) + 2, "it looked out {rides} times in {bytes} bytes");
 }
 
 #[test]
