@@ -51,6 +51,11 @@ const CI_BANK_DEPTH_FLOOR: u64 = 20;
 /// Their cases when nobody says how many: more than a million states.
 const BANK_CASES: u64 = 200;
 
+/// The workload of several logs under one root, on a disk each: tests of that crate.
+const PARTITIONS: &str = "partitions";
+/// Its cases when nobody says how many.
+const PARTITIONS_CASES: u64 = 16;
+
 /// Crash the log on the simulated disk, in its recovery too, and judge what is left
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Arguments {
@@ -99,6 +104,9 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     if of_bank(arguments) {
         return run_bank(arguments);
     }
+    if arguments.workload.iter().any(|name| name == PARTITIONS) {
+        return run_partitions(arguments);
+    }
     let mut command = command(arguments);
     let replayed = arguments.replay.iter().any(|name| name.starts_with(THREADS));
     if replayed || arguments.workload.iter().any(|name| name.starts_with(THREADS)) {
@@ -106,7 +114,9 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     }
     if arguments.list {
         run_command(&mut command)?;
-        return run_command(bank().arg("list"));
+        run_command(bank().arg("list"))?;
+        println!("{PARTITIONS:<14} batches across logs on disks of their own; run apart");
+        return Ok(());
     }
     if arguments.json { run_quietly(&mut command) } else { run_command(&mut command) }
 }
@@ -127,6 +137,27 @@ fn run_bank(arguments: &Arguments) -> Outcome {
     }
     let mut command = with(arguments, bank(), BANK_CASES);
     if arguments.json { run_quietly(&mut command) } else { run_command(&mut command) }
+}
+
+/// Every operation of every disk cut; a slice of it is among the tests of every change.
+fn run_partitions(arguments: &Arguments) -> Outcome {
+    let only_seed_and_cases = arguments.workload.len() == 1
+        && arguments.depth.is_none()
+        && arguments.states.is_none()
+        && arguments.time.is_none()
+        && arguments.repeat.is_none()
+        && arguments.fault_floor.is_none()
+        && !arguments.json;
+    if !only_seed_and_cases {
+        return Err(Failure::new("`partitions` is run apart, with --seed and --cases only"));
+    }
+    let cases = arguments.cases.unwrap_or(PARTITIONS_CASES);
+    let mut command = cargo();
+    command.args(["test", "--release", "--quiet", "--package", "wal-partitions"]);
+    command.args(["--test", "crash", "--", "--ignored", "--nocapture"]);
+    command.env("WAL_SIM_SEED", arguments.seed.to_string());
+    command.env("WAL_SIM_CASES", cases.to_string());
+    run_command(&mut command)
 }
 
 fn bank() -> Command {

@@ -8,6 +8,7 @@ mod store;
 mod recovery;
 mod published;
 mod aries;
+mod partitions;
 
 pub(super) use bug::{Finder, Mutant};
 
@@ -15,8 +16,14 @@ pub(super) use bug::{Finder, Mutant};
 pub(super) static MUTANTS: &[&Mutant] = &all();
 
 /// Every group of bugs, in the order of the table.
-const GROUPS: [&[Mutant]; 5] =
-    [commit::BUGS, store::BUGS, recovery::BUGS, published::BUGS, aries::BUGS];
+const GROUPS: [&[Mutant]; 6] = [
+    commit::BUGS,
+    store::BUGS,
+    recovery::BUGS,
+    published::BUGS,
+    aries::BUGS,
+    partitions::BUGS,
+];
 
 const COUNT: usize = {
     let (mut count, mut group) = (0, 0);
