@@ -16,10 +16,12 @@ mod background;
 mod since;
 mod place;
 mod persistent_hold;
+mod published;
 mod ticket;
 
 mod active;
 mod log;
+mod figures;
 mod transaction;
 mod batch;
 mod checkpoint;
@@ -54,6 +56,7 @@ pub use persistent_hold::{
     PersistentHold, PersistentHoldInfo, drop_persistent_hold, drop_persistent_hold_in,
     persistent_holds, persistent_holds_in,
 };
+pub use published::PublishedStats;
 pub use reader::{Reader, Tail};
 pub use scrub::{Finding, Scrub, Scrubbed};
 pub use ticket::Ticket;

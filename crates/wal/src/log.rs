@@ -17,6 +17,7 @@ use crate::error::{Error, Refusal};
 use crate::holds::{Hold, HoldInfo, HoldLimit, Holds};
 use crate::options::Options;
 use crate::persistent_hold::{self, PersistentHold, PersistentHoldInfo};
+use crate::published::Publisher;
 use crate::since::Since;
 use crate::ticket::Ticket;
 
@@ -47,6 +48,8 @@ pub(crate) struct Shared {
     pub(crate) pages_only: bool,
     pub(crate) holds: Arc<Holds>,
     pub(crate) options: Options,
+    /// Set where figures are published.
+    pub(crate) publisher: OnceLock<Publisher>,
     /// What was when the last upkeep took its checkpoint.
     pub(crate) since: Mutex<Since>,
     /// Set before anybody but the opening has the log.
@@ -116,6 +119,10 @@ impl Wal {
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
+    pub(crate) const fn of(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
 
     /// Appends `body` as one record of [`RecordKind::DATA`]; returns a ticket for it.
     ///
@@ -449,6 +456,9 @@ impl Wal {
         marked.map_err(Error::of_mark)
     }
 
+        if let Some(publisher) = shared.publisher.get() {
+            publisher.stop(shared.store.storage().as_ref());
+        }
     /// The error of a call that wrote the control file: a writer that finds another one there has
     /// lost the log, and acknowledges nothing from here on.
     pub(crate) fn superseded(&self, error: IoError) -> Error {

@@ -19,9 +19,11 @@ use wal_recovery::{
 
 use crate::active::ActiveWork;
 use crate::error::{Error, Refusal};
+use crate::figures;
 use crate::log::{Shared, Wal};
 use crate::options::Options;
 use crate::place;
+use crate::published::Publisher;
 use crate::since::Since;
 use crate::txn_log::RunningLog;
 
@@ -170,6 +172,14 @@ impl<S> Opener<S> {
         wal.shared().recovery.get_or_init(|| recovery);
         // Last: a hold that refuses appends must not refuse an opening.
         wal.note_persistent_holds()?;
+        if let Some(interval) = options.publish_stats {
+            let publisher = Publisher::start(
+                Arc::clone(wal.shared().store.storage()),
+                interval,
+                figures::of(&wal),
+            )?;
+            wal.shared().publisher.get_or_init(|| publisher);
+        }
         Ok((wal, log))
     }
 }
@@ -282,6 +292,7 @@ fn start(
         pages_only,
         holds: Default::default(),
         options,
+        publisher: OnceLock::new(),
         since: Mutex::new(Since::new(placement.end)),
         recovery: OnceLock::new(),
     });
