@@ -181,6 +181,8 @@ pub struct Survey {
     pub temporary: Vec<String>,
     /// Files that hold back space, in order of their numbers, with their lengths.
     pub held_back: Vec<FileEntry>,
+    /// Segments that were truncated and wait to be used again, with their lengths.
+    pub retired: Vec<FileEntry>,
     /// What is wrong. Empty after any number of crashes.
     pub problems: Vec<ChainProblem>,
     /// Above every address that any file here could hold, a multiple of 4,096 (rule 8).

@@ -48,8 +48,8 @@ pub use error::{IoError, IoOp};
 pub use file_io::{read_full_at, write_full_at};
 pub use hold_file::{FoundHold, HoldFault, read_hold, read_holds, remove_hold, write_hold};
 pub use segment_name::{
-    CONTROL_NAME, LOCK_NAME, RESERVE_PREFIX, SPARE_NAME, SegmentName, TEMPORARY_SUFFIX,
-    is_temporary,
+    CONTROL_NAME, LOCK_NAME, RESERVE_PREFIX, RETIRED_SUFFIX, SPARE_NAME, SegmentName,
+    TEMPORARY_SUFFIX, is_temporary,
 };
 pub use segment_reader::SegmentReader;
 pub use sink::{LogSink, Preparer};

@@ -20,6 +20,9 @@ pub const RESERVE_PREFIX: &str = "reserve-";
 /// Ending of names that are not live yet; scans ignore them, the next writer removes them.
 pub const TEMPORARY_SUFFIX: &str = ".tmp";
 
+/// Ending of the names of segments that were truncated and wait to be used again.
+pub const RETIRED_SUFFIX: &str = ".old";
+
 const SEGMENT_SUFFIX: &str = ".wal";
 const HEX_DIGITS: usize = 16;
 
@@ -50,6 +53,12 @@ impl SegmentName {
     pub fn temporary(&self) -> String {
         format!("{self}{TEMPORARY_SUFFIX}")
     }
+
+    /// The name of the same segment once it was truncated, and its file is to be used again.
+    #[must_use]
+    pub fn retired(&self) -> String {
+        format!("{self}{RETIRED_SUFFIX}")
+    }
 }
 
 /// `from_str_radix` also takes a sign and upper case, and any number of digits.
@@ -75,6 +84,12 @@ pub(crate) fn reserve_name(index: u64) -> String {
 #[must_use]
 pub(crate) fn parse_reserve_name(file_name: &str) -> Option<u64> {
     parse_hex(file_name.strip_prefix(RESERVE_PREFIX)?)
+}
+
+/// Whether `file_name` is that of a segment which was truncated and waits to be used again.
+#[must_use]
+pub(crate) fn is_retired(file_name: &str) -> bool {
+    file_name.strip_suffix(RETIRED_SUFFIX).is_some_and(|live| SegmentName::parse(live).is_some())
 }
 
 /// Whether `file_name` belongs to a step that has not finished.
@@ -130,6 +145,16 @@ mod tests {
         assert!(is_temporary(&temporary));
         assert_eq!(SegmentName::parse(&temporary), None);
         assert!(!is_temporary(&name(4096, 1).to_string()));
+    }
+
+    #[test]
+    fn a_retired_name_is_no_live_one_and_only_ours_are_taken() {
+        let retired = name(4096, 1).retired();
+        assert!(is_retired(&retired) && !is_temporary(&retired));
+        assert_eq!(SegmentName::parse(&retired), None);
+        for text in ["x.old", ".wal.old", "0000000000001000-0000000000000001.old"] {
+            assert!(!is_retired(text), "{text}");
+        }
     }
 
     #[test]

@@ -92,6 +92,12 @@ pub trait Storage: Send + Sync + fmt::Debug + 'static {
     /// `NotFound`, `PermissionDenied`, or whatever the place reports.
     fn open(&self, name: &str, access: Access) -> io::Result<Box<dyn LogFile>>;
 
+    /// Whether writing over bytes of a file costs less than writing into a new one, so that files
+    /// are better used again than removed. A place that copies on write says no, as this does.
+    fn overwrites_in_place(&self) -> bool {
+        false
+    }
+
     /// Gives `from` the name `to`, replacing a file of that name.
     ///
     /// # Errors
@@ -266,6 +272,11 @@ pub trait LogFile: Send + Sync + fmt::Debug {
     ///
     /// Whatever the device reports.
     fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// All of the file is about to be written over, in pieces that may be smaller than what the
+    /// backend reads at a time: it may bring the file into memory now, so that no later write
+    /// waits for a read. A hint; does not wait.
+    fn expect_writes(&self) {}
 
     /// Writes must start and end at multiples of this many bytes: 1, or a power of two from 512
     /// to 4,096.

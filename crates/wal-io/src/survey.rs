@@ -13,7 +13,7 @@ use crate::chain::Survey;
 use crate::control_file::ControlView;
 use crate::error::{IoError, IoOp};
 use crate::file_io::read_full_at;
-use crate::segment_name::{SegmentName, is_temporary, parse_reserve_name};
+use crate::segment_name::{SegmentName, is_retired, is_temporary, parse_reserve_name};
 use crate::storage::{Access, FileEntry, Storage};
 
 /// A writer which changes the directory this often while it is read is not a race any more.
@@ -56,7 +56,7 @@ impl Survey {
     }
 
     fn assemble(place: String, control: ControlView, chain: Chain, other: Other) -> Self {
-        let Other { temporary, held_back } = other;
+        let Other { temporary, held_back, retired } = other;
         let Chain { log_id, links, dead, problems, address_end, highest_epoch } = chain;
         Self {
             place,
@@ -66,6 +66,7 @@ impl Survey {
             dead,
             temporary,
             held_back,
+            retired,
             problems,
             address_end,
             highest_epoch,
@@ -83,6 +84,7 @@ fn settled(storage: &dyn Storage, control: &ControlView, vanished: bool) -> Resu
 struct Other {
     temporary: Vec<String>,
     held_back: Vec<FileEntry>,
+    retired: Vec<FileEntry>,
 }
 
 type Headers = (Vec<FoundSegment>, Other, bool);
@@ -97,6 +99,8 @@ fn read_headers(storage: &dyn Storage) -> Result<Headers, IoError> {
             other.temporary.push(entry.name);
         } else if parse_reserve_name(&entry.name).is_some() {
             other.held_back.push(entry);
+        } else if is_retired(&entry.name) {
+            other.retired.push(entry);
         } else if let Some(name) = SegmentName::parse(&entry.name) {
             match read_header(storage, name)? {
                 Some(segment) => found.push(segment),
@@ -106,6 +110,7 @@ fn read_headers(storage: &dyn Storage) -> Result<Headers, IoError> {
     }
     other.temporary.sort_unstable();
     other.held_back.sort_unstable_by(|one, two| one.name.cmp(&two.name));
+    other.retired.sort_unstable_by(|one, two| one.name.cmp(&two.name));
     found.sort_unstable_by_key(|file| file.name);
     Ok((found, other, vanished))
 }

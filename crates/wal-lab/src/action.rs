@@ -100,6 +100,7 @@ pub fn protocol_step(call: Call, file: &str) -> String {
         (_, name) if name.starts_with("control") => "control file",
         (_, name) if name.starts_with("spare") => "spare",
         (_, name) if name.ends_with(".tmp") => "segment in the making",
+        (_, name) if name.ends_with(".old") => "retired segment",
         _ => "segment",
     };
     format!("{call} {sort}")
@@ -114,6 +115,8 @@ pub const STEPS: &[&str] = &[
     "write segment",
     "sync segment",
     "remove segment",
+    "rename segment",
+    "rename retired segment",
     "write control file",
     "sync control file",
     "sync directory",
@@ -128,6 +131,7 @@ mod tests {
         assert_eq!(protocol_step(Call::Sync, "control"), "sync control file");
         assert_eq!(protocol_step(Call::Write, "a-b.wal"), "write segment");
         assert_eq!(protocol_step(Call::Rename, "a-b.wal.tmp"), "rename segment in the making");
+        assert_eq!(protocol_step(Call::Rename, "a-b.wal.old"), "rename retired segment");
         assert_eq!(protocol_step(Call::SyncDir, ""), "sync directory");
         assert!(STEPS.contains(&protocol_step(Call::Remove, "a-b.wal").as_str()));
     }

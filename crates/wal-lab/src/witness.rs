@@ -94,6 +94,10 @@ impl Storage for Witness {
         Ok(Box::new(File { file: self.disk.open(name, access)?, witness: self.clone(), live }))
     }
 
+    fn overwrites_in_place(&self) -> bool {
+        self.disk.overwrites_in_place()
+    }
+
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.disk.rename(from, to)
     }

@@ -146,7 +146,8 @@ impl Scanner {
     /// # Errors
     ///
     /// - [`RecoveryError::Io`]: a segment could not be opened or read.
-    /// - [`RecoveryError::Truncated`]: a segment was removed since the chain was read (rule 22).
+    /// - [`RecoveryError::Truncated`]: a segment was removed, or its file used again, since the
+    ///   chain was read (rule 22).
     /// - [`RecoveryError::OutOfMemory`]: a record is larger than the memory there is. Neither is
     ///   the end of the log; the same call may be tried again.
     /// - [`RecoveryError::OutOfRange`]: the range starts below the first segment.
@@ -250,7 +251,10 @@ impl Scanner {
                 self.in_force.get_or_insert_with(|| EpochTracker::new(log_id, epoch));
                 Ok(Advance::Record { header, epoch, txn })
             }
-            Err(why) => Ok(self.stop(StopReason::Unreadable(why))),
+            Err(why) => {
+                window.check_current(&*self.storage)?;
+                Ok(self.stop(StopReason::Unreadable(why)))
+            }
         }
     }
 

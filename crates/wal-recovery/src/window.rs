@@ -51,6 +51,22 @@ impl Window {
         self.reader.link()
     }
 
+    /// Whether the bytes here are still those of the segment: once it was truncated, its file may
+    /// be used again, and this handle shows what is written there now (rule 22).
+    ///
+    /// Errors: [`RecoveryError::Truncated`], [`RecoveryError::Io`].
+    pub(crate) fn check_current(&self, storage: &dyn Storage) -> Result<(), RecoveryError> {
+        match self.reader.verify(storage) {
+            // A header that was damaged since is for whoever judges damage.
+            Ok(()) | Err(IoError::Malformed { .. }) => Ok(()),
+            Err(IoError::Gone { .. }) => {
+                let link = self.link();
+                Err(RecoveryError::Truncated { lsn: link.name.base, head: link.cap })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Bytes that the file holds from `lsn` on.
     pub(crate) fn left(&self, lsn: Lsn) -> u64 {
         self.stored_end.distance_from(lsn).unwrap_or(0)

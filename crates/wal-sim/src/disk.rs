@@ -377,6 +377,10 @@ impl Storage for SimDisk {
         Ok(self.file(handle))
     }
 
+    fn overwrites_in_place(&self) -> bool {
+        true
+    }
+
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.step(|state| state.rename(from, to))
     }

@@ -178,6 +178,10 @@ impl Storage for UringStorage {
         Ok(if access == Access::Read { file } else { self.wrap(file) })
     }
 
+    fn overwrites_in_place(&self) -> bool {
+        self.below.overwrites_in_place()
+    }
+
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.below.rename(from, to)
     }

@@ -62,8 +62,11 @@ pub(crate) struct Shared {
 pub struct Truncated {
     /// The lowest address that is still there.
     pub head: Lsn,
-    /// Segment files removed.
+    /// Segments that are gone from the log.
     pub segments: u64,
+    /// How many of them are kept as files, to become the next segments
+    /// ([`Options::recycled_segments`](crate::Options::recycled_segments)).
+    pub recycled: u64,
     /// Bytes given back to the file system.
     pub bytes: u64,
     /// The address that was not to be passed: what was asked for, or the lowest obligation.
@@ -116,13 +119,13 @@ impl Wal {
         Self { shared: Arc::new(shared) }
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.shared
-    }
     pub(crate) const fn of(shared: Arc<Shared>) -> Self {
         Self { shared }
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
 
     /// Appends `body` as one record of [`RecordKind::DATA`]; returns a ticket for it.
     ///
@@ -207,7 +210,9 @@ impl Wal {
         Ok(self.shared.commit.sync()?)
     }
 
-    /// Removes whole segments before `lsn`, as far as nothing needs them any more.
+    /// Removes whole segments before `lsn`, as far as nothing needs them any more. Some of their
+    /// files are kept to become the next segments
+    /// ([`Options::recycled_segments`](crate::Options::recycled_segments)).
     ///
     /// What must stay (rule 5): everything from the replay start of the oldest retained
     /// checkpoint, and of each that has begun; from the first record of each transaction that is
@@ -240,8 +245,9 @@ impl Wal {
         shared.store.note_durable(positions.durable);
         let done = shared.store.truncate_before(limit).map_err(|error| self.superseded(error))?;
         shared.active.lock().truncated(done.head);
-        let (head, segments, bytes) = (done.head, done.segments as u64, done.bytes);
-        Ok(Truncated { head, segments, bytes, limit, held_by })
+        let (head, bytes) = (done.head, done.bytes);
+        let (segments, recycled) = (done.segments as u64, done.recycled as u64);
+        Ok(Truncated { head, segments, recycled, bytes, limit, held_by })
     }
 
     /// The lowest of all obligations, at most `asked`, and which one it is.
@@ -450,15 +456,15 @@ impl Wal {
             shared.store.note_durable(end);
             marked = shared.store.mark_clean(end);
         }
+        if let Some(publisher) = shared.publisher.get() {
+            publisher.stop(shared.store.storage().as_ref());
+        }
         // A truncation under way removes files by name: others may not come in before it is done.
         let _no_truncation_is_under_way = shared.truncation.lock();
         shared.store.release();
         marked.map_err(Error::of_mark)
     }
 
-        if let Some(publisher) = shared.publisher.get() {
-            publisher.stop(shared.store.storage().as_ref());
-        }
     /// The error of a call that wrote the control file: a writer that finds another one there has
     /// lost the log, and acknowledges nothing from here on.
     pub(crate) fn superseded(&self, error: IoError) -> Error {

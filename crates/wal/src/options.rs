@@ -19,13 +19,14 @@ pub struct Options {
     pub(crate) sync_after_records: Option<u64>,
     pub(crate) sync_after_bytes: Option<u64>,
     pub(crate) retained_checkpoints: usize,
+    pub(crate) recycled_segments: usize,
     pub(crate) slow_sync: Option<Duration>,
     pub(crate) idle_after: Option<Duration>,
     pub(crate) create: bool,
     pub(crate) direct: bool,
     pub(crate) lock_wait: Duration,
-}
     pub(crate) publish_stats: Option<Duration>,
+}
 
 impl Default for Options {
     fn default() -> Self {
@@ -39,14 +40,15 @@ impl Default for Options {
             sync_after_records: None,
             sync_after_bytes: None,
             retained_checkpoints: 2,
+            recycled_segments: 2,
             slow_sync: Some(Duration::from_secs(1)),
             idle_after: Some(Duration::from_secs(1)),
             create: true,
             direct: false,
             lock_wait: Duration::from_secs(1),
+            publish_stats: None,
         }
     }
-            publish_stats: None,
 }
 
 impl Options {
@@ -127,6 +129,17 @@ impl Options {
         self
     }
 
+    /// How many truncated segments are kept as files, to become the next ones: 0 to 64. Default: 2.
+    ///
+    /// A segment in a file that was used before is made without writing zeros. What was truncated
+    /// stays on the device until it is written over; 0 has each file removed at once. On file
+    /// systems that copy on write none is kept.
+    #[must_use]
+    pub const fn recycled_segments(mut self, count: usize) -> Self {
+        self.recycled_segments = count;
+        self
+    }
+
     /// A sync which takes longer raises an event and is counted. Default: one second.
     #[must_use]
     pub const fn slow_sync(mut self, limit: Option<Duration>) -> Self {
@@ -170,6 +183,18 @@ impl Options {
         self
     }
 
+    /// Publishes figures of the running log at this interval, at least a millisecond, in the file
+    /// `stats` of its directory, for `wal top` and other programs:
+    /// [`PublishedStats`](crate::PublishedStats). Default: not at all, which costs nothing.
+    ///
+    /// A thread of its own writes 4,096 bytes each time, without a sync; commits do not wait for
+    /// it, but for the moment in which it copies the counters.
+    #[must_use]
+    pub const fn publish_stats(mut self, interval: Option<Duration>) -> Self {
+        self.publish_stats = interval;
+        self
+    }
+
     /// The same for a log in memory: segments small enough to take two of them at once.
     pub(crate) fn for_memory(self) -> Self {
         let unchanged = self.segment_bytes == Self::default().segment_bytes;
@@ -183,18 +208,6 @@ impl Options {
     }
 
     pub(crate) fn check(&self) -> Result<(), Error> {
-    /// Publishes figures of the running log at this interval, at least a millisecond, in the file
-    /// `stats` of its directory, for `wal top` and other programs:
-    /// [`PublishedStats`](crate::PublishedStats). Default: not at all, which costs nothing.
-    ///
-    /// A thread of its own writes 4,096 bytes each time, without a sync; commits do not wait for
-    /// it, but for the moment in which it copies the counters.
-    #[must_use]
-    pub const fn publish_stats(mut self, interval: Option<Duration>) -> Self {
-        self.publish_stats = interval;
-        self
-    }
-
         let segment = self.segment_bytes;
         if !segment.is_multiple_of(4096) || !(64 << 10..=1 << 40).contains(&segment) {
             return Err(out_of_range(
@@ -219,6 +232,14 @@ impl Options {
             let value = self.retained_checkpoints as u64;
             return Err(out_of_range("retained_checkpoints", value, "1 to 8"));
         }
+        if self.recycled_segments > 64 {
+            let value = self.recycled_segments as u64;
+            return Err(out_of_range("recycled_segments", value, "0 to 64"));
+        }
+        if let Some(interval) = self.publish_stats.filter(|it| *it < Duration::from_millis(1)) {
+            let value = u64::try_from(interval.as_micros()).unwrap_or(u64::MAX);
+            return Err(out_of_range("publish_stats", value, "at least a millisecond"));
+        }
         Ok(())
     }
 
@@ -227,6 +248,7 @@ impl Options {
         options.segment_bytes = self.segment_bytes;
         options.sync_method = self.sync_method;
         options.retained_checkpoints = self.retained_checkpoints;
+        options.recycled_segments = self.recycled_segments;
         options
     }
 
@@ -259,6 +281,9 @@ mod tests {
         assert!(refused(Options::default().segment_bytes(4096)).contains("segment_bytes"));
         assert!(refused(Options::default().buffer_bytes(0)).contains("buffer_bytes"));
         assert!(refused(Options::default().retained_checkpoints(9)).contains("retained"));
+        assert!(refused(Options::default().recycled_segments(65)).contains("recycled_segments"));
+        let at_once = Options::default().publish_stats(Some(Duration::ZERO));
+        assert!(refused(at_once).contains("publish_stats"));
         assert!(refused(Options::default().flushes_in_flight(0)).contains("flushes_in_flight"));
         assert!(refused(Options::default().flushes_in_flight(9)).contains("flushes_in_flight"));
     }

@@ -115,6 +115,10 @@ impl Storage for FileStorage {
         Ok(Box::new(self.open_file(name, access)?))
     }
 
+    fn overwrites_in_place(&self) -> bool {
+        !self.directory.filesystem().copies_on_write()
+    }
+
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.directory.rename(from, to)
     }
@@ -187,6 +191,10 @@ impl LogFile for BufferedFile {
 
     fn data_from(&self, offset: u64) -> io::Result<u64> {
         if self.passes_holes { positional::data_from(&self.file, offset) } else { Ok(offset) }
+    }
+
+    fn expect_writes(&self) {
+        positional::will_need(&self.file);
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

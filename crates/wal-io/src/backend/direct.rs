@@ -178,6 +178,10 @@ impl Storage for DirectStorage {
         Ok(Box::new(self.open_file(name, access)?))
     }
 
+    fn overwrites_in_place(&self) -> bool {
+        !self.directory.filesystem().copies_on_write()
+    }
+
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.directory.rename(from, to)
     }

@@ -76,6 +76,16 @@ pub(super) fn data_from(file: &File, offset: u64) -> io::Result<u64> {
     }
 }
 
+/// Asks the system to read all of `file` into its cache, soon. Nothing depends on the answer.
+#[cfg(target_os = "linux")]
+pub(super) fn will_need(file: &File) {
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::WillNeed);
+}
+
+/// Elsewhere nobody is asked.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn will_need(_: &File) {}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,6 +11,7 @@ use wal_format::{ControlSlot, Epoch, LogId, Lsn, SegmentFlags};
 
 use super::directory::{Naming, make_segment, random_log_id, remove_if_there, sync_dir};
 use super::options::{Placement, StoreOptions};
+use super::retired_files::Recycled;
 use super::segment_store::{ChainState, SegmentStore, Work};
 use crate::chain::Survey;
 use crate::control_file::ControlFile;
@@ -195,6 +196,7 @@ impl SegmentStore {
             ..Work::new(control, survey.address_end)
         };
         work.take_held(survey, options.segment_bytes);
+        work.take_retired(survey, storage.as_ref(), &options);
         let links = survey.links.clone();
         let chain = ChainState { links, active: None, writable_from: Lsn::MAX };
         tracing::debug!(place = %survey.place, %epoch, "log taken over");
@@ -207,7 +209,9 @@ impl SegmentStore {
 impl Work {
     fn new(control: ControlFile, address_end: Lsn) -> Self {
         let (dead, temporary, held_back) = (Vec::new(), Vec::new(), Vec::new());
-        Self { control, dead, temporary, held_back, address_end, broken: false, closed: false }
+        let recycled = Recycled::default();
+        let (broken, closed) = (false, false);
+        Self { control, dead, temporary, held_back, recycled, address_end, broken, closed }
     }
 }
 

@@ -141,7 +141,8 @@ pub(super) fn recycle_segment(
     Ok(link)
 }
 
-/// Gives the space of the file `filler`, of zeros and of the right length, to a new segment.
+/// Gives the space of the file `filler`, whose contents do not matter and whose length is right, to
+/// a new segment.
 ///
 /// A crash on the way leaves the file under its old or its temporary name, perhaps with a header
 /// in its first block, which whoever takes it next writes over.
@@ -157,9 +158,10 @@ pub(super) fn segment_from_filler(
         .rename(filler, &temporary)
         .map_err(|error| IoError::failed(IoOp::Rename, filler.to_owned(), error))?;
     let file = open_for_writing(storage, &temporary)?;
+    file.expect_writes();
     write_header(file.as_ref(), &temporary, &header)?;
     finish_segment(storage, file, link.name, Naming::New)?;
-    tracing::debug!(segment = %link.name, "segment ready, in space that was held back");
+    tracing::debug!(segment = %link.name, "segment ready, in a file that was there");
     Ok(link)
 }
 

@@ -3,10 +3,12 @@
 //! The modules below are in reading order: each uses only those above it.
 
 mod options;
+mod retired_files;
 mod directory;
 mod segment_store;
 mod space;
 mod held_back;
+mod recycle;
 mod create;
 mod run;
 mod resume;

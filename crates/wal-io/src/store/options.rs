@@ -30,7 +30,13 @@ pub struct StoreOptions {
     pub sync_method: SyncMethod,
     /// How many checkpoints are kept to fall back to: 1 to 8. Default: 2 (rule 5).
     pub retained_checkpoints: usize,
+    /// How many truncated segments are kept at most, to become the next ones: up to 64; 0 removes
+    /// each. Default: 2. What they held stays on the device until they are written over.
+    pub recycled_segments: usize,
 }
+
+/// Largest number of truncated segments that are kept.
+const RECYCLED_SEGMENTS_MAX: usize = 64;
 
 impl Default for StoreOptions {
     fn default() -> Self {
@@ -38,6 +44,7 @@ impl Default for StoreOptions {
             segment_bytes: 64 << 20,
             sync_method: SyncMethod::default(),
             retained_checkpoints: 2,
+            recycled_segments: 2,
         }
     }
 }
@@ -61,6 +68,13 @@ impl StoreOptions {
     #[must_use]
     pub const fn with_retained_checkpoints(mut self, retained_checkpoints: usize) -> Self {
         self.retained_checkpoints = retained_checkpoints;
+        self
+    }
+
+    /// These options with another number of truncated segments kept.
+    #[must_use]
+    pub const fn with_recycled_segments(mut self, recycled_segments: usize) -> Self {
+        self.recycled_segments = recycled_segments;
         self
     }
 
@@ -92,6 +106,13 @@ impl StoreOptions {
                 requirement: "from 1 to 8",
             });
         }
+        if self.recycled_segments > RECYCLED_SEGMENTS_MAX {
+            return Err(IoError::BadOption {
+                option: "recycled_segments",
+                value: self.recycled_segments as u64,
+                requirement: "at most 64",
+            });
+        }
         Ok(())
     }
 }
@@ -107,11 +128,13 @@ pub struct Placement {
     pub ready_end: Lsn,
 }
 
-/// What a truncation removed.
+/// What a truncation took off the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Truncation {
-    /// Segment files removed.
+    /// Segments that are gone from the log.
     pub segments: usize,
+    /// How many of them are kept as files, to become the next segments.
+    pub recycled: usize,
     /// Bytes of files removed.
     pub bytes: u64,
     /// Lowest base address that is left.
@@ -153,5 +176,6 @@ mod tests {
             let options = StoreOptions::default().with_retained_checkpoints(count);
             refused(options, "retained_checkpoints");
         }
+        refused(StoreOptions::default().with_recycled_segments(65), "recycled_segments");
     }
 }

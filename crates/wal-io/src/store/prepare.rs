@@ -110,7 +110,7 @@ impl SegmentStore {
         let early = if room == Room::Held { held(work) } else { None };
         let link = match early {
             Some(made) => made?,
-            None => match self.make_after(work, after, capacity_bytes, Naming::New) {
+            None => match self.make_or_recycle(work, after, capacity_bytes) {
                 // Whoever gets a place in it was promised one, or leaves enough for those who were.
                 Err(error) if error.is_no_space() => held(work).unwrap_or(Err(error))?,
                 made => made?,
@@ -153,6 +153,18 @@ impl SegmentStore {
                 chain.links.push(*old);
                 Err(error)
             }
+        }
+    }
+
+    fn make_or_recycle(
+        &self,
+        work: &mut Work,
+        after: &ChainLink,
+        capacity_bytes: u64,
+    ) -> Result<ChainLink, IoError> {
+        match self.segment_from_retired(work, self.header_after(after, capacity_bytes)) {
+            Some(made) => made,
+            None => self.make_after(work, after, capacity_bytes, Naming::New),
         }
     }
 

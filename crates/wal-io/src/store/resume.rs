@@ -78,7 +78,7 @@ impl SegmentStore {
         let flags = SegmentFlags::OPENING;
         let capacity = self.options.opening_bytes();
         let header = self.new_header(base, capacity, flags, Some(predecessor), head);
-        let active = self.make_at_any_size(&mut work, header, predecessor.end)?;
+        let active = self.make_opening(&mut work, header, predecessor.end)?;
         let (name, durable) = (active.name, predecessor.end);
         self.update_control(&mut work, |slot| {
             (slot.newest_base, slot.newest_epoch) = (name.base, name.epoch);
@@ -173,6 +173,20 @@ impl SegmentStore {
         let predecessor = Some(predecessor_of(active, active.end()));
         let capacity = self.options.segment_bytes;
         self.new_header(active.end(), capacity, SegmentFlags::NONE, predecessor, head)
+    }
+
+    /// Makes the segment of `header`, which is short, or a normal one where that costs as little.
+    fn make_opening(
+        &self,
+        work: &mut Work,
+        header: SegmentHeader,
+        end: Lsn,
+    ) -> Result<ChainLink, IoError> {
+        let normal = SegmentHeader { capacity_bytes: self.options.segment_bytes, ..header };
+        match self.segment_from_retired(work, normal) {
+            Some(made) => made,
+            None => self.make_at_any_size(work, header, end),
+        }
     }
 
     /// Makes the segment of `header`; on a full disk gives up the spare space, and then makes a

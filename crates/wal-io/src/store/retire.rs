@@ -1,12 +1,17 @@
 //! What lets go of the past: checkpoints, truncation, cleaning up, and the clean mark.
 
+use std::io::IoSlice;
+
 use wal_format::{CheckpointPointer, Lsn};
 
-use super::directory::{HEADER_BYTES, remove_if_there, shrink, sync_dir};
+use super::directory::{HEADER_BYTES, open_for_writing, remove_if_there, shrink, sync_dir};
 use super::options::{Discarded, Truncation};
+use super::recycle::rename_retired;
+use super::retired_files::Retired;
 use super::segment_store::{SegmentStore, Work};
 use crate::chain::{ChainLink, DeadReason, DeadSegment};
-use crate::error::IoError;
+use crate::error::{IoError, IoOp};
+use crate::file_io::{read_full_at, write_full_at};
 use crate::storage::Storage;
 
 impl SegmentStore {
@@ -77,7 +82,7 @@ impl SegmentStore {
             (count, chain.links.get(count).map_or(Lsn::FIRST, |link| link.name.base))
         };
         if count == 0 {
-            return Ok(Truncation { segments: 0, bytes: 0, head });
+            return Ok(Truncation { head, ..Truncation::default() });
         }
         self.update_both_slots(&mut work, |slot| slot.head = head)?;
         let gone: Vec<ChainLink> = {
@@ -85,25 +90,35 @@ impl SegmentStore {
             chain.active = chain.active.map(|active| active - count);
             chain.links.drain(..count).collect()
         };
+        let retired = self.retire(&work, &gone);
         work.bury(gone.iter().copied(), DeadReason::BelowHead);
         // Removing large files takes long; nobody needs to wait for it.
         drop(work);
-        let truncation = self.remove_truncated(&gone, head)?;
-        tracing::info!(segments = truncation.segments, bytes = truncation.bytes, %head, "truncated");
+        let truncation = self.remove_truncated(&retired, head)?;
+        let Truncation { segments, recycled, bytes, .. } = truncation;
+        tracing::info!(segments, recycled, bytes, %head, "truncated");
         Ok(truncation)
     }
 
     /// Whether a removal survives a crash does not matter: the head does.
-    fn remove_truncated(&self, gone: &[ChainLink], head: Lsn) -> Result<Truncation, IoError> {
-        let mut truncation = Truncation { segments: 0, bytes: 0, head };
-        for link in gone {
+    fn remove_truncated(&self, gone: &Retired, head: Lsn) -> Result<Truncation, IoError> {
+        let Retired { kept, removed } = gone;
+        let recycled = kept.len();
+        let mut truncation = Truncation { segments: recycled, recycled, bytes: 0, head };
+        for link in removed {
             remove_if_there(self.storage.as_ref(), &link.name.to_string())?;
             truncation.segments += 1;
             truncation.bytes += link.file_bytes;
         }
+        for link in kept {
+            rename_retired(self.storage.as_ref(), link.name)?;
+        }
+        // Whoever takes a kept file for a segment must find its old name gone for good.
         sync_dir(self.storage.as_ref())?;
-        let removed = |name| gone.iter().any(|link| link.name == name);
-        self.work.lock().dead.retain(|dead| !removed(dead.name));
+        let mut work = self.work.lock();
+        let is_gone = |name| kept.iter().chain(removed).any(|link| link.name == name);
+        work.dead.retain(|dead| !is_gone(dead.name));
+        self.keep_retired(&mut work, kept)?;
         Ok(truncation)
     }
 
@@ -217,14 +232,15 @@ impl SegmentStore {
     pub fn mark_clean(&self, end: Lsn) -> Result<(), IoError> {
         let mut work = self.work.lock();
         self.check_usable(&work)?;
-        let holds_end = {
+        let active = {
             let chain = self.chain.lock();
-            let active = chain.active.and_then(|index| chain.links.get(index));
-            active.is_some_and(|link| link.name.base <= end && end <= link.cap)
+            chain.active.and_then(|index| chain.links.get(index)).copied()
         };
-        if !holds_end {
+        let holds_end = |link: &ChainLink| link.name.base <= end && end <= link.cap;
+        let Some(active) = active.filter(holds_end) else {
             return Err(IoError::OutOfRange { what: "the end of the log", lsn: end });
-        }
+        };
+        blank_at(self.storage.as_ref(), &active, end)?;
         let epoch = self.epoch();
         let marked = self.mark(&mut work, end, epoch);
         work.closed = true;
@@ -237,6 +253,25 @@ impl SegmentStore {
             slot.durable = slot.durable.max(end);
         })
     }
+}
+
+/// Sees to it that nothing stands at `end`: in a file that was used before, older bytes may, and the
+/// next opening would take them for writes cut short.
+fn blank_at(storage: &dyn Storage, link: &ChainLink, end: Lsn) -> Result<(), IoError> {
+    let room = link.cap.distance_from(end).unwrap_or(0).min(HEADER_BYTES) as usize;
+    let mut block = [0_u8; HEADER_BYTES as usize];
+    let Some(block) = block.get_mut(..room).filter(|block| !block.is_empty()) else {
+        return Ok(());
+    };
+    let name = link.name.to_string();
+    let file = open_for_writing(storage, &name)?;
+    let count = read_full_at(file.as_ref(), &name, block, link.offset_of(end))?;
+    if block.iter().take(count).all(|byte| *byte == 0) {
+        return Ok(());
+    }
+    block.fill(0);
+    write_full_at(file.as_ref(), &name, &[IoSlice::new(block)], link.offset_of(end))?;
+    file.sync_data().map_err(|error| IoError::failed(IoOp::Sync, name, error))
 }
 
 /// Length of the file of a capped segment once what lies beyond its cap is gone; of any other

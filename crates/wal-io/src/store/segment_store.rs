@@ -21,6 +21,7 @@ use wal_format::{
 
 use super::directory::leaves_names_unknown;
 use super::options::StoreOptions;
+use super::retired_files::Recycled;
 use crate::chain::{ChainLink, DeadReason, DeadSegment};
 use crate::control_file::ControlFile;
 use crate::error::IoError;
@@ -58,6 +59,8 @@ pub(super) struct Work {
     pub(super) temporary: Vec<String>,
     /// Files of zeros, each as long as a normal segment.
     pub(super) held_back: Vec<String>,
+    /// Files of truncated segments, to become the next ones.
+    pub(super) recycled: Recycled,
     /// Above every address that any file ever seen here could hold (rule 8).
     pub(super) address_end: Lsn,
     /// A rename or a sync of the directory failed: names are unknown.

@@ -51,6 +51,7 @@ impl SegmentStore {
         for temporary in std::mem::take(&mut work.temporary) {
             remove_if_there(storage, &temporary)?;
         }
+        self.give_up_retired(work)?;
         remove_if_there(storage, SPARE_NAME)?;
         // Many filesystems give the space back only when the removal is durable.
         sync_dir(storage)?;

@@ -4,6 +4,7 @@ mod wrap;
 mod opening;
 mod appending;
 mod preparing;
+mod recycling;
 mod retiring;
 mod full_disk;
 mod held_back;

@@ -8,6 +8,7 @@ const CONTROL: &str = "crates/wal-io/src/control_file.rs";
 const CREATE: &str = "crates/wal-io/src/store/create.rs";
 const RESUME: &str = "crates/wal-io/src/store/resume.rs";
 const RETIRE: &str = "crates/wal-io/src/store/retire.rs";
+const RECYCLE: &str = "crates/wal-io/src/store/recycle.rs";
 
 pub(super) static BUGS: &[Mutant] = &[
     Mutant {
@@ -54,6 +55,95 @@ pub(super) static BUGS: &[Mutant] = &[
             file: DIRECTORY,
             find: "// The old name must be gone for good before the header under it changes.\n    \
                    sync_dir(storage)?;",
+            replace: "",
+        }],
+    },
+    Mutant {
+        found_by: Finder::Log,
+        name: "retired-name-not-durable",
+        about: "a truncated segment is written over while its old name may come back",
+        edits: &[
+            Edit {
+                file: RETIRE,
+                find: "// Whoever takes a kept file for a segment must find its old name gone for \
+                       good.\n        sync_dir(self.storage.as_ref())?;",
+                replace: "",
+            },
+            Edit {
+                file: RECYCLE,
+                find: "if work.recycled.settled { Ok(()) } else { sync_dir(storage) }",
+                replace: "Ok(())",
+            },
+        ],
+    },
+    Mutant {
+        found_by: Finder::Log,
+        name: "recycled-header-unsynced",
+        about: "a file used before takes its name while its new header may be lost",
+        edits: &[Edit {
+            file: DIRECTORY,
+            find: "finish_segment(storage, file, link.name, Naming::New)?;\n    \
+                   tracing::debug!(segment = %link.name, \"segment ready, in a file",
+            replace: "drop(file);\n    let live = link.name.to_string();\n    \
+                      storage\n        .rename(&temporary, &live)\n        \
+                      .map_err(|error| IoError::failed(IoOp::Rename, live, error))?;\n    \
+                      sync_dir(storage)?;\n    \
+                      tracing::debug!(segment = %link.name, \"segment ready, in a file",
+        }],
+    },
+    Mutant {
+        found_by: Finder::Test {
+            package: "wal-io",
+            target: "",
+            name: "store::tests::recycling::a_segment_into_which_a_flush",
+        },
+        name: "recycled-under-a-flush",
+        about: "a truncated segment is used again while a flush into it is in the air",
+        edits: &[Edit {
+            file: RECYCLE,
+            find: "link.cap == link.end() && link.cap <= durable",
+            replace: "link.cap == link.end() && (link.cap <= durable || link.cap > durable)",
+        }],
+    },
+    Mutant {
+        found_by: Finder::Test {
+            package: "wal-io",
+            target: "",
+            name: "store::tests::recycling::a_reopening_takes_over",
+        },
+        name: "retired-names-believed",
+        about: "an opening writes over a truncated segment whose new name only the cache may hold",
+        edits: &[Edit {
+            file: RECYCLE,
+            find: "if work.recycled.settled { Ok(()) } else { sync_dir(storage) }",
+            replace: "Ok(())",
+        }],
+    },
+    Mutant {
+        found_by: Finder::Test {
+            package: "wal",
+            target: "recycling",
+            name: "r22_a_scan_from_another_process",
+        },
+        name: "recycled-with-readers",
+        about: "a scan calls damage what was written over a segment that was truncated",
+        edits: &[Edit {
+            file: "crates/wal-recovery/src/scan.rs",
+            find: "window.check_current(&*self.storage)?;",
+            replace: "",
+        }],
+    },
+    Mutant {
+        found_by: Finder::Test {
+            package: "wal",
+            target: "recycling",
+            name: "a_log_in_files_used_before_closes_cleanly",
+        },
+        name: "stale-bytes-at-a-clean-end",
+        about: "a clean end is followed by what the file held before",
+        edits: &[Edit {
+            file: RETIRE,
+            find: "blank_at(self.storage.as_ref(), &active, end)?;",
             replace: "",
         }],
     },
@@ -209,8 +299,8 @@ pub(super) static BUGS: &[Mutant] = &[
             },
             Edit {
                 file: RETIRE,
-                find: "let truncation = self.remove_truncated(&gone, head)?;",
-                replace: "let truncation = self.remove_truncated(&gone, head)?;\n        \
+                find: "let truncation = self.remove_truncated(&retired, head)?;",
+                replace: "let truncation = self.remove_truncated(&retired, head)?;\n        \
                           let mut work = self.work.lock();\n        \
                           self.update_both_slots(&mut work, |slot| slot.head = head)?;\n        \
                           drop(work);",

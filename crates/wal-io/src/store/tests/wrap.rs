@@ -132,6 +132,10 @@ impl Storage for Wrap {
         Ok(self.file(name, self.inner.open(name, access)?))
     }
 
+    fn overwrites_in_place(&self) -> bool {
+        true
+    }
+
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.note(Call::Rename(from.to_owned(), to.to_owned()))?;
         self.inner.rename(from, to)

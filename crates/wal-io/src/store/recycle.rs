@@ -1,0 +1,122 @@
+//! Segments that truncation retires become the next ones, instead of being removed and made anew.
+//!
+//! ```text
+//! live ── head durable, renamed, directory synced ──► old ── renamed, header, sync, renamed ──► live
+//!              (truncation)                                        (preparation)
+//! ```
+//!
+//! Every byte of such a file is written already, so the next segment costs a header and no zeros.
+//! What it still holds is harmless: a record proves its own address, and no address comes twice.
+//! Whoever reads the file through a handle from before meets bytes that do not verify, and then
+//! finds that the name is gone: truncated, never damaged (rule 22).
+//!
+//! A file is used again only if it is as long as a normal segment, if all it held is durable, so
+//! that no flush into it is still in the air, and if the storage writes over bytes in place. The
+//! name that says it is in nobody's way is durable before the first byte of it changes: else a
+//! crash could bring the old name back over the new header.
+
+use wal_format::SegmentHeader;
+
+use super::directory::{file_bytes, remove_if_there, segment_from_filler, sync_dir};
+use super::options::StoreOptions;
+use super::retired_files::Retired;
+use super::segment_store::{SegmentStore, Work};
+use crate::chain::{ChainLink, Survey};
+use crate::error::{IoError, IoOp};
+use crate::segment_name::SegmentName;
+use crate::storage::Storage;
+
+impl SegmentStore {
+    /// Decides which of the segments `gone` are to be used again: the last ones, whose pages are
+    /// the most likely to be in memory.
+    pub(super) fn retire(&self, work: &Work, gone: &[ChainLink]) -> Retired {
+        let mut room = self.options.recycled_segments.saturating_sub(work.recycled.names.len());
+        if !self.storage.overwrites_in_place() {
+            room = 0;
+        }
+        let durable = self.noted_durable();
+        let mut retired = Retired::default();
+        for link in gone.iter().rev() {
+            let whole = Some(link.file_bytes) == file_bytes(self.options.segment_bytes)
+                && link.header.capacity_bytes == self.options.segment_bytes;
+            // Beyond the durable end a flush may still be writing through a handle of its own.
+            let landed = link.cap == link.end() && link.cap <= durable;
+            if whole && landed && retired.kept.len() < room {
+                retired.kept.push(*link);
+            } else {
+                retired.removed.push(*link);
+            }
+        }
+        retired
+    }
+
+    /// Takes the files in, once the directory that says so is synced.
+    pub(super) fn keep_retired(&self, work: &mut Work, kept: &[ChainLink]) -> Result<(), IoError> {
+        for link in kept {
+            let name = link.name.retired();
+            if work.recycled.names.len() < self.options.recycled_segments {
+                work.recycled.names.push(name);
+            } else {
+                // Another truncation was quicker.
+                remove_if_there(self.storage.as_ref(), &name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the segment of `header` out of a retired one, if there is one and it fits.
+    pub(super) fn segment_from_retired(
+        &self,
+        work: &mut Work,
+        header: SegmentHeader,
+    ) -> Option<Result<ChainLink, IoError>> {
+        if header.capacity_bytes != self.options.segment_bytes {
+            return None;
+        }
+        let name = work.recycled.names.pop()?;
+        let storage = self.storage.as_ref();
+        let settled = if work.recycled.settled { Ok(()) } else { sync_dir(storage) };
+        work.recycled.settled |= settled.is_ok();
+        // Whatever fails, the file is not in the pool any more: its name and contents are in doubt.
+        let made = settled.and_then(|()| segment_from_filler(storage, &name, header));
+        Some(work.watch(made))
+    }
+
+    /// Removes all retired files, for their space; the caller syncs the directory.
+    pub(super) fn give_up_retired(&self, work: &mut Work) -> Result<(), IoError> {
+        while let Some(name) = work.recycled.names.pop() {
+            remove_if_there(self.storage.as_ref(), &name)?;
+        }
+        Ok(())
+    }
+}
+
+impl Work {
+    /// Takes over what an earlier opening retired; what has the wrong length, or is too much, only
+    /// takes space.
+    pub(super) fn take_retired(
+        &mut self,
+        survey: &Survey,
+        storage: &dyn Storage,
+        options: &StoreOptions,
+    ) {
+        let keeps = storage.overwrites_in_place();
+        let max = if keeps { options.recycled_segments } else { 0 };
+        let len = file_bytes(options.segment_bytes);
+        for entry in &survey.retired {
+            if Some(entry.len) == len && self.recycled.names.len() < max {
+                self.recycled.names.push(entry.name.clone());
+            } else {
+                self.temporary.push(entry.name.clone());
+            }
+        }
+    }
+}
+
+/// Gives a segment that was truncated its name among those to be used again; the caller syncs the
+/// directory before anything of it changes.
+pub(super) fn rename_retired(storage: &dyn Storage, name: SegmentName) -> Result<(), IoError> {
+    storage
+        .rename(&name.to_string(), &name.retired())
+        .map_err(|error| IoError::failed(IoOp::Rename, name.to_string(), error))
+}
