@@ -1,4 +1,4 @@
-//! A writer killed by SIGKILL at every system call of a small run, on the three real backends.
+//! A writer killed by SIGKILL at every system call of a small run, on the real backends.
 //!
 //! By the number of the call, not by time. SIGKILL takes the process and not the machine: what
 //! was written survives, and loss of power is the business of the simulated disk. What is tested
@@ -12,7 +12,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use common::{BUFFERED, Backend, Case, DIRECT, WRITE_THROUGH};
+use common::{BUFFERED, Backend, Case, DIRECT, IO_URING, IO_URING_DIRECT, WRITE_THROUGH};
 use common::{
     append, assert_is_subset, can_trace, can_write, cases, copy, drawn, judge, lines, look, traced,
 };
@@ -89,7 +89,8 @@ fn kill_a_recovery(backend: Backend) {
     let input = lines(1, 14);
     let base = home.path().join("base");
     let whole = traced(&home.path().join("measure"), &input, backend, ALONE, None);
-    let middle = Case { call: "pwritev".to_owned(), number: whole.calls()["pwritev"] - 6 };
+    let flush = if backend.flags.contains(&"--io-uring") { "io_uring_enter" } else { "pwritev" };
+    let middle = Case { call: flush.to_owned(), number: whole.calls()[flush] - 6 };
     let first = traced(&base, &input, backend, ALONE, Some(&middle.inject("signal=KILL")));
     assert!(first.was_killed());
     let before = look(&base).lines.len();
@@ -112,6 +113,21 @@ fn direct_first_run_killed_at_any_call_keeps_what_it_acknowledged() {
 #[test]
 fn write_through_first_run_killed_at_any_call_keeps_what_it_acknowledged() {
     kill_a_first_run(WRITE_THROUGH);
+}
+
+#[test]
+fn io_uring_first_run_killed_at_any_call_keeps_what_it_acknowledged() {
+    kill_a_first_run(IO_URING);
+}
+
+#[test]
+fn direct_io_uring_first_run_killed_at_any_call_keeps_what_it_acknowledged() {
+    kill_a_first_run(IO_URING_DIRECT);
+}
+
+#[test]
+fn io_uring_recovery_killed_at_any_call_recovers_the_next_time() {
+    kill_a_recovery(IO_URING);
 }
 
 #[test]

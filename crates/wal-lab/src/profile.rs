@@ -48,6 +48,8 @@ pub enum Device {
     Recycling,
     /// A cache that says it has synced, and does so some syncs later.
     Lying,
+    /// Files that ask for a write and its sync in one call; the power can still go between the two.
+    Joining,
 }
 
 /// What goes wrong while the power is on.
@@ -289,6 +291,14 @@ pub static PROFILES: &[Profile] = &[
         ..BASE
     },
     Profile {
+        name: "joined",
+        about: "as mixed, a write and its sync in one call, as io_uring does them; either may fail",
+        trouble: Trouble::Syncs,
+        device: Device::Joining,
+        by_default: false,
+        ..BASE
+    },
+    Profile {
         name: "bad-sectors",
         about: "sectors that cannot be read any more, or show another file's bytes",
         trouble: Trouble::Sectors,
@@ -331,6 +341,7 @@ impl Profile {
         match self.device {
             Device::Plain => model.disk(),
             Device::Lying => model.lying_cache(3).disk(),
+            Device::Joining => model.joined_sync().disk(),
             Device::Recycling => used_before(&model.sector_bytes(4096).recycled_space().disk()),
         }
     }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
@@ -13,8 +14,10 @@ use indicatif::ProgressBar;
 use serde_json::json;
 use wal::{
     CheckpointView, Durability, FileStorage, Lsn, Options, RedoOnly, RedoTarget, ReplayRecord,
-    SyncMethod, Threads, Wal,
+    Storage, SyncMethod, Threads, Wal,
 };
+#[cfg(all(target_os = "linux", feature = "io-uring"))]
+use wal::{UringError, UringOptions, UringStorage};
 
 use super::output::line_counter;
 use crate::exit::{Exit, Failure};
@@ -56,6 +59,10 @@ pub(crate) struct Append {
     /// Open files past the page cache (`O_DIRECT`; Linux).
     #[arg(long)]
     direct: bool,
+    /// Write and sync in one submission to io_uring; refused where the system refuses it.
+    #[cfg(all(target_os = "linux", feature = "io-uring"))]
+    #[arg(long)]
+    io_uring: bool,
     /// Do everything in one thread: the same input then makes the same system calls, in the same
     /// order, each time.
     #[arg(long, conflicts_with = "threads")]
@@ -133,7 +140,10 @@ impl Append {
             None => Box::new(io::stdin().lock()),
         };
         let opener = self.options().recover_with(RedoOnly::default());
-        let wal = opener.open(&self.dir, &mut Onlooker)?;
+        let wal = match self.other_storage()? {
+            Some(storage) => opener.open_in(storage, &mut Onlooker)?,
+            None => opener.open(&self.dir, &mut Onlooker)?,
+        };
         self.warn_of_filesystem();
         if self.ack {
             self.print_recovery(&wal, started);
@@ -170,6 +180,28 @@ impl Append {
             .sync_method(self.sync_method.into())
             .direct(self.direct);
         if self.single_threaded { options.threads(Threads::None) } else { options }
+    }
+
+    /// Where the log is kept, if not as the options say.
+    #[cfg(all(target_os = "linux", feature = "io-uring"))]
+    fn other_storage(&self) -> Result<Option<Arc<dyn Storage>>, Failure> {
+        if !self.io_uring {
+            return Ok(None);
+        }
+        let options = UringOptions::default().direct(self.direct);
+        match UringStorage::open_with(&self.dir, options) {
+            Ok(storage) => Ok(Some(Arc::new(storage))),
+            Err(UringError::Storage(error)) => Err(wal::Error::from(error).into()),
+            Err(error) => {
+                let place = self.dir.display().to_string();
+                Err(Failure::io(place, io::Error::new(io::ErrorKind::Unsupported, error)))
+            }
+        }
+    }
+
+    #[cfg(not(all(target_os = "linux", feature = "io-uring")))]
+    fn other_storage(&self) -> Result<Option<Arc<dyn Storage>>, Failure> {
+        Ok(None)
     }
 
     /// Hands the lines out to the threads in turn.

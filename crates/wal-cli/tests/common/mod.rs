@@ -19,7 +19,7 @@ pub(crate) const SEGMENT_BYTES: &str = "65536";
 /// What changes a file or a directory, or makes a change durable, or tells somebody. A question
 /// mark lets `strace` pass over a call that this machine does not have.
 const CALLS: &str = "pwritev,pwrite64,write,fdatasync,fsync,?rename,renameat,renameat2,?unlink,\
-                     unlinkat,openat,ftruncate,fallocate,?mkdir,mkdirat,flock";
+                     unlinkat,openat,ftruncate,fallocate,?mkdir,mkdirat,flock,?io_uring_enter";
 
 /// A way to write to a real kernel.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +32,10 @@ pub(crate) const BUFFERED: Backend = Backend { name: "buffered", flags: &[] };
 pub(crate) const DIRECT: Backend = Backend { name: "direct", flags: &["--direct"] };
 pub(crate) const WRITE_THROUGH: Backend =
     Backend { name: "write-through", flags: &["--sync-method", "write-through"] };
+
+pub(crate) const IO_URING: Backend = Backend { name: "io_uring", flags: &["--io-uring"] };
+pub(crate) const IO_URING_DIRECT: Backend =
+    Backend { name: "io_uring, direct", flags: &["--io-uring", "--direct"] };
 
 /// Whether every case is asked for.
 pub(crate) fn all() -> bool {

@@ -3,6 +3,7 @@
 mod wrap;
 mod opening;
 mod appending;
+mod joining;
 mod preparing;
 mod recycling;
 mod retiring;

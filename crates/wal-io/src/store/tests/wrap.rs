@@ -14,6 +14,7 @@ pub(crate) enum Call {
     Create(String),
     Open(String, Access),
     Write { name: String, handle: usize, offset: u64, bytes: usize },
+    WriteDurable { name: String, handle: usize, offset: u64, bytes: usize },
     SyncData { name: String, handle: usize },
     SyncAll { name: String, handle: usize },
     SetLen { name: String, len: u64 },
@@ -30,6 +31,8 @@ struct Shared {
     prepared: Vec<Preparation>,
     /// Bytes of all files together; `None` is without limit.
     bytes_max: Option<u64>,
+    /// A write and its sync are one call.
+    joins: bool,
     /// The next call that matches fails, once.
     fail_next: Option<fn(&Call) -> bool>,
 }
@@ -59,6 +62,10 @@ impl Wrap {
 
     pub(crate) fn forget_calls(&self) {
         self.shared.lock().calls.clear();
+    }
+
+    pub(crate) fn join_syncs(&self) {
+        self.shared.lock().joins = true;
     }
 
     pub(crate) fn fail_next(&self, matching: fn(&Call) -> bool) {
@@ -182,6 +189,17 @@ impl LogFile for WrapFile {
         let (name, handle) = (self.name.clone(), self.handle);
         self.storage.note(Call::Write { name, handle, offset, bytes })?;
         self.inner.write_at(bufs, offset)
+    }
+
+    fn write_durable_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        let bytes = bufs.iter().map(|buf| buf.len()).sum();
+        let (name, handle) = (self.name.clone(), self.handle);
+        self.storage.note(Call::WriteDurable { name, handle, offset, bytes })?;
+        self.inner.write_at(bufs, offset)
+    }
+
+    fn joins_sync(&self) -> bool {
+        self.storage.shared.lock().joins
     }
 
     fn sync_data(&self) -> io::Result<()> {
