@@ -1,7 +1,7 @@
 //! Space that is held back for records which were promised a place, whatever becomes of the disk.
 //!
-//! Each file of it is as long as a normal segment and holds nothing but zeros, so that it becomes
-//! one by a new name and a header: no byte of space is needed for that. It does when there is no
+//! Each file of it is as long as a normal segment and holds zeros, or what a truncated segment held,
+//! so that it becomes one by a new name and a header: no byte of space is needed for that. It does when there is no
 //! other space for the next segment, or when more is held back than is promised.
 //!
 //! How much is promised, and to whom, is left to the commit path. A log that promises nothing has
@@ -35,7 +35,12 @@ impl SegmentStore {
         while (work.held_back.len() as u64) < segments {
             let last = work.held_back.last().and_then(|name| parse_reserve_name(name)).unwrap_or(0);
             let name = reserve_name(last.saturating_add(1));
-            let made = make_filler(self.storage.as_ref(), &name, len, Preparation::Zeroed);
+            let made = match make_filler(self.storage.as_ref(), &name, len, Preparation::Zeroed) {
+                Err(error) if error.is_no_space() => {
+                    self.hold_back_retired(&mut work, &name).unwrap_or(Err(error))
+                }
+                made => made,
+            };
             work.watch(made)?;
             work.held_back.push(name);
             self.count_held(&work);

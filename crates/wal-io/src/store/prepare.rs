@@ -177,7 +177,12 @@ impl SegmentStore {
     ) -> Result<ChainLink, IoError> {
         let header = self.header_after(after, capacity_bytes);
         let preparation = self.preparation_for(capacity_bytes);
-        work.watch(make_segment(self.storage.as_ref(), header, naming, preparation))
+        let storage = self.storage.as_ref();
+        let made = work.watch(make_segment(storage, header, naming, preparation));
+        if !self.makes_room(work, &made)? {
+            return made;
+        }
+        work.watch(make_segment(storage, header, naming, preparation))
     }
 
     /// Zeros written ahead save each sync the journal's work. Where syncs are as few as they were

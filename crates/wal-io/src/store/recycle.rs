@@ -82,6 +82,38 @@ impl SegmentStore {
         Some(work.watch(made))
     }
 
+    /// Holds a retired file back under `name`, where there is no other space to hold back.
+    pub(super) fn hold_back_retired(
+        &self,
+        work: &mut Work,
+        name: &str,
+    ) -> Option<Result<(), IoError>> {
+        let retired = work.recycled.names.pop()?;
+        let storage = self.storage.as_ref();
+        let renamed = storage
+            .rename(&retired, name)
+            .map_err(|error| IoError::failed(IoOp::Rename, retired, error));
+        Some(renamed.and_then(|()| sync_dir(storage)))
+    }
+
+    /// Gives the retired files up if something was not `made` for want of space; says whether it
+    /// is worth another try.
+    pub(super) fn makes_room<T>(
+        &self,
+        work: &mut Work,
+        made: &Result<T, IoError>,
+    ) -> Result<bool, IoError> {
+        let short = made.as_ref().is_err_and(IoError::is_no_space);
+        if !short || work.recycled.names.is_empty() {
+            return Ok(false);
+        }
+        self.give_up_retired(work)?;
+        // Many filesystems give the space back only when the removal is durable.
+        let synced = sync_dir(self.storage.as_ref());
+        work.watch(synced)?;
+        Ok(true)
+    }
+
     /// Removes all retired files, for their space; the caller syncs the directory.
     pub(super) fn give_up_retired(&self, work: &mut Work) -> Result<(), IoError> {
         while let Some(name) = work.recycled.names.pop() {

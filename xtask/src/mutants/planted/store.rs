@@ -122,6 +122,20 @@ pub(super) static BUGS: &[Mutant] = &[
     Mutant {
         found_by: Finder::Test {
             package: "wal",
+            target: "aries_full_disk",
+            name: "a09_fill_the_log",
+        },
+        name: "retired-space-hoarded",
+        about: "on a full disk truncated segments keep the space that was to be promised",
+        edits: &[Edit {
+            file: "crates/wal-io/src/store/held_back.rs",
+            find: "self.hold_back_retired(&mut work, &name).unwrap_or(Err(error))",
+            replace: "Err(error)",
+        }],
+    },
+    Mutant {
+        found_by: Finder::Test {
+            package: "wal",
             target: "recycling",
             name: "r22_a_scan_from_another_process",
         },

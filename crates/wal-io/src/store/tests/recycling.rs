@@ -170,3 +170,20 @@ fn a_failure_on_the_way_gives_the_file_up() {
     assert_eq!(retired(&wrap), 0);
     assert_eq!(survey(&wrap).links, store.links());
 }
+
+#[test]
+fn r16_what_was_retired_is_room_for_whatever_the_log_needs_on_a_full_disk() {
+    let wrap = Wrap::new();
+    let store = filled(&wrap, options(), 3);
+    store.truncate_before(lsn(FIRST + 3 * SEGMENT)).unwrap();
+    wrap.fill_up();
+    assert_eq!(store.hold_back(1).unwrap(), 1, "space that is promised");
+    assert_eq!(retired(&wrap), 1);
+    // A segment made to measure, which no retired file is.
+    let end = store.prepare(lsn(FIRST + 4 * SEGMENT), SEGMENT - 4096).unwrap();
+    assert_eq!((end, retired(&wrap)), (lsn(FIRST + 5 * SEGMENT - 4096), 0));
+    store.prepare(end, SEGMENT).unwrap();
+    assert_eq!(store.held_back(), 0, "what was promised is a segment");
+    assert!(store.hold_back(1).unwrap_err().is_no_space());
+    assert_eq!(survey(&wrap).links, store.links());
+}
