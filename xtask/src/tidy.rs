@@ -1,12 +1,13 @@
 //! `cargo xtask tidy`: what keeps the sources readable, checked so that nobody has to argue.
 //!
 //! Sizes and heads (`shape`), words that have no place here (`words`), files that nothing reaches
-//! (`dead`), links that lead nowhere (`links`), and a test for each rule and each
-//! statement (`rules`).
+//! (`dead`), links that lead nowhere (`links`), a test for each capability
+//! and each fault of others (`parity`), and for each rule and each statement (`rules`).
 
 mod dead;
 mod links;
 mod rules;
+mod parity;
 mod shape;
 mod words;
 
@@ -39,6 +40,8 @@ pub(crate) fn run() -> Outcome {
     }
     findings.extend(dead::check(&workspace)?);
 
+    let parity = read(&workspace.root.join(parity::PAGE))?;
+    findings.extend(parity::check(&parity, &parity::tests(&sources)));
     for family in &rules::FAMILIES {
         let titles = rules::titles(&read(&workspace.root.join(family.page))?);
         let table = rules::table(family, &titles, &sources);

@@ -68,6 +68,9 @@ enum Cause {
     Refused(Refusal),
     /// The engine could not take its snapshot.
     Snapshot(Box<dyn std::error::Error + Send + Sync>),
+    /// A value and its bytes do not fit each other.
+    #[cfg(feature = "serde")]
+    Payload(Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// Why the facade itself refused a call.
@@ -127,6 +130,8 @@ impl Error {
         match &self.cause {
             Cause::Commit(error) => error.fate(),
             Cause::Refused(_) | Cause::Snapshot(_) => Fate::NotCommitted,
+            #[cfg(feature = "serde")]
+            Cause::Payload(_) => Fate::NotCommitted,
             Cause::Recovery(RecoveryError::Misuse { .. }) => Fate::NotCommitted,
             Cause::NotCommitted(_) => Fate::NotCommitted,
             Cause::Recovery(_) | Cause::Io(_) => Fate::Unknown,
@@ -162,6 +167,12 @@ impl Error {
         Self { kind: ErrorKind::Replay, lsn: None, cause: Cause::Snapshot(source) }
     }
 
+    /// The codec refused a value, or the bytes of one.
+    #[cfg(feature = "serde")]
+    pub(crate) fn of_payload(source: Box<dyn std::error::Error + Send + Sync>) -> Self {
+        Self { kind: ErrorKind::Refused, lsn: None, cause: Cause::Payload(source) }
+    }
+
     pub(crate) fn at(self, lsn: Lsn) -> Self {
         Self { lsn: Some(lsn), ..self }
     }
@@ -183,6 +194,8 @@ impl fmt::Display for Error {
             Cause::Recovery(error) | Cause::NotCommitted(error) => error.fmt(f),
             Cause::Io(error) => error.fmt(f),
             Cause::Refused(refusal) => refusal.fmt(f),
+            #[cfg(feature = "serde")]
+            Cause::Payload(source) => source.fmt(f),
             Cause::Snapshot(source) => {
                 write!(f, "the engine's snapshot failed: {source}; no checkpoint was taken")
             }
@@ -199,6 +212,8 @@ impl std::error::Error for Error {
             Cause::Io(error) => error.source(),
             Cause::Refused(_) => None,
             Cause::Snapshot(source) => source.source(),
+            #[cfg(feature = "serde")]
+            Cause::Payload(source) => source.source(),
         }
     }
 }

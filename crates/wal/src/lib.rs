@@ -39,6 +39,8 @@ mod many;
 mod asynchronous;
 mod log_trait;
 mod upkeep;
+#[cfg(feature = "serde")]
+mod typed;
 
 pub use checkpoint::Checkpoint;
 pub use copy::{restore_to, restore_to_in, salvage, salvage_in};
@@ -61,12 +63,18 @@ pub use reader::{Reader, Tail};
 pub use scrub::{Finding, Scrub, Scrubbed};
 pub use ticket::Ticket;
 pub use transaction::{Committed, Transaction};
+#[cfg(feature = "serde")]
+pub use typed::{Operation, Row};
 pub use upkeep::{Due, Maintained, Maintainer, Triggers};
 pub use view::LogView;
 
 pub use wal_commit::{CommitStats, Durability, Fate, Positions, SyncPolicy, Threads};
 pub use wal_format::body::{Body, Compensation, Outcome, TxnState};
 pub use wal_format::layout::BODY_BYTES_MAX;
+#[cfg(feature = "serde")]
+pub use wal_format::payload::PayloadCodec;
+#[cfg(feature = "bincode")]
+pub use wal_format::payload::{Bincode, BincodeError};
 pub use wal_format::{
     CheckpointPointer, DecodeError, EncodeError, Epoch, LogId, Lsn, LsnRange, PageId, RecordDraft,
     RecordFlags, RecordHeader, RecordKind, RecordRef, TxnId, TxnLink,

@@ -7,9 +7,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use wal_commit::{CommitStats, GroupCommit, PoisonCause, Positions};
+use wal_commit::{CommitStats, GroupCommit, Positions};
 use wal_format::{CheckpointPointer, Epoch, LogId, Lsn, RecordDraft, RecordKind};
-use wal_io::{IoError, SegmentStore};
+use wal_io::SegmentStore;
 use wal_recovery::RecoveryReport;
 
 use crate::active::ActiveWork;
@@ -463,16 +463,6 @@ impl Wal {
         let _no_truncation_is_under_way = shared.truncation.lock();
         shared.store.release();
         marked.map_err(Error::of_mark)
-    }
-
-    /// The error of a call that wrote the control file: a writer that finds another one there has
-    /// lost the log, and acknowledges nothing from here on.
-    pub(crate) fn superseded(&self, error: IoError) -> Error {
-        if let IoError::Superseded { ours, newer } = error {
-            let cause = Arc::new(IoError::Superseded { ours, newer });
-            self.shared.commit.poison(PoisonCause::storage(cause));
-        }
-        error.into()
     }
 
     pub(crate) fn check_kind(&self, kind: RecordKind) -> Result<(), Error> {

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use wal_commit::CommitError;
+use wal_commit::{CommitError, PoisonCause};
 use wal_format::{CheckpointPointer, Lsn};
+use wal_io::IoError;
 
 use crate::error::{Error, ErrorKind};
 use crate::log::{Truncated, Wal};
@@ -180,6 +181,16 @@ impl Wal {
     /// One read of 8 KiB.
     pub fn check_epoch(&self) -> Result<(), Error> {
         self.shared().store.check_epoch().map_err(|error| self.superseded(error))
+    }
+
+    /// The error of a call that wrote the control file: a writer that finds another one there has
+    /// lost the log, and acknowledges nothing from here on.
+    pub(crate) fn superseded(&self, error: IoError) -> Error {
+        if let IoError::Superseded { ours, newer } = error {
+            let cause = Arc::new(IoError::Superseded { ours, newer });
+            self.shared().commit.poison(PoisonCause::storage(cause));
+        }
+        error.into()
     }
 
     /// What upkeep counts begins behind so many `records`, the checkpoint's own among them.

@@ -325,6 +325,78 @@ fn the_newest_of_several_checkpoints_counts_and_an_older_one_when_it_is_damaged(
 }
 
 #[test]
+fn a_damaged_checkpoint_is_passed_over_for_the_one_before() {
+    let storage = memory();
+    let (wal, _) = reopen(&storage);
+    wal.append(&body(1)).unwrap().wait_durable().unwrap();
+    let older = wal.checkpoint_begin().unwrap().complete(b"older").unwrap();
+    let newer = wal.checkpoint_begin().unwrap().complete(b"newer").unwrap();
+    wal.append(&body(2)).unwrap().wait_durable().unwrap();
+    drop(wal);
+    let (name, at) = common::place_of(storage.as_ref(), newer.record.get());
+    common::flip(storage.as_ref(), &name, (at + 30) * 8);
+    let view = LogView::open_in(Arc::clone(&storage)).unwrap();
+    assert_eq!(view.checkpoint(), Some(older));
+    // It was durable, so its damage is no tail: an opening refuses, and a salvage goes back.
+    let error = open(&storage, small()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
+    let saved = wal::salvage_in(&storage, &memory(), &mut ()).unwrap();
+    assert_eq!(saved.copied.checkpoint, Some(older));
+}
+
+#[test]
+fn one_opening_tells_what_it_read_and_what_was_incomplete() {
+    let storage = memory();
+    let (wal, _) = reopen(&storage);
+    let (mut whole, mut cut) = (wal.begin(), wal.begin());
+    whole.log(b"whole").unwrap();
+    cut.log(b"cut").unwrap();
+    let committed = whole.commit().unwrap();
+    drop((cut, wal));
+    let (wal, found) = reopen(&storage);
+    let report = wal.recovery();
+    assert_eq!(found, [b"whole"]);
+    assert_eq!((report.transactions.committed, report.transactions.unfinished), (1, 1));
+    assert_eq!((report.records_replayed, report.openings), (1, 1));
+    assert!(report.records_scanned >= 4 && report.bytes_scanned > 0, "{report:?}");
+    assert!(report.range.contains(committed.lsn) && wal.positions().reserved > report.range.end);
+    assert!(wal.stats().segments >= 1);
+    assert!(report.is_complete());
+}
+
+#[test]
+fn isolation_and_commit_timestamp_are_in_the_log() {
+    use wal::Body;
+    let storage = memory();
+    let (wal, _) = reopen(&storage);
+    let mut transaction = wal.begin();
+    transaction.log(b"x").unwrap();
+    let committed = transaction.commit_with(1_700_000_000, Durability::Durable).unwrap();
+    let record = wal.read_at(committed.lsn).unwrap();
+    let Some(Body::Commit(commit)) = Body::decode(record.header.kind, &record.body).unwrap() else {
+        panic!("no commit at {}", committed.lsn);
+    };
+    assert_eq!(commit.timestamp, 1_700_000_000);
+
+    let storage = memory();
+    let mut pages = common::pages::Pages::open(&memory()).unwrap();
+    let log = small().recover_with(wal::Aries::new()).open_pages_in(storage, &mut pages).unwrap();
+    let mut transaction = log.begin_at(3);
+    transaction.update(&mut pages, wal::PageId::new(1), 0, &[0; 4], &[1; 4]).unwrap();
+    transaction.commit_with(7).unwrap();
+    let mut reader = log.read_from(log.stats().head).unwrap();
+    let (mut isolation, mut timestamp) = (None, None);
+    while let Some(record) = reader.next().unwrap() {
+        match Body::decode(record.kind(), record.body).unwrap() {
+            Some(Body::Begin(begin)) => isolation = Some(begin.isolation),
+            Some(Body::Commit(commit)) => timestamp = Some(commit.timestamp),
+            _ => {}
+        }
+    }
+    assert_eq!((isolation, timestamp), (Some(3), Some(7)));
+}
+
+#[test]
 fn averages_and_positions_are_in_the_figures() {
     let (wal, _) = reopen(&memory());
     let tickets: Vec<_> = (0..10).map(|number| wal.append(&body(number)).unwrap()).collect();

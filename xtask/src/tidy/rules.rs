@@ -114,7 +114,7 @@ fn number_of(letter: char, name: &str) -> Option<u32> {
 }
 
 /// Whether an attribute above the function at `line` makes it a test; a `proptest!` counts.
-fn is_test(source: &str, line: usize) -> bool {
+pub(super) fn is_test(source: &str, line: usize) -> bool {
     let above: Vec<&str> = source.lines().take(line.saturating_sub(1)).collect();
     above
         .iter()
