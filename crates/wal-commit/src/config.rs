@@ -34,6 +34,15 @@ pub enum SyncPolicy {
     /// of late has passed. It yields and never sleeps, and a lone committer never waits.
     #[default]
     Group,
+    /// As `Group`, but the leader waits for the `√(2·L·λ / c)` commits that the square-root rule asks
+    /// for: L is what a sync takes and λ how many commits arrive, both as measured of late. It
+    /// waits for at most one sync's time, yields and never sleeps, and a lone committer never
+    /// waits. `docs/design/0007-n-star.md` says when this is better than `Group`: seldom.
+    SquareRoot {
+        /// What a second of one commit's waiting is worth, in hundredths of a second of the
+        /// device: `c`, as a percentage. 0 is taken for 1.
+        wait_cost_percent: u32,
+    },
     /// A commit is written when it returns, and durable at most this much later, plus one sync.
     ///
     /// Needs the helper threads ([`Threads::Helper`]).
@@ -50,14 +59,9 @@ impl SyncPolicy {
     #[must_use]
     pub const fn default_level(self) -> Durability {
         match self {
-            Self::EveryCommit | Self::Group => Durability::Durable,
+            Self::EveryCommit | Self::Group | Self::SquareRoot { .. } => Durability::Durable,
             Self::Periodic { .. } | Self::Never => Durability::Written,
         }
-    }
-
-    /// Whether a leader may let others run before it takes the buffer.
-    pub(crate) const fn gathers(self) -> bool {
-        matches!(self, Self::Group)
     }
 }
 
@@ -308,6 +312,8 @@ mod tests {
         let every = Duration::from_millis(5);
         assert_eq!(SyncPolicy::EveryCommit.default_level(), Durability::Durable);
         assert_eq!(SyncPolicy::Group.default_level(), Durability::Durable);
+        let square_root = SyncPolicy::SquareRoot { wait_cost_percent: 100 };
+        assert_eq!(square_root.default_level(), Durability::Durable);
         assert_eq!(SyncPolicy::Periodic { every }.default_level(), Durability::Written);
         assert_eq!(SyncPolicy::Never.default_level(), Durability::Written);
     }

@@ -12,14 +12,14 @@ use wal_format::Lsn;
 use wal_io::LogSink;
 
 use crate::buffer::Part;
-use crate::config::Durability;
+use crate::config::{Durability, SyncPolicy};
 use crate::error::CommitError;
 use crate::group::{Want, Work};
 use crate::poison::PoisonCause;
 use crate::runway::{LegId, SlotSet, slot_set};
 use crate::shared::{Guard, Phase, Shared, Slot, State, push_all};
 use crate::signal::Signal;
-use crate::sync::{gather_window, yield_now};
+use crate::sync::{FIXED, gather_window, yield_now};
 use crate::waiting::{Limit, Woken};
 use crate::wake::Wakes;
 
@@ -106,20 +106,42 @@ impl Shared {
         landed
     }
 
-    /// Lets others run before the buffer is taken, until those who were answered last time are
-    /// back or a fraction of a sync has passed: they come back within microseconds and join this
-    /// flush. A lone committer never waits.
-    fn gather<'a>(&'a self, mut state: Guard<'a>) -> Guard<'a> {
-        if !self.config.policy.gathers() || state.group.missing() == 0 {
+    /// Lets others run before the buffer is taken, as the policy says. A lone committer never
+    /// waits.
+    fn gather<'a>(&'a self, state: Guard<'a>) -> Guard<'a> {
+        let sync = state.usual_sync;
+        match self.config.policy {
+            // Those who were answered last time come back within microseconds and join this flush.
+            SyncPolicy::Group => {
+                self.gather_until(state, gather_window(sync), |state| state.group.missing() == 0)
+            }
+            SyncPolicy::SquareRoot { wait_cost_percent } => {
+                // A model has no clock, and so no rate: two, that one may wait for another.
+                let measured = state.arrivals.batch(sync, wait_cost_percent);
+                let batch = if FIXED { 2 } else { measured };
+                let missing = batch.saturating_sub(state.group.gathered());
+                let window = state.arrivals.window(sync, missing);
+                self.gather_until(state, window, |state| state.group.gathered() >= batch)
+            }
+            _ => state,
+        }
+    }
+
+    fn gather_until<'a>(
+        &'a self,
+        mut state: Guard<'a>,
+        window: Duration,
+        enough: impl Fn(&State) -> bool,
+    ) -> Guard<'a> {
+        if enough(&state) {
             return state;
         }
         let begun = Instant::now();
-        let window = gather_window(state.usual_sync);
         loop {
             drop(state);
             yield_now();
             state = self.lock();
-            if state.group.missing() == 0 || begun.elapsed() >= window {
+            if enough(&state) || begun.elapsed() >= window {
                 return state;
             }
         }
@@ -418,7 +440,11 @@ impl<'a> Flight<'a> {
     /// Allows as many flushes in flight as paid of late; says how many when that changes.
     fn tune(&self, state: &mut State) -> Option<u32> {
         self.answers?;
-        let flights = state.tuner.landed(self.commits, self.shared.begun.elapsed())?;
+        let now = self.shared.begun.elapsed();
+        if !FIXED {
+            state.arrivals.landed(self.commits, state.group.gathered() - 1, now);
+        }
+        let flights = state.tuner.landed(self.commits, now)?;
         state.group.set_flights(flights);
         Some(flights)
     }

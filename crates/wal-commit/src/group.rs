@@ -345,9 +345,13 @@ impl<W, G: Clone> Group<W, G> {
     /// them, still misses: those just answered come back within microseconds. Where several
     /// flushes may be in flight, each carries its share.
     pub(crate) fn missing(&self) -> u64 {
+        self.about.div_ceil(u64::from(self.flights)).saturating_sub(self.gathered())
+    }
+
+    /// How many committers the flush of a new leader, who is one of them, would answer.
+    pub(crate) fn gathered(&self) -> u64 {
         let gathered = self.crowds.back().filter(|crowd| crowd.sealed_at.is_none());
-        let gathered = gathered.map_or(0, |crowd| crowd.members) + 1;
-        self.about.div_ceil(u64::from(self.flights)).saturating_sub(gathered)
+        gathered.map_or(0, |crowd| crowd.members) + 1
     }
 
     /// Lets up to `flights` flushes, no more than there are slots, be in flight from now on.

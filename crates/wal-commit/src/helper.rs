@@ -87,7 +87,7 @@ fn serve_loop(shared: &Shared) {
     let mut clock = IdleClock::default();
     let period = match shared.config.policy {
         SyncPolicy::Periodic { every } => Some(every),
-        SyncPolicy::EveryCommit | SyncPolicy::Group | SyncPolicy::Never => None,
+        _ => None,
     };
     let mut alarms = Alarms::new(period, shared.config.idle_after);
     loop {

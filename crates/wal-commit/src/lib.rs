@@ -29,6 +29,7 @@ mod buffer;
 mod runway;
 mod group;
 mod tuner;
+mod square_root;
 mod signal;
 mod gate;
 mod wake;

@@ -27,6 +27,7 @@ use crate::poison::PoisonCause;
 use crate::reserve::Cursor;
 use crate::runway::{Answers, Runway, SlotSet, slot_set};
 use crate::signal::Signal;
+use crate::square_root::Arrivals;
 use crate::sync::{AtomicBool, Condvar, FIXED, Mutex, MutexGuard, Ordering};
 use crate::tuner::Tuner;
 use crate::wake::{Wake, Wakes};
@@ -93,6 +94,7 @@ pub(crate) struct State {
     /// What a sync takes, of late.
     pub(crate) usual_sync: Duration,
     pub(crate) tuner: Tuner,
+    pub(crate) arrivals: Arrivals,
     pub(crate) stats: CommitStats,
 }
 
@@ -167,6 +169,7 @@ impl Shared {
             claimed: start.end,
             usual_sync: Duration::ZERO,
             tuner: Tuner::new(if FIXED { 1 } else { slots as u32 }),
+            arrivals: Arrivals::default(),
             stats: CommitStats::default(),
         };
         earmarks.publish(&state.cursor, held_back);

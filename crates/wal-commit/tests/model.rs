@@ -232,6 +232,23 @@ fn gathering_loses_nobody() {
 }
 
 #[test]
+fn gathering_by_the_square_root_loses_nobody() {
+    model(3, || {
+        let policy = SyncPolicy::SquareRoot { wait_cost_percent: 100 };
+        let (log, oracle) = start(Oracle::default(), policy);
+        let other = {
+            let (log, oracle) = (log.clone(), oracle.clone());
+            thread::spawn(move || {
+                assert!(commit(&log, &oracle, 8));
+                assert!(commit(&log, &oracle, 8));
+            })
+        };
+        assert!(commit(&log, &oracle, 8));
+        other.join().unwrap();
+    });
+}
+
+#[test]
 fn after_a_failed_sync_nothing_more_is_acknowledged() {
     for fail_sync in [1, 2] {
         model(3, move || {
