@@ -27,4 +27,7 @@ pub(crate) mod hold;
 pub(crate) mod truncate;
 pub(crate) mod segments;
 pub(crate) mod scrub;
+pub(crate) mod bench;
+pub(crate) mod top;
+pub(crate) mod demo;
 pub(crate) mod completions;

@@ -1,8 +1,10 @@
-//! The `wal` command: see what is in a log, whether it is whole, and append to it.
+//! The `wal` command: see what is in a log, whether it is whole, append to it, and operate it.
 //!
-//! One file per command. Every command but `append` and `probe` opens the log read-only: it never
-//! changes a byte and works beside a running writer. `probe` measures a directory, and touches no
-//! log. Exit codes are in [`exit`] and in `wal --help`.
+//! One file per command. `append` and `truncate` open the log for writing, and need that nobody
+//! else has. `hold place` and `hold drop`, and `copy` while it runs, place and drop files of holds
+//! beside a running writer. Every other command only reads, beside a running writer too. `probe`
+//! and `bench` measure a directory, and touch no log. Exit codes are in [`exit`] and in
+//! `wal --help`.
 
 mod interrupt;
 mod exit;
@@ -21,18 +23,19 @@ Exit codes:
   1  failed: I/O, a full disk, a poisoned log
   2  the command line is wrong
   3  verify: a torn tail; nothing that evidence covers is lost
-  4  something that was durable is damaged or missing
+  4  something that was durable is damaged or missing; `salvage`: the copy lacks it
   5  a file belongs to another log, or a newer version wrote it
   6  there is no log at this place; for `probe`: no directory
   7  another process has the log open for writing
-A `probe` that a signal ends removes what it made, and then ends by that signal.
+A command that a signal ends removes what it made, and then ends by that signal.
 
 Try it:
   seq 1 1000 | wal append /tmp/example.wal      a record a line, durably
   wal stat /tmp/example.wal                     what is there
   wal cat /tmp/example.wal                      the records again
   wal verify /tmp/example.wal                   whether it is whole
-  wal probe /tmp                                what a durable write costs there";
+  wal probe /tmp                                what a durable write costs there
+  wal demo                                      a crash, decay, and what is done about them";
 
 /// Look into a write-ahead log, judge it, and append to it.
 #[derive(Debug, Parser)]
@@ -61,6 +64,9 @@ enum Command {
     Hold(commands::hold::Hold),
     Segments(commands::segments::Segments),
     Scrub(commands::scrub::Scrub),
+    Bench(commands::bench::Bench),
+    Top(commands::top::Top),
+    Demo(commands::demo::Demo),
     Completions(commands::completions::Completions),
     #[command(hide = true)]
     Man(commands::completions::Man),
@@ -84,6 +90,9 @@ fn main() -> ExitCode {
         Command::Hold(command) => command.run(),
         Command::Segments(command) => command.run(),
         Command::Scrub(command) => command.run(),
+        Command::Bench(command) => command.run(),
+        Command::Top(command) => command.run(),
+        Command::Demo(command) => command.run(),
         Command::Completions(command) => command.run(),
         Command::Man(command) => command.run(),
     };
