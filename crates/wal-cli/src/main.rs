@@ -31,7 +31,7 @@ A command that a signal ends removes what it made, and then ends by that signal.
 
 Try it:
   seq 1 1000 | wal append /tmp/example.wal      a record a line, durably
-  wal stat /tmp/example.wal                     what is there
+  wal inspect /tmp/example.wal                  what is there
   wal cat /tmp/example.wal                      the records again
   wal verify /tmp/example.wal                   whether it is whole
   wal probe /tmp                                what a durable write costs there

@@ -314,7 +314,11 @@ impl LogFollower {
     /// Whether anything but blank space stands where the scout cannot go on.
     fn stands_before_bytes(&self) -> Result<bool, RecoveryError> {
         match self.reader.source().view().read_record(self.scout, &mut Vec::new()) {
-            Err(RecoveryError::Unreadable { source, .. }) => Ok(source != DecodeError::Zeroed),
+            // Another address is what an earlier use of the file left there. Where it is a damaged
+            // one, the control file tells of more sooner or later.
+            Err(RecoveryError::Unreadable { source, .. }) => {
+                Ok(!matches!(source, DecodeError::Zeroed | DecodeError::WrongLsn { .. }))
+            }
             Ok(_) | Err(RecoveryError::OutOfRange { .. } | RecoveryError::Truncated { .. }) => {
                 Ok(false)
             }
