@@ -76,11 +76,18 @@ pub const IN_FLIGHT: [Entry; 5] = [
 ];
 
 /// What an append costs bare: all of it first, then each part alone.
-pub const APPENDS: [Entry; 4] = [
+pub const APPENDS: [Entry; 5] = [
     Entry {
-        options: "copy, CRC-32C and write",
+        options: "copy, CRC-32C and write, to a file that was written before",
         committers: Committers::Threads,
         open: |dir, load| append_to(dir, load, ALL_WORK),
+        ..RAW
+    },
+    Entry {
+        name: "raw-fresh",
+        options: "copy, CRC-32C and write, to a file whose space was only reserved",
+        committers: Committers::Threads,
+        open: |dir, load| append_to(dir, load, Work { fresh: true, ..ALL_WORK }),
         ..RAW
     },
     Entry {
@@ -233,21 +240,36 @@ impl Record {
 }
 
 /// What is done with each body.
+/// A file of `bytes` zeros none of which was written; sparse where space cannot be reserved.
+fn reserved_file(path: &Path, bytes: u64) -> io::Result<()> {
+    let file = File::create(path)?;
+    match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
+        Ok(()) => Ok(()),
+        Err(_) => file.set_len(bytes),
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Work {
     copy: bool,
     checksum: bool,
     write: bool,
+    /// Nothing was ever written to the file.
+    fresh: bool,
 }
 
-const ALL_WORK: Work = Work { copy: true, checksum: true, write: true };
+const ALL_WORK: Work = Work { copy: true, checksum: true, write: true, fresh: false };
 
 fn append_to(dir: &Path, load: Load, work: Work) -> Result<Box<dyn Peer>, Failure> {
     let paths = paths(dir, load.threads);
     let records = load.bytes / (load.body_bytes * load.threads) as u64;
     let bytes = records * (HEAD_BYTES + load.body_bytes) as u64;
     for path in &paths {
-        prepared_file(path, if work.write { bytes } else { 0 })?;
+        if work.fresh {
+            reserved_file(path, bytes)?;
+        } else {
+            prepared_file(path, if work.write { bytes } else { 0 })?;
+        }
     }
     Ok(Box::new(Appended { paths, work }))
 }
@@ -410,10 +432,10 @@ mod tests {
                 (0..4).for_each(|_| committer.commit(&[7; 128]).unwrap());
             }
             let bytes = std::fs::read(dir.join("raw-1")).unwrap();
-            let writes = matches!(entry.name, "raw" | "raw-write");
+            let writes = matches!(entry.name, "raw" | "raw-fresh" | "raw-write");
             assert_eq!(bytes.len(), if writes { 4 * (HEAD_BYTES + 128) } else { 0 });
             let copied = bytes.windows(128).filter(|window| *window == [7; 128]).count();
-            assert_eq!(copied, if entry.name == "raw" { 4 } else { 0 });
+            assert_eq!(copied, if matches!(entry.name, "raw" | "raw-fresh") { 4 } else { 0 });
         }
     }
 

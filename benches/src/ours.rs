@@ -71,9 +71,10 @@ struct Log {
 impl Peer for Log {
     fn committer(&self, _: usize) -> Result<Box<dyn Committer + '_>, Failure> {
         Ok(Box::new(|body: &[u8]| {
-            let ticket = self.wal.append(body)?;
             if self.durable {
-                ticket.wait_durable()?;
+                self.wal.append(body)?.wait_durable()?;
+            } else {
+                self.wal.append_untracked(body)?;
             }
             Ok(())
         }))

@@ -56,9 +56,9 @@ struct InFlight {
 
 const COMMITS: [Entry; 6] = [BARE, BARE_TWO, BARE_DSYNC, BARE_DIRECT, OURS, OURS_IN_TASKS];
 const ROTATIONS: [Entry; 3] = [BARE, OURS, OURS_RECYCLING];
-const APPENDS: [Entry; 5] = {
-    let [all, copy, checksum, write] = BARE_APPENDS;
-    [all, copy, checksum, write, OURS]
+const APPENDS: [Entry; 6] = {
+    let [all, fresh, copy, checksum, write] = BARE_APPENDS;
+    [all, fresh, copy, checksum, write, OURS]
 };
 const AT_ONCE: [Entry; 6] = {
     let [files, one_file, dsync, direct, one_file_direct] = IN_FLIGHT;

@@ -8,13 +8,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use wal_format::layout::BODY_BYTES_MAX;
 use wal_format::{Lsn, RecordDraft, RecordFlags};
 
+use crate::checksum;
 use crate::config::Durability;
 use crate::error::CommitError;
 use crate::group::Want;
 use crate::poison::PoisonCause;
-use crate::reserve::{Layout, Plan, step};
+use crate::reserve::{Layout, Plan, fits, step};
 use crate::segments::Patience;
-use crate::shared::{Guard, Shared, State};
+use crate::shared::{Guard, Phase, Shared, State};
 use crate::waiting::{Limit, Woken};
 use crate::wake::Wakes;
 
@@ -62,6 +63,25 @@ impl Shared {
         (bytes > self.batch_bytes_max).then_some(bytes)
     }
 
+    /// Appends one record, which fits into the buffer.
+    pub(crate) fn append_one(
+        &self,
+        draft: &RecordDraft<'_>,
+        patience: Patience,
+    ) -> Result<Placed, CommitError> {
+        let mut state = self.lock_to_append();
+        match self.place_here(&mut state, draft) {
+            Some(placed) => {
+                self.write_out(state, patience);
+                Ok(placed)
+            }
+            None => {
+                let drafts = std::slice::from_ref(draft);
+                self.append_in(state, drafts, &mut |_, _| {}, patience)
+            }
+        }
+    }
+
     /// Appends records that fit into the buffer together, waiting for room and segments.
     pub(crate) fn append(
         &self,
@@ -69,7 +89,16 @@ impl Shared {
         hook: Hook<'_>,
         patience: Patience,
     ) -> Result<Placed, CommitError> {
-        let mut state = self.lock();
+        self.append_in(self.lock_to_append(), drafts, hook, patience)
+    }
+
+    fn append_in<'a>(
+        &'a self,
+        mut state: Guard<'a>,
+        drafts: &[RecordDraft<'_>],
+        hook: Hook<'_>,
+        patience: Patience,
+    ) -> Result<Placed, CommitError> {
         loop {
             state.appendable()?;
             if state.exclusive {
@@ -81,7 +110,7 @@ impl Shared {
             match state.cursor.plan(sizes(drafts), usable) {
                 Plan::Place(layout) => {
                     if layout.end.get() - state.cursor.end().get() <= room {
-                        return self.place(state, drafts, &layout, hook);
+                        return self.place(state, drafts, &layout, hook, patience);
                     }
                     state = self.make_room(state, patience)?;
                 }
@@ -99,6 +128,43 @@ impl Shared {
         }
     }
 
+    /// Encodes a record right where the log ends, if nothing speaks against it; `None`, and nothing
+    /// has changed, where there is anything to decide.
+    #[inline]
+    fn place_here(&self, state: &mut State, draft: &RecordDraft<'_>) -> Option<Placed> {
+        let bytes = draft.encoded_bytes();
+        let usual = state.poison.is_none() && state.phase == Phase::Open && !state.exclusive;
+        let lsn = state.cursor.end();
+        let stands = fits(state.cursor.left(), bytes as u64) && state.parts.room() >= bytes;
+        if !(usual && stands && state.parts.end() == lsn) {
+            return None;
+        }
+        let claim = self.claim();
+        let space = state.parts.peek(bytes)?;
+        checksum::encode(draft, &self.seed, lsn, claim, space).ok()?;
+        state.parts.extend(bytes)?;
+        let end = step(lsn, bytes as u64);
+        state.cursor.advance(end);
+        state.note_claim(lsn, claim);
+        state.data_end = end;
+        self.marks.reserve(end);
+        state.stats.records += 1;
+        state.stats.record_bytes += bytes as u64;
+        self.count_unasked(state, 1, bytes as u64);
+        self.after_reservation(state, false);
+        Some(Placed { lsn, end })
+    }
+
+    /// Writes what waits in the buffer once it is enough to be worth a call, when nobody else uses
+    /// the device: the longer it waits, the further it gets from the processor that copied it.
+    fn write_out(&self, mut state: Guard<'_>, patience: Patience) {
+        let enough = state.parts.pending() >= self.write_out_bytes;
+        if enough && patience == Patience::Wait && state.group.take() {
+            // The record is in the log; a failure poisons, and whoever waits or appends is told.
+            drop(self.lead(state, Durability::Written, None));
+        }
+    }
+
     /// Encodes the records where the layout says, and tells the hook.
     fn place(
         &self,
@@ -106,6 +172,7 @@ impl Shared {
         drafts: &[RecordDraft<'_>],
         layout: &Layout,
         hook: Hook<'_>,
+        patience: Patience,
     ) -> Result<Placed, CommitError> {
         let encoded = self.encode(&mut state, drafts, layout);
         let mut state = self.unless_broken(state, encoded)?;
@@ -118,7 +185,7 @@ impl Shared {
         let told = catch_unwind(AssertUnwindSafe(|| {
             layout.addresses(sizes(drafts)).enumerate().for_each(|(index, lsn)| hook(index, lsn));
         }));
-        self.after_hook(state, told);
+        self.write_out(self.after_hook(state, told), patience);
         Ok(Placed { lsn: layout.first, end: layout.end })
     }
 
@@ -143,7 +210,7 @@ impl Shared {
             let bytes = draft.encoded_bytes();
             let space = state.parts.extend(bytes).ok_or_else(broken)?;
             let draft = draft.with_flags(batch_flags(index, drafts.len()));
-            draft.encode_into(&self.seed, lsn, claim, space).map_err(|_| broken())?;
+            checksum::encode(&draft, &self.seed, lsn, claim, space).map_err(|_| broken())?;
             state.cursor.advance(step(lsn, bytes as u64));
             state.note_claim(lsn, claim);
         }
@@ -171,9 +238,13 @@ impl Shared {
 
     /// Goes on after the hook, or poisons and lets its panic go on: what it had to keep in step
     /// with the log may not be.
-    pub(crate) fn after_hook(&self, mut state: Guard<'_>, told: std::thread::Result<()>) {
+    pub(crate) fn after_hook<'a>(
+        &'a self,
+        mut state: Guard<'a>,
+        told: std::thread::Result<()>,
+    ) -> Guard<'a> {
         let Err(panic) = told else {
-            return;
+            return state;
         };
         let mut wakes = Wakes::default();
         let cause = PoisonCause::panicked("the hook of an append");

@@ -4,8 +4,10 @@
 //! leaves an empty one in its place, so the bytes of a part are never moved or shared. The parts
 //! are all the memory there is: when the one being filled is full, appends wait.
 
-use wal_format::{Lsn, LsnRange};
+use wal_format::{Lsn, LsnRange, RecordSeed};
 
+use crate::checksum;
+use crate::poison::PoisonCause;
 use crate::reserve::step;
 
 /// A contiguous run of the log in memory.
@@ -21,8 +23,15 @@ impl Part {
         Self { start, used: 0, bytes: vec![0; capacity].into_boxed_slice() }
     }
 
-    /// The encoded records.
-    pub(crate) fn bytes(&self) -> &[u8] {
+    /// The records, once those which lack their checksum have it: the one way out of the buffer.
+    pub(crate) fn finished(&mut self, seed: &RecordSeed) -> Result<&[u8], PoisonCause> {
+        let records = self.bytes.get_mut(..self.used).unwrap_or_default();
+        checksum::finish(seed, records)?;
+        Ok(records)
+    }
+
+    #[cfg(test)]
+    fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.used).unwrap_or_default()
     }
 
@@ -58,6 +67,11 @@ impl Parts {
         self.usable.saturating_sub(self.filling.used)
     }
 
+    /// Bytes which wait to be written.
+    pub(crate) fn pending(&self) -> usize {
+        self.filling.used
+    }
+
     /// Whether nothing waits to be written.
     pub(crate) fn is_empty(&self) -> bool {
         self.filling.used == 0
@@ -66,6 +80,13 @@ impl Parts {
     /// First address which is not in the buffer yet.
     pub(crate) fn end(&self) -> Lsn {
         self.filling.range().end
+    }
+
+    /// What [`extend`](Self::extend) would give, to be looked at first.
+    #[inline]
+    pub(crate) fn peek(&mut self, bytes: usize) -> Option<&mut [u8]> {
+        let from = self.filling.used;
+        self.filling.bytes.get_mut(from..from.checked_add(bytes)?)
     }
 
     /// Space for the next `bytes` of the log; `None` when the part is too full.

@@ -9,6 +9,7 @@ use wal_format::layout::{BLOCK_BYTES, RECORD_HEADER_BYTES};
 use wal_format::{Lsn, RecordSeed};
 
 use crate::error::CommitError;
+use crate::sync::FIXED;
 
 /// How much a caller is promised. Each level includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -124,6 +125,14 @@ impl Default for CommitConfig {
 
 /// The smallest part of a buffer that works.
 const PART_BYTES_MIN: usize = CommitConfig::BUFFER_BYTES_MIN / 2;
+
+/// Of parts of which records may use `usable` bytes, how many are written out by whoever appends:
+/// few enough to still be near the processor, and enough to be worth the call.
+pub(crate) fn write_out_bytes(usable: usize) -> usize {
+    if FIXED { usable / 2 } else { (usable / 8).max(usable.min(WRITE_OUT_BYTES_MIN)) }
+}
+
+const WRITE_OUT_BYTES_MIN: usize = 256 << 10;
 
 impl CommitConfig {
     /// The smallest buffer that works, on a backend which does not write in blocks.

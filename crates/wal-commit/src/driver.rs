@@ -266,12 +266,13 @@ impl<'a> Flight<'a> {
 
     /// Writes what was pending when the flight began, and publishes it.
     pub(crate) fn write_pending(&mut self) -> Result<(), PoisonCause> {
-        let Some((part, leg)) = self.part.take() else {
+        let Some((mut part, leg)) = self.part.take() else {
             return Ok(());
         };
         let range = part.range();
-        let written = self.sink().and_then(|sink| {
-            sink.write(range.start, &[IoSlice::new(part.bytes())]).map_err(PoisonCause::write)
+        let finished = part.finished(&self.shared.seed);
+        let written = finished.and_then(|bytes| {
+            self.sink()?.write(range.start, &[IoSlice::new(bytes)]).map_err(PoisonCause::write)
         });
         self.part = Some((part, leg));
         written?;
@@ -285,13 +286,14 @@ impl<'a> Flight<'a> {
             self.write_pending()?;
             return self.sync();
         }
-        let Some((part, leg)) = self.part.take() else {
+        let Some((mut part, leg)) = self.part.take() else {
             return Ok(());
         };
         let range = part.range();
         let started = Instant::now();
-        let synced = self.sink().and_then(|sink| {
-            sink.write_sync(range.start, &[IoSlice::new(part.bytes())]).map_err(PoisonCause::sync)
+        let finished = part.finished(&self.shared.seed);
+        let synced = finished.and_then(|bytes| {
+            self.sink()?.write_sync(range.start, &[IoSlice::new(bytes)]).map_err(PoisonCause::sync)
         });
         let took = started.elapsed();
         self.part = Some((part, leg));

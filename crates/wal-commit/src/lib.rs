@@ -25,6 +25,7 @@ mod config;
 mod metrics;
 mod watermark;
 mod reserve;
+mod checksum;
 mod buffer;
 mod runway;
 mod group;

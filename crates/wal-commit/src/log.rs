@@ -6,10 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wal_format::{Lsn, RecordDraft};
+use wal_format::layout::BODY_BYTES_MAX;
+use wal_format::{Lsn, LsnRange, RecordDraft};
 use wal_io::{LogSink, Preparer};
 
-use crate::append::{Hook, check_bodies};
+use crate::append::{Hook, Placed, check_bodies};
 use crate::config::{CommitConfig, Durability, Start};
 use crate::error::CommitError;
 use crate::futures::{Beyond, Reach, Room};
@@ -154,6 +155,49 @@ impl GroupCommit {
         reserved: &mut dyn FnMut(usize, Lsn),
     ) -> Result<Ticket, CommitError> {
         self.append_all(drafts, reserved, Patience::Refuse)
+    }
+
+    /// Appends one record without a hook, and without a ticket: for whoever waits later, with
+    /// [`wait`](Self::wait) or [`sync`](Self::sync), for many records at once. Returns the addresses
+    /// that it takes.
+    ///
+    /// # Durability
+    ///
+    /// None yet: the record is ordered.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Self::append).
+    ///
+    /// # Cost
+    ///
+    /// As [`append`](Self::append), and less: it touches no memory that others share but that under
+    /// the lock.
+    #[inline]
+    pub fn append_untracked(&self, draft: &RecordDraft<'_>) -> Result<LsnRange, CommitError> {
+        let placed = self.append_plain(draft)?;
+        Ok(LsnRange::new(placed.lsn, placed.end))
+    }
+
+    /// As [`append`](Self::append), without a hook.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Self::append).
+    #[inline]
+    pub fn append_unhooked(&self, draft: &RecordDraft<'_>) -> Result<Ticket, CommitError> {
+        let placed = self.append_plain(draft)?;
+        Ok(Ticket::new(Arc::clone(self.shared()), placed))
+    }
+
+    fn append_plain(&self, draft: &RecordDraft<'_>) -> Result<Placed, CommitError> {
+        let shared = self.shared();
+        let bytes = draft.encoded_bytes() as u64;
+        if bytes <= shared.batch_bytes_max.min(BODY_BYTES_MAX as u64) {
+            return shared.append_one(draft, Patience::Wait);
+        }
+        check_bodies(std::slice::from_ref(draft))?;
+        shared.append_large(draft, &mut |_, _| {}, Patience::Wait)
     }
 
     fn append_all(

@@ -197,7 +197,7 @@ impl Shared {
         count(&mut state, bytes, before, after);
         self.after_reservation(&mut state, next);
         let told = catch_unwind(AssertUnwindSafe(|| hook(0, lsn)));
-        self.after_hook(state, told);
+        drop(self.after_hook(state, told));
         Ok(Span { before, record, after, claim })
     }
 

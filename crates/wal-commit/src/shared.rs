@@ -15,7 +15,7 @@ use wal_format::{Lsn, LsnRange, RecordSeed};
 use wal_io::{IoError, LogSink, Preparer};
 
 use crate::buffer::Parts;
-use crate::config::{CommitConfig, Durability, Start, Threads};
+use crate::config::{self, CommitConfig, Durability, Start, Threads};
 use crate::earmark::Earmarks;
 use crate::error::CommitError;
 use crate::gate::Gate;
@@ -28,7 +28,7 @@ use crate::reserve::Cursor;
 use crate::runway::{Answers, Runway, SlotSet, slot_set};
 use crate::signal::Signal;
 use crate::square_root::Arrivals;
-use crate::sync::{AtomicBool, Condvar, FIXED, Mutex, MutexGuard, Ordering};
+use crate::sync::{AtomicBool, Condvar, FIXED, Mutex, MutexGuard, Ordering, lock_backing_off};
 use crate::tuner::Tuner;
 use crate::wake::{Wake, Wakes};
 use crate::watermark::Watermarks;
@@ -109,6 +109,8 @@ pub(crate) struct Shared {
     pub(crate) promises: bool,
     pub(crate) segment_bytes: u64,
     pub(crate) batch_bytes_max: u64,
+    /// So many bytes in the buffer are written out by whoever appends, if nobody else does.
+    pub(crate) write_out_bytes: usize,
     pub(crate) earmarks: Earmarks,
     /// The process that opened the log.
     opened_by: u32,
@@ -184,6 +186,7 @@ impl Shared {
             promises,
             segment_bytes,
             batch_bytes_max,
+            write_out_bytes: config::write_out_bytes(usable),
             earmarks,
             opened_by: std::process::id(),
             state: Mutex::new(state),
@@ -196,6 +199,12 @@ impl Shared {
 
     pub(crate) fn lock(&self) -> Guard<'_> {
         self.state.lock()
+    }
+
+    /// As [`lock`](Self::lock), for an append: others hold it for less than going to sleep takes.
+    #[inline]
+    pub(crate) fn lock_to_append(&self) -> Guard<'_> {
+        lock_backing_off(&self.state)
     }
 
     /// Whether the log has threads of its own.

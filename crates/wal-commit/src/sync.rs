@@ -42,6 +42,43 @@ pub(crate) fn gather_window(sync: Duration) -> Duration {
     if FIXED { Duration::ZERO } else { sync / 4 }
 }
 
+/// Takes a lock that is held for some tens of nanoseconds, if need be after some rounds of looking
+/// away: whoever has it then gets much done, where two threads that take turns would spend their time on
+/// passing the lock from one processor to the other. Sleeps, as any lock, when that does not help.
+#[cfg(not(any(loom, shuttle)))]
+#[inline]
+pub(crate) fn lock_backing_off<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    match mutex.try_lock() {
+        Some(guard) => guard,
+        None => lock_contended(mutex),
+    }
+}
+
+#[cfg(not(any(loom, shuttle)))]
+#[cold]
+fn lock_contended<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    for _ in 0..BACK_OFF_ROUNDS {
+        for _ in 0..BACK_OFF_SPINS {
+            std::hint::spin_loop();
+        }
+        if let Some(guard) = mutex.try_lock() {
+            return guard;
+        }
+    }
+    mutex.lock()
+}
+
+#[cfg(not(any(loom, shuttle)))]
+const BACK_OFF_ROUNDS: u32 = 16;
+#[cfg(not(any(loom, shuttle)))]
+const BACK_OFF_SPINS: u32 = 24;
+
+/// In a model every order is tried anyway.
+#[cfg(any(loom, shuttle))]
+pub(crate) fn lock_backing_off<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock()
+}
+
 /// A condition variable which takes and returns the guard.
 ///
 /// Waits are always in a loop over a named predicate: a wake-up may be spurious.

@@ -21,6 +21,7 @@ mod ticket;
 
 mod active;
 mod log;
+mod append;
 mod figures;
 mod transaction;
 mod batch;

@@ -127,41 +127,6 @@ impl Wal {
         &self.shared
     }
 
-    /// Appends `body` as one record of [`RecordKind::DATA`]; returns a ticket for it.
-    ///
-    /// `body` holds 0 to [`BODY_BYTES_MAX`](crate::BODY_BYTES_MAX) bytes.
-    ///
-    /// # Durability
-    ///
-    /// None yet: the record is ordered. Wait on the ticket for a promise.
-    ///
-    /// # Errors
-    ///
-    /// - [`Refused`](crate::ErrorKind::Refused): too long, or a hold is over its limit; nothing
-    ///   changed.
-    /// - [`NoSpace`](crate::ErrorKind::NoSpace): no room for the next segment; nothing changed.
-    /// - [`Poisoned`](crate::ErrorKind::Poisoned): an earlier write or sync failed; reopen.
-    ///
-    /// # Cost
-    ///
-    /// One copy and one CRC-32C pass over `body`. No system call, unless the buffer is full: then
-    /// it waits for, or makes, one flush.
-    pub fn append(&self, body: &[u8]) -> Result<Ticket, Error> {
-        self.append_kind(RecordKind::DATA, body)
-    }
-
-    /// As [`append`](Self::append), with a kind of the engine's.
-    ///
-    /// # Errors
-    ///
-    /// As [`append`](Self::append); [`Refused`](crate::ErrorKind::Refused) for a kind that is not
-    /// the engine's.
-    pub fn append_kind(&self, kind: RecordKind, body: &[u8]) -> Result<Ticket, Error> {
-        self.check_kind(kind)?;
-        let parts = [body];
-        self.append_draft(&RecordDraft::new(kind, &parts), &mut |_| {})
-    }
-
     /// As [`append`](Self::append), but never waits for room.
     ///
     /// # Errors

@@ -127,6 +127,16 @@ pub(super) static BUGS: &[Mutant] = &[
     },
     Mutant {
         found_by: Finder::Log,
+        name: "short-records-without-checksum",
+        about: "short records leave the buffer before anybody has put in their checksums",
+        edits: &[Edit {
+            file: "crates/wal-commit/src/buffer.rs",
+            find: "checksum::finish(seed, records)?;",
+            replace: "if records.is_empty() {\n            checksum::finish(seed, records)?;\n        }",
+        }],
+    },
+    Mutant {
+        found_by: Finder::Log,
         name: "oversized-unsynced",
         about: "an oversized record counts as durable once it is written",
         edits: &[Edit {

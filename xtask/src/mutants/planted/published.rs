@@ -13,10 +13,9 @@ pub(super) static BUGS: &[Mutant] = &[
         about: "the end of what is pending stays in the buffer when the sync is issued",
         edits: &[Edit {
             file: "crates/wal-commit/src/driver.rs",
-            find: "sink.write(range.start, &[IoSlice::new(part.bytes())])",
-            replace: "let bytes = part.bytes();\n            \
-                      let bytes = bytes.get(..bytes.len().saturating_sub(24)).unwrap_or(bytes);\n            \
-                      sink.write(range.start, &[IoSlice::new(bytes)])",
+            find: "self.sink()?.write(range.start, &[IoSlice::new(bytes)])",
+            replace: "let bytes = bytes.get(..bytes.len().saturating_sub(24)).unwrap_or(bytes);\n            \
+                      self.sink()?.write(range.start, &[IoSlice::new(bytes)])",
         }],
     },
     // Sleeps although nobody is there to wake it: shown where leaders are chosen, for elsewhere it
