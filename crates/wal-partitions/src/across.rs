@@ -113,7 +113,7 @@ pub(crate) enum PartFate {
     Counts,
     Never,
     Undecided(Arc<Entry>),
-    /// Of an earlier opening, before what its recovery saw: a note follows in the same log.
+    /// Of an earlier opening: a note follows in the same log, if the part is whole.
     AskTheLog,
 }
 
@@ -237,10 +237,9 @@ impl Across {
 
     /// As [`decide`](Self::decide) without waiting for anything, notes included: whoever comes next
     /// appends them.
-    pub(crate) fn decide_at_once(&self, members: &[Arc<Member>], entry: &Entry) {
-        if let Some(mut state) = entry.state.try_lock() {
-            let _ = self.decide_locked(members, entry, &mut state, false);
-        }
+    pub(crate) fn decide_at_once(&self, members: &[Arc<Member>], entry: &Entry) -> Option<Outcome> {
+        let mut state = entry.state.try_lock()?;
+        self.decide_locked(members, entry, &mut state, false).ok().flatten()
     }
 
     fn decide_locked(
@@ -349,28 +348,20 @@ impl Across {
         register.prune_at = 2 * register.by_number.len();
     }
 
-    /// What the part of batch `id` at `lsn` of a log means, whose recovery saw all parts from
-    /// `seen_from` on.
-    pub(crate) fn fate_of(
-        &self,
-        members: &[Arc<Member>],
-        id: BatchId,
-        lsn: Lsn,
-        seen_from: Lsn,
-    ) -> PartFate {
-        let ours = id.log == self.log && id.epoch == self.epoch;
-        // Looked up apart: deciding takes the lock of the register again.
+    /// What a part of batch `id` means to whoever reads it.
+    pub(crate) fn fate_of(&self, members: &[Arc<Member>], id: BatchId) -> PartFate {
         let entry = self.entries.lock().by_number.get(&id.number).cloned();
-        if ours && let Some(entry) = entry {
-            return match self.decide(members, &entry, false) {
-                Ok(Some(Outcome::Committed)) => PartFate::Counts,
-                Ok(Some(Outcome::Aborted)) => PartFate::Never,
-                Ok(None) | Err(_) => PartFate::Undecided(entry),
+        let ours = id.log == self.log && id.epoch == self.epoch;
+        if let Some(entry) = entry.filter(|_| ours) {
+            return match self.decide_at_once(members, &entry) {
+                Some(Outcome::Committed) => PartFate::Counts,
+                Some(Outcome::Aborted) => PartFate::Never,
+                None => PartFate::Undecided(entry),
             };
         }
         if self.aborted.lock().contains(&id) {
             PartFate::Never
-        } else if ours || lsn >= seen_from {
+        } else if ours {
             PartFate::Counts
         } else {
             PartFate::AskTheLog

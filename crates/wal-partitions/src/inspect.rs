@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use wal::{
-    CheckpointPointer, CheckpointView, LogSource, Lsn, LsnRange, Progress, RecoveryError,
-    RecoveryLog, RecoveryReport, RecoveryStrategy, RedoOnly, RedoTarget, ReplayRecord, Verdict,
+    CheckpointPointer, CheckpointView, LogSource, LsnRange, Progress, RecoveryError, RecoveryLog,
+    RecoveryReport, RecoveryStrategy, RedoOnly, RedoTarget, ReplayRecord, Verdict,
 };
 
 use crate::body::{Note, PartHead};
@@ -33,11 +33,6 @@ impl Prior {
             checkpoints: log.checkpoints.to_vec(),
             verdict: log.verdict.cloned(),
         }
-    }
-
-    /// From here on every part that there is was seen.
-    pub(crate) fn seen_from(&self) -> Lsn {
-        self.checkpoint.map_or(self.range.start, |checkpoint| checkpoint.begin)
     }
 
     /// Gives `engine` what the log holds.

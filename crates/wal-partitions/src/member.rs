@@ -1,4 +1,4 @@
-//! One partition as the set keeps it: its log, its hold, and what its recovery saw.
+//! One partition as the set keeps it: its log, its hold, and what its recovery did.
 
 use wal::{Error as WalError, Hold, Lsn, RecoveryReport, Wal};
 
@@ -14,8 +14,6 @@ pub(crate) struct Member {
     pub(crate) promises: bool,
     /// At most the lowest part in this log whose batch is not settled.
     pub(crate) hold: Hold,
-    /// Recovery saw every part from here on, and settled it.
-    pub(crate) seen_from: Lsn,
     pub(crate) recovery: RecoveryReport,
 }
 

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use wal::{
-    IoError, IoOp, LogId, Lsn, Options, RecoveryReport, RedoTarget, ReplayRecord, Storage,
-    StorageLock, Survey, Wal,
+    IoError, IoOp, LogId, Options, RecoveryReport, RedoTarget, ReplayRecord, Storage, StorageLock,
+    Survey, Wal,
 };
 
 use crate::across::Across;
@@ -283,11 +283,10 @@ impl Log {
     }
 
     fn member(self, recovery: RecoveryReport, promises: bool) -> Result<Member, Error> {
-        let Self { name, wal, prior, .. } = self;
+        let Self { name, wal, .. } = self;
         let reserved = wal.positions().reserved;
         let hold = wal.hold(HOLD, reserved, None).map_err(|source| Error::of(&name, source))?;
-        let seen_from = prior.map_or(Lsn::NONE, |prior| prior.seen_from());
-        Ok(Member { name, wal, promises, hold, seen_from, recovery })
+        Ok(Member { name, wal, promises, hold, recovery })
     }
 }
 

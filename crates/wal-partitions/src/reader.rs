@@ -21,17 +21,18 @@ pub struct Reader {
     shared: Arc<Shared>,
     partition: usize,
     inner: wal::Reader,
-    /// Members to pass over: those of a part that never counts.
-    to_skip: u32,
-    /// Passing over members whose first is missing, at the head of the log.
-    orphans: bool,
+    /// Looks for notes behind the parts of earlier openings.
+    ahead: Option<wal::Reader>,
+    /// Passing over the members that follow: of a part that never counts, or of a batch whose first
+    /// members were truncated away.
+    passing: bool,
 }
 
 /// What the reader makes of a record.
 enum Seen {
     Give,
     Pass,
-    Part { id: BatchId, members: u32 },
+    Part(BatchId),
 }
 
 /// What comes next for a reader.
@@ -47,7 +48,7 @@ impl Reader {
         let of = |source| Error::of(&member.name, source);
         let inner = member.wal.read_from(lsn).map_err(of)?;
         let shared = Arc::clone(shared);
-        let mut reader = Self { shared, partition, inner, to_skip: 0, orphans: false };
+        let mut reader = Self { shared, partition, inner, ahead: None, passing: false };
         reader.seek_batch_start()?;
         Ok(reader)
     }
@@ -61,7 +62,8 @@ impl Reader {
     ///
     /// # Cost
     ///
-    /// As [`wal::Reader::next`]; each record is checked twice.
+    /// As [`wal::Reader::next`]; each record is checked twice. For a part of an earlier opening the log is
+    /// read ahead to its note, which is close; for one that a crash tore, to the end.
     #[allow(clippy::should_implement_trait, reason = "it lends, which an Iterator cannot")]
     pub fn next(&mut self) -> Result<Option<RecordRef<'_>>, Error> {
         match self.find_next()? {
@@ -93,7 +95,7 @@ impl Reader {
             match before.map(follows) {
                 None => {
                     // The batch began below the head: nothing says any more whether it counts.
-                    self.orphans = true;
+                    self.passing = true;
                     return self.seek(lsn);
                 }
                 before => first = before,
@@ -120,18 +122,17 @@ impl Reader {
                 return Ok(Next::End);
             };
             let lsn = record.lsn();
-            self.orphans &= record.flags().contains(RecordFlags::BATCH_FOLLOWS);
+            self.passing &= record.flags().contains(RecordFlags::BATCH_FOLLOWS);
             match see(shared, partition, &record)? {
                 Seen::Pass => {}
-                Seen::Give if self.orphans => {}
-                Seen::Give if self.to_skip > 0 => self.to_skip -= 1,
+                Seen::Give if self.passing => {}
                 Seen::Give => {
                     self.seek(lsn)?;
                     return Ok(Next::Record);
                 }
-                Seen::Part { id, members } => match self.fate_of(id, lsn)? {
+                Seen::Part(id) => match self.fate_of(id, lsn)? {
                     PartFate::Counts => {}
-                    PartFate::Never | PartFate::AskTheLog => self.to_skip = members,
+                    PartFate::Never | PartFate::AskTheLog => self.passing = true,
                     PartFate::Undecided(entry) => {
                         self.seek(lsn)?;
                         return Ok(Next::Undecided(entry));
@@ -141,26 +142,35 @@ impl Reader {
         }
     }
 
-    fn fate_of(&self, id: BatchId, lsn: Lsn) -> Result<PartFate, Error> {
-        let shared = &self.shared;
-        let member = shared.member(self.partition)?;
-        let fate = shared.across.fate_of(&shared.members, id, lsn, member.seen_from);
-        let PartFate::AskTheLog = fate else { return Ok(fate) };
-        let of = |source| Error::of(&member.name, source);
-        let mut ahead = member.wal.read_from(lsn).map_err(of)?;
+    /// What the part of batch `id` at `lsn` means.
+    fn fate_of(&mut self, id: BatchId, lsn: Lsn) -> Result<PartFate, Error> {
+        let fate = self.shared.across.fate_of(&self.shared.members, id);
+        if !matches!(fate, PartFate::AskTheLog) {
+            return Ok(fate);
+        }
+        let (shared, partition) = (&self.shared, self.partition);
+        let of = |source| wrap(shared, partition, source);
+        let mut ahead = match self.ahead.take() {
+            Some(ahead) => ahead,
+            None => shared.member(partition)?.wal.read_from(lsn).map_err(of)?,
+        };
+        ahead.seek(lsn).map_err(of)?;
+        // Every part that was whole has a note behind it, for an opening writes those that are missing.
+        // One that was torn has none: there is one at most for each crash.
+        let mut fate = PartFate::Never;
         while let Some(record) = ahead.next().map_err(of)? {
             if record.kind() == NOTE_KIND
-                && let Heading::Note(note) = replayed(shared, self.partition, &record)?
+                && let Heading::Note(note) = replayed(shared, partition, &record)?
                 && note.id == id
             {
-                return Ok(match note.outcome {
-                    Outcome::Committed => PartFate::Counts,
-                    Outcome::Aborted => PartFate::Never,
-                });
+                if note.outcome == Outcome::Committed {
+                    fate = PartFate::Counts;
+                }
+                break;
             }
         }
-        let what = format!("batch {id} lies before a checkpoint and has no outcome");
-        Err(Error::Contradiction { name: member.name.clone(), what })
+        self.ahead = Some(ahead);
+        Ok(fate)
     }
 }
 
@@ -176,7 +186,7 @@ fn see(shared: &Shared, partition: usize, record: &RecordRef<'_>) -> Result<Seen
         return Ok(if record.kind().is_engine() { Seen::Give } else { Seen::Pass });
     }
     Ok(match replayed(shared, partition, record)? {
-        Heading::Part(head) => Seen::Part { id: head.id, members: head.members },
+        Heading::Part(head) => Seen::Part(head.id),
         Heading::Note(_) => Seen::Pass,
         Heading::Engine => Seen::Give,
     })

@@ -135,7 +135,7 @@ impl Future for AcrossTicket {
             return Poll::Pending;
         }
         if let Some(entry) = &this.entry {
-            this.shared.across.decide_at_once(&this.shared.members, entry);
+            let _ = this.shared.across.decide_at_once(&this.shared.members, entry);
         }
         Poll::Ready(Ok(()))
     }

@@ -483,14 +483,24 @@ proptest! {
         let (partitions, _) = open(&rig);
         for (at, (mask, waited)) in batches.iter().enumerate() {
             let participants: Vec<usize> = (0..3).filter(|bit| mask & (1 << bit) != 0).collect();
-            let ticket = across(&partitions, &participants, &[at as u8; 40]);
+            let ticket = across(&partitions, &participants, &[at as u8; 900]);
             if *waited { ticket.wait_durable().unwrap(); }
         }
         let modes: Vec<CrashMode> = seeds.iter().map(|seed| CrashMode::Torn(*seed)).collect();
         let crashed = rig.crash(&modes);
-        let (_, found) = open(&crashed);
+        let (partitions, found) = open(&crashed);
+        for partition in partitions.iter() {
+            partition.sync().unwrap();
+            let mut reader = partition.read_from(partition.head()).unwrap();
+            let mut read = Vec::new();
+            while let Some(record) = reader.next().unwrap() {
+                read.push(record.body.to_vec());
+            }
+            prop_assert_eq!(read, bodies(&found, partition.index()), "read as replayed");
+        }
+        drop(partitions);
         for (at, (mask, waited)) in batches.iter().enumerate() {
-            let there = |bit: usize| bodies(&found, bit).contains(&&[at as u8; 40][..]);
+            let there = |bit: usize| bodies(&found, bit).contains(&&[at as u8; 900][..]);
             let parts: Vec<bool> =
                 (0..3).filter(|bit| mask & (1 << bit) != 0).map(there).collect();
             prop_assert!(parts.iter().all(|part| *part == parts[0]), "batch {} in part", at);

@@ -295,6 +295,9 @@ fn check(rig: &Rig, mut story: Story, rng: &mut SimRng, case: &str) {
     let (partitions, engines) = open(rig).unwrap_or_else(|error| panic!("{case}: {error}"));
     story.judge(&engines).unwrap_or_else(|reason| panic!("{case}: {reason}\n{engines:?}"));
     let mut run = Run { partitions, engines, waiting: Vec::new() };
+    for index in 0..PARTITIONS {
+        run.read(index, &mut story).unwrap_or_else(|error| panic!("{case}, reading: {error}"));
+    }
     for _ in 0..3 {
         run.act(rng, &mut story).unwrap_or_else(|error| panic!("{case}, going on: {error}"));
     }
@@ -360,8 +363,8 @@ fn rehearse(seed: u64, steps: u32) -> Vec<Op> {
 
 #[test]
 fn a_batch_is_there_whole_or_not_at_all_wherever_the_power_goes() {
-    let states: u64 = (1..=3).map(|seed| explore(seed, 24, 17)).sum();
-    assert!(states > 250, "only {states} crash states were looked at");
+    let states: u64 = (1..=3).map(|seed| explore(seed, 24, 23)).sum();
+    assert!(states > 180, "only {states} crash states were looked at");
 }
 
 /// As many cases as are asked for, every operation cut: `cargo xtask sim --workload partitions`.
