@@ -15,6 +15,7 @@ use crate::buffer::Part;
 use crate::config::{Durability, SyncPolicy};
 use crate::error::CommitError;
 use crate::group::{Want, Work};
+use crate::meters::Landing;
 use crate::poison::PoisonCause;
 use crate::runway::{LegId, SlotSet, slot_set};
 use crate::shared::{Guard, Phase, Shared, Slot, State, push_all};
@@ -392,7 +393,7 @@ impl<'a> Flight<'a> {
     fn put_down(&mut self, outcome: Result<(), PoisonCause>) -> Result<(), CommitError> {
         let mut wakes = Wakes::default();
         let mut state = self.shared.lock();
-        let flew = self.synced.is_some();
+        let (flew, synced) = (self.synced.is_some(), self.synced);
         let flush_time = self.begun.map_or(Duration::ZERO, |begun| begun.elapsed());
         state.stats.flush_time = state.stats.flush_time.saturating_add(flush_time);
         let slow = self.synced.filter(|took| {
@@ -422,12 +423,17 @@ impl<'a> Flight<'a> {
         self.commits += led;
         let flights = if flew { self.tune(&mut state) } else { None };
         self.shared.release_batons(&mut state, self.batons, self.commits, &mut wakes);
+        let told = (self.begun.is_some() || flew).then_some(state.stats);
         // Whatever panics above happens once more, in the drop, which poisons.
         self.landed = true;
         drop(state);
         drop(last);
         wakes.absorb(std::mem::take(&mut self.later));
         self.shared.deliver(wakes);
+        if let Some(stats) = told {
+            let landing = Landing { commits: self.commits, flush_time, sync_time: synced };
+            self.shared.meters.lock().landed(&stats, &self.shared.marks.positions(), &landing);
+        }
         if let Some(flights) = flights {
             tracing::debug!(flights, "flushes in flight");
         }

@@ -23,6 +23,7 @@ mod poison;
 mod error;
 mod config;
 mod metrics;
+mod meters;
 mod watermark;
 mod reserve;
 mod checksum;
@@ -55,6 +56,8 @@ pub use config::{CommitConfig, Durability, Start, SyncPolicy, Threads};
 pub use error::{CommitError, Fate};
 pub use futures::{Beyond, Reach, Room};
 pub use log::GroupCommit;
+#[cfg(feature = "metrics")]
+pub use meters::{METERS, Meter, MeterKind};
 pub use metrics::CommitStats;
 pub use poison::{PoisonCause, PoisonKind};
 pub use ticket::Ticket;

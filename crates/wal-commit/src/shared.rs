@@ -21,6 +21,7 @@ use crate::error::CommitError;
 use crate::gate::Gate;
 use crate::group::{Group, Next, Waiter, Want, Work};
 use crate::limits::Unasked;
+use crate::meters::Meters;
 use crate::metrics::CommitStats;
 use crate::padding::encode_padding;
 use crate::poison::PoisonCause;
@@ -121,6 +122,8 @@ pub(crate) struct Shared {
     pub(crate) serve: Condvar,
     /// Tells the thread which prepares segments.
     pub(crate) prepare: Condvar,
+    /// Never locked under the lock of the state: a recorder is foreign code.
+    pub(crate) meters: Mutex<Meters>,
     /// When the log was opened, as far as this process goes.
     pub(crate) begun: Instant,
 }
@@ -193,6 +196,7 @@ impl Shared {
             poisoned: AtomicBool::new(false),
             serve: Condvar::default(),
             prepare: Condvar::default(),
+            meters: Mutex::new(Meters::default()),
             begun: Instant::now(),
         })
     }
@@ -264,6 +268,9 @@ impl Shared {
 
     /// Delivers wake-ups. The lock is not held. Foreign code which panics poisons the log.
     pub(crate) fn deliver(&self, wakes: Wakes) {
+        if wakes.alarm.is_some() {
+            self.meters.lock().poisoned();
+        }
         if wakes.deliver() {
             self.poison(PoisonCause::panicked("a callback or a waker"));
         }

@@ -75,7 +75,13 @@ impl Shared {
         if let (Want::Reach { end, level }, false) = (want, leads) {
             self.ask(&mut state, end, level);
         }
+        let end = state.cursor.end();
         drop(state);
+        match want {
+            Want::Room => tracing::trace!(%end, "an append waits for room in the buffer"),
+            Want::Segment => tracing::debug!(%end, "an append waits for a segment"),
+            Want::Reach { .. } | Want::Beyond(_) | Want::Baton => {}
+        }
         if let Some(signal) = slot.sleep(deadline) {
             return woken(signal);
         }

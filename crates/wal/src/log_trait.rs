@@ -26,9 +26,10 @@ pub type LogFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send
 
 mod sealed {
     pub trait Sealed {}
-    impl Sealed for crate::log::Wal {}
-    impl Sealed for super::MemoryLog {}
 }
+
+impl sealed::Sealed for Wal {}
+impl sealed::Sealed for MemoryLog {}
 
 /// A log to append to, read from and close, wherever it is kept: [`Wal`] or [`MemoryLog`].
 ///

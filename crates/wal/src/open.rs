@@ -153,6 +153,8 @@ impl<S> Opener<S> {
     where
         S: RecoveryStrategy<E>,
     {
+        let _span = tracing::info_span!("wal_open", place = %storage.place()).entered();
+        let began = Instant::now();
         let Self { options, strategy, progress } = self;
         options.check()?;
         if strategy.undoes() && !options.sync_method.can_promise() {
@@ -180,6 +182,9 @@ impl<S> Opener<S> {
             )?;
             wal.shared().publisher.get_or_init(|| publisher);
         }
+        let (end, read) = (wal.positions().reserved, wal.recovery().records_scanned);
+        tracing::info!(log_id = %wal.log_id(), epoch = %wal.epoch(), %end, records = read,
+            elapsed_us = began.elapsed().as_micros() as u64, "log open");
         Ok((wal, log))
     }
 }

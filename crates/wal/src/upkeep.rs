@@ -148,6 +148,7 @@ impl Wal {
         let Some(due) = self.maintenance_due(triggers) else {
             return Ok(None);
         };
+        let _span = tracing::info_span!("wal_upkeep", ?due).entered();
         let records = self.shared().commit.stats().records;
         let checkpoint = self.checkpoint_begin()?;
         let begin = checkpoint.begin_lsn();

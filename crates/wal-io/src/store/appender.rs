@@ -102,6 +102,7 @@ impl Appender {
     /// Goes on in the segment that holds `at`.
     fn move_to(&mut self, at: Lsn) -> Result<(), IoError> {
         let link = self.store.enter(at)?;
+        tracing::debug!(segment = %link.name, base = %at, "appending goes on in the next segment");
         let next = self.store.open_for_append(&link)?;
         let before = std::mem::replace(&mut self.current, next);
         if before.unsynced {

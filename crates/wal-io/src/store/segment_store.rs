@@ -112,6 +112,7 @@ impl SegmentStore {
         let mut work = self.work.lock();
         work.closed = true;
         drop(self.lock.lock().take());
+        tracing::info!(place = %self.storage.place(), end = %self.noted_durable(), "log closed");
     }
 
     /// The identity of the log.
