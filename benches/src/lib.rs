@@ -20,6 +20,8 @@ mod child;
 mod results;
 mod bare;
 mod ours;
+#[cfg(all(target_os = "linux", feature = "io-uring"))]
+mod uring;
 
 mod run;
 mod syncs;
@@ -51,3 +53,5 @@ pub use scans::{Arguments as ScanArguments, run as measure_scans};
 pub use sheet::{Line, Sheet};
 pub use table::{Row, STEADY, median, print_table};
 pub use turns::{Arguments as CommitArguments, chosen};
+#[cfg(all(target_os = "linux", feature = "io-uring"))]
+pub use uring::{ENTRIES as URING, refused as uring_refused};

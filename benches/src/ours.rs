@@ -44,6 +44,12 @@ fn open(dir: &Path, load: Load) -> Result<Box<dyn Peer>, Failure> {
     Ok(Box::new(Log { wal: open_log(dir, load)?, durable: load.durable, truncating: None }))
 }
 
+/// A log that was opened in another way.
+#[cfg(all(target_os = "linux", feature = "io-uring"))]
+pub(crate) fn opened(wal: Wal, load: Load) -> Box<dyn Peer> {
+    Box::new(Log { wal: Arc::new(wal), durable: load.durable, truncating: None })
+}
+
 fn open_recycling(dir: &Path, load: Load) -> Result<Box<dyn Peer>, Failure> {
     let wal = open_log(dir, load)?;
     let truncating = Some(Truncating::start(&wal));

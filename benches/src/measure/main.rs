@@ -35,6 +35,9 @@ enum Verb {
     Recovery(RecoveryArguments),
     /// Several bare writers at once, by each method, to a file each and to one file
     InFlight(InFlight),
+    /// Durable commits through io_uring, beside the backends it stands on
+    #[cfg(all(target_os = "linux", feature = "io-uring"))]
+    Uring(CommitArguments),
     #[command(flatten)]
     Once(Once),
 }
@@ -85,10 +88,27 @@ fn run(verb: &Verb) -> Result<(), Failure> {
         Verb::InFlight(arguments) => {
             measure_commits("in-flight", &arguments.as_commits(), &AT_ONCE, &[])
         }
+        #[cfg(all(target_os = "linux", feature = "io-uring"))]
+        Verb::Uring(arguments) => match wal_bench::uring_refused() {
+            None => measure_commits("uring", arguments, &uring(), &[]),
+            Some(why) => {
+                println!("SKIPPED: {why}");
+                Ok(())
+            }
+        },
+        #[cfg(all(target_os = "linux", feature = "io-uring"))]
+        Verb::Once(once) if !matches!(once, Once::AppendOnce(_)) => {
+            once.take(&[&uring()[..], &COMMITS[2..], &ROTATIONS[2..], &AT_ONCE[1..]].concat())
+        }
         // Bare appends and bare commits have the same name.
         Verb::Once(once @ Once::AppendOnce(_)) => once.take(&APPENDS),
         Verb::Once(once) => once.take(&[&COMMITS[..], &ROTATIONS, &AT_ONCE].concat()),
     }
+}
+
+#[cfg(all(target_os = "linux", feature = "io-uring"))]
+fn uring() -> Vec<Entry> {
+    [&[BARE, OURS][..], &wal_bench::URING].concat()
 }
 
 impl InFlight {

@@ -5,6 +5,7 @@
 mod bug;
 mod commit;
 mod store;
+mod uring;
 mod recovery;
 mod published;
 mod aries;
@@ -16,9 +17,10 @@ pub(super) use bug::{Finder, Mutant};
 pub(super) static MUTANTS: &[&Mutant] = &all();
 
 /// Every group of bugs, in the order of the table.
-const GROUPS: [&[Mutant]; 6] = [
+const GROUPS: [&[Mutant]; 7] = [
     commit::BUGS,
     store::BUGS,
+    uring::BUGS,
     recovery::BUGS,
     published::BUGS,
     aries::BUGS,
