@@ -32,6 +32,7 @@ mod rotations;
 mod made;
 mod scans;
 mod recovery;
+mod openings;
 mod once;
 
 pub use appends::{Arguments as AppendArguments, run as measure_appends};
@@ -45,7 +46,10 @@ pub use commits::{print_options, run as measure_commits};
 pub use machine::{Machine, describe};
 pub use memory_pages::{MemoryPages, PAGE_BYTES, look_at};
 pub use once::Once;
-pub use ours::{ENTRY as OURS, IN_TASKS as OURS_IN_TASKS, RECYCLING as OURS_RECYCLING};
+pub use openings::{Arguments as OpeningArguments, run as measure_openings};
+pub use ours::{
+    ENTRY as OURS, IN_TASKS as OURS_IN_TASKS, POLICIES as OUR_POLICIES, RECYCLING as OURS_RECYCLING,
+};
 pub use peer::{Awaited, Clock, Committer, Committers, Entry, Failure, Load, Open, Peer};
 pub use recovery::{Arguments as RecoveryArguments, run as measure_recovery};
 pub use rotations::{Arguments as RotationArguments, run as measure_rotations};

@@ -40,6 +40,35 @@ pub const RECYCLING: Entry = Entry {
     ..ENTRY
 };
 
+/// This log under other policies for commits that are durable: which gathers, and how.
+pub const POLICIES: [Entry; 3] = [
+    Entry {
+        name: "wal-every-commit",
+        options: "sync_policy EveryCommit",
+        open: |dir, load| open_under(dir, load, SyncPolicy::EveryCommit),
+        ..ENTRY
+    },
+    Entry {
+        name: "wal-square-root",
+        options: "sync_policy SquareRoot, a wait worth as much as the device",
+        open: |dir, load| open_under(dir, load, SyncPolicy::SquareRoot { wait_cost_percent: 100 }),
+        ..ENTRY
+    },
+    Entry {
+        name: "wal-square-root-5",
+        options: "sync_policy SquareRoot, a wait worth a twentieth of the device",
+        open: |dir, load| open_under(dir, load, SyncPolicy::SquareRoot { wait_cost_percent: 5 }),
+        ..ENTRY
+    },
+];
+
+fn open_under(dir: &Path, load: Load, policy: SyncPolicy) -> Result<Box<dyn Peer>, Failure> {
+    let replay = |_: &ReplayRecord<'_>| Ok::<(), io::Error>(());
+    let options = baseline::options().sync_policy(policy);
+    let wal = Arc::new(Wal::open(dir.join("log"), options, replay)?);
+    Ok(Box::new(Log { wal, durable: load.durable, truncating: None }))
+}
+
 fn open(dir: &Path, load: Load) -> Result<Box<dyn Peer>, Failure> {
     Ok(Box::new(Log { wal: open_log(dir, load)?, durable: load.durable, truncating: None }))
 }

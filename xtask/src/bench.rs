@@ -29,6 +29,10 @@ enum Verb {
     Rotations(Words),
     /// Opening logs of several sizes which were not closed, beside reading their files
     Recovery(Words),
+    /// A log that stays small, beside its files made by hand
+    Openings(Words),
+    /// Durable commits under each policy that gathers, and under none
+    Policies(Words),
     /// Several bare writers at once: what the device makes of flushes in flight
     InFlight(Words),
     /// Durable commits of other write-ahead logs, in turns with ours and with the bare device
@@ -58,6 +62,8 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         Verb::Scan(options) => measure::run("scan", &options.words),
         Verb::Rotations(options) => measure::run("rotations", &options.words),
         Verb::Recovery(options) => measure::run("recovery", &options.words),
+        Verb::Openings(options) => measure::run("openings", &options.words),
+        Verb::Policies(options) => measure::run("policies", &options.words),
         Verb::InFlight(options) => measure::run("in-flight", &options.words),
         Verb::Peers(arguments) => peers::run(arguments),
         Verb::Plot(arguments) => plot::run(arguments),

@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use wal_bench::{
     AppendArguments, BARE, BARE_APPENDS, BARE_DIRECT, BARE_DSYNC, BARE_TWO, CommitArguments,
-    Common, Entry, Failure, IN_FLIGHT, OURS, OURS_IN_TASKS, OURS_RECYCLING, Once,
-    RecoveryArguments, RotationArguments, ScanArguments, measure_appends, measure_commits,
-    measure_recovery, measure_rotations, measure_scans,
+    Common, Entry, Failure, IN_FLIGHT, OUR_POLICIES, OURS, OURS_IN_TASKS, OURS_RECYCLING, Once,
+    OpeningArguments, RecoveryArguments, RotationArguments, ScanArguments, measure_appends,
+    measure_commits, measure_openings, measure_recovery, measure_rotations, measure_scans,
 };
 
 /// Our log against the bare device.
@@ -33,6 +33,10 @@ enum Verb {
     Rotations(RotationArguments),
     /// Opening logs of several sizes which were not closed
     Recovery(RecoveryArguments),
+    /// A log that stays small: opened, ten records, closed, opened again
+    Openings(OpeningArguments),
+    /// Durable commits under each policy that gathers, and under none
+    Policies(CommitArguments),
     /// Several bare writers at once, by each method, to a file each and to one file
     InFlight(InFlight),
     /// Durable commits through io_uring, beside the backends it stands on
@@ -58,6 +62,10 @@ struct InFlight {
 }
 
 const COMMITS: [Entry; 6] = [BARE, BARE_TWO, BARE_DSYNC, BARE_DIRECT, OURS, OURS_IN_TASKS];
+const POLICIES: [Entry; 5] = {
+    let [every, root, patient] = OUR_POLICIES;
+    [BARE, OURS, every, root, patient]
+};
 const ROTATIONS: [Entry; 3] = [BARE, OURS, OURS_RECYCLING];
 const APPENDS: [Entry; 6] = {
     let [all, fresh, copy, checksum, write] = BARE_APPENDS;
@@ -85,6 +93,8 @@ fn run(verb: &Verb) -> Result<(), Failure> {
         Verb::Scan(arguments) => measure_scans(arguments),
         Verb::Rotations(arguments) => measure_rotations(arguments, &ROTATIONS),
         Verb::Recovery(arguments) => measure_recovery(arguments),
+        Verb::Openings(arguments) => measure_openings(arguments),
+        Verb::Policies(arguments) => measure_commits("policies", arguments, &POLICIES, &[]),
         Verb::InFlight(arguments) => {
             measure_commits("in-flight", &arguments.as_commits(), &AT_ONCE, &[])
         }
@@ -98,11 +108,11 @@ fn run(verb: &Verb) -> Result<(), Failure> {
         },
         #[cfg(all(target_os = "linux", feature = "io-uring"))]
         Verb::Once(once) if !matches!(once, Once::AppendOnce(_)) => {
-            once.take(&[&uring()[..], &COMMITS[2..], &ROTATIONS[2..], &AT_ONCE[1..]].concat())
+            once.take(&[&uring()[..], &COMMITS[2..], &POLICIES[2..], &ROTATIONS[2..], &AT_ONCE[1..]].concat())
         }
         // Bare appends and bare commits have the same name.
         Verb::Once(once @ Once::AppendOnce(_)) => once.take(&APPENDS),
-        Verb::Once(once) => once.take(&[&COMMITS[..], &ROTATIONS, &AT_ONCE].concat()),
+        Verb::Once(once) => once.take(&[&COMMITS[..], &POLICIES, &ROTATIONS, &AT_ONCE].concat()),
     }
 }
 
@@ -150,7 +160,7 @@ mod tests {
 
     #[test]
     fn the_bare_device_comes_first_everywhere() {
-        for entries in [&COMMITS[..], &ROTATIONS, &APPENDS, &AT_ONCE] {
+        for entries in [&COMMITS[..], &POLICIES, &ROTATIONS, &APPENDS, &AT_ONCE] {
             assert_eq!(entries[0].name, "raw");
             let mut names: Vec<&str> = entries.iter().map(|entry| entry.name).collect();
             names.sort_unstable();
