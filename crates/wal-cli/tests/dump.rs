@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod logs;
+#[path = "../../wal/tests/common/pages.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod pages;
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
@@ -136,6 +139,36 @@ fn the_chain_of_a_transaction_tells_how_it_ended() {
     assert!(stderr(&none).contains("no record of transaction 77"), "{}", stderr(&none));
     let text = stdout(&wal(&["txn", log.name(), "1"]));
     assert!(text.contains("transaction 1, epoch 1: committed at") && text.contains("✔"), "{text}");
+}
+
+#[test]
+fn a_chain_with_undo_shows_what_was_compensated_and_what_comes_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let storage: std::sync::Arc<dyn wal::Storage> =
+        std::sync::Arc::new(wal::FileStorage::open(&path).unwrap());
+    let options = wal::Options::default().segment_bytes(64 << 10).buffer_bytes(16 << 10);
+    let (log, mut pages) = pages::open_pages(&storage, options).unwrap();
+    let mut txn = log.begin();
+    pages.put(&mut txn, 1, 0, 10).unwrap();
+    let savepoint = txn.savepoint();
+    pages.put(&mut txn, 1, 1, 20).unwrap();
+    txn.rollback_to(&mut pages, savepoint).unwrap();
+    let id = txn.commit().unwrap().txn.get().to_string();
+    log.close().unwrap();
+    let chain = &json(&["txn", path.to_str().unwrap(), &id])[0];
+    let records = chain["records"].as_array().unwrap();
+    let kinds: Vec<&str> = records.iter().map(|it| it["kind"].as_str().unwrap()).collect();
+    assert_eq!(
+        (chain["outcome"].as_str(), chain["broken"].as_bool()),
+        (Some("committed"), Some(false))
+    );
+    let clr = kinds.iter().position(|kind| *kind == "clr").unwrap();
+    assert!(clr > 1 && kinds.ends_with(&["commit", "end"]), "{kinds:?}");
+    assert_eq!(records[clr]["fields"]["compensated"], records[clr - 1]["lsn"]);
+    assert_eq!(records[clr]["undo_next"], records[clr - 1]["prev_lsn"]);
+    let text = stdout(&wal(&["txn", path.to_str().unwrap(), &id]));
+    assert!(text.contains("↩  clr") && text.contains("next to undo:"), "{text}");
 }
 
 #[test]

@@ -175,6 +175,7 @@ fn print_text(out: &mut impl Write, found: &Found<'_>) -> Result<(), Failure> {
 fn print_map(out: &mut impl Write, found: &Found<'_>, paint: Paint) -> Result<(), Failure> {
     let map = Map::of(found.view, found.census, found.holds, ROWS_MAX);
     let width = map.rows.iter().map(|row| row.start.to_string().len()).max().unwrap_or(1);
+    let largest = map.rows.iter().map(|row| row.end - row.start).max().unwrap_or(1).max(1);
     let mut signs = std::collections::BTreeSet::new();
     for (index, row) in map.rows.iter().enumerate() {
         if let Some((from, count)) = map.omitted
@@ -185,8 +186,15 @@ fn print_map(out: &mut impl Write, found: &Found<'_>, paint: Paint) -> Result<()
         if let Some(gap) = &row.gap {
             line(out, format_args!("{:>width$}  {}", "", paint.warn(gap)))?;
         }
-        let size = bytes_text(row.end - row.start);
-        line(out, format_args!("{:>width$}  {}  {size}", row.start, row.drawn(CELLS, paint)))?;
+        let bytes = row.end - row.start;
+        // To scale, so that a segment of a few records does not look like a full one.
+        let cells = (u128::from(bytes) * CELLS as u128).div_ceil(u128::from(largest)) as usize;
+        let cells = cells.clamp(1, CELLS);
+        let (blank, size) = (" ".repeat(CELLS - cells), bytes_text(bytes));
+        line(
+            out,
+            format_args!("{:>width$}  {}{blank}  {size}", row.start, row.drawn(cells, paint)),
+        )?;
         signs.extend(row.marks.iter().map(|mark| mark.sign));
     }
     let shown = |ground: &Ground| {

@@ -91,25 +91,26 @@ fn charts(out: &mut String, census: &Census) {
     }
     let bytes = bytes_text(census.stretch_bytes());
     let stretch = format!("a bar is {bytes} of log");
-    let by_kind = |value: fn(&Tally) -> u64, show| chart_of_kinds(census, value, show).svg();
-    section(out, "Records over the log", &stretch, &by_kind(|tally| tally.records, count));
-    section(out, "Bytes over the log", &stretch, &by_kind(|tally| tally.bytes, size));
+    let by_kind =
+        |value: fn(&Tally) -> u64, in_bytes| chart_of_kinds(census, value, in_bytes).svg();
+    section(out, "Records over the log", &stretch, &by_kind(|tally| tally.records, false));
+    section(out, "Bytes over the log", &stretch, &by_kind(|tally| tally.bytes, true));
     let mean = |it: &Stretch| it.bytes() as f64 / it.records().max(1) as f64;
-    let means = along(census, &[("mean bytes of a record", COLOURS[0], &mean)], size);
+    let means = along(census, &[("mean bytes of a record", COLOURS[0], &mean)], true);
     section(out, "Mean size of a record over the log", &stretch, &means.svg());
     let syncs = |it: &Stretch| it.syncs as f64;
-    let of_syncs = along(census, &[("syncs", COLOURS[4], &syncs)], count);
+    let of_syncs = along(census, &[("syncs", COLOURS[4], &syncs)], false);
     let said = format!("{stretch}; durable ends that records tell of, each a sync at least");
     section(out, "Syncs over the log", &said, &of_syncs.svg());
     let group = |it: &Stretch| it.records() as f64 / it.syncs.max(1) as f64;
-    let groups = along(census, &[("records a sync", COLOURS[5], &group)], count);
+    let groups = along(census, &[("records a sync", COLOURS[5], &group)], false);
     section(out, "Records that shared a sync, mean", &stretch, &groups.svg());
     if census.batches + census.commits > 0 {
         let batches = |it: &Stretch| it.batches as f64;
         let commits = |it: &Stretch| it.transactions as f64;
         let series: [Measure<'_>; 2] =
             [("atomic batches", COLOURS[1], &batches), ("commits", COLOURS[2], &commits)];
-        let both = along(census, &series, count);
+        let both = along(census, &series, false);
         section(out, "Batches and commits over the log", &stretch, &both.svg());
     }
     if !census.sizes.is_empty() {
@@ -142,7 +143,7 @@ fn coloured_kinds(census: &Census) -> Vec<RecordKind> {
     kinds.into_iter().take(KINDS_MAX).map(|(kind, _)| *kind).collect()
 }
 
-fn chart_of_kinds(census: &Census, value: fn(&Tally) -> u64, show: fn(f64) -> String) -> Bars {
+fn chart_of_kinds(census: &Census, value: fn(&Tally) -> u64, in_bytes: bool) -> Bars {
     let kinds = coloured_kinds(census);
     let sum = |stretch: &Stretch, wanted: &dyn Fn(&RecordKind) -> bool| {
         let of = stretch.kinds.iter().filter(|(kind, _)| wanted(kind));
@@ -162,12 +163,12 @@ fn chart_of_kinds(census: &Census, value: fn(&Tally) -> u64, show: fn(f64) -> St
             census.stretches.iter().map(|it| sum(it, &|other| !kinds.contains(other))).collect();
         series.push(Series { name: "others".to_owned(), colour: COLOURS[KINDS_MAX], values });
     }
-    Bars { series, show, ..along(census, &[], show) }
+    Bars { series, ..along(census, &[], in_bytes) }
 }
 
 type Measure<'a> = (&'a str, &'static str, &'a dyn Fn(&Stretch) -> f64);
 
-fn along(census: &Census, measures: &[Measure<'_>], show: fn(f64) -> String) -> Bars {
+fn along(census: &Census, measures: &[Measure<'_>], in_bytes: bool) -> Bars {
     let start = census.range.start.get();
     let at = |index: usize| start.saturating_add(census.stretch_bytes() * index as u64);
     let series = measures
@@ -183,7 +184,8 @@ fn along(census: &Census, measures: &[Measure<'_>], show: fn(f64) -> String) -> 
         series,
         under: [start, start + (end - start) / 2, end].map(|lsn| lsn.to_string()).to_vec(),
         columns: (0..STRETCHES).map(|index| format!("from {}", at(index))).collect(),
-        show,
+        show: if in_bytes { size } else { count },
+        in_bytes,
     }
 }
 
@@ -199,7 +201,7 @@ fn sizes(census: &Census) -> Bars {
         bits.iter().map(|bits| census.sizes.get(bits).copied().unwrap_or(0) as f64).collect();
     let names: Vec<String> = bits.iter().map(|bits| name(*bits)).collect();
     let series = vec![Series { name: "records".to_owned(), colour: COLOURS[0], values }];
-    Bars { series, under: names.clone(), columns: names, show: count }
+    Bars { series, under: names.clone(), columns: names, show: count, in_bytes: false }
 }
 
 const fn colour_of(ground: Ground) -> &'static str {

@@ -27,6 +27,8 @@ pub(crate) struct Bars {
     /// What a column is, for those who point at it.
     pub(crate) columns: Vec<String>,
     pub(crate) show: fn(f64) -> String,
+    /// Whether values are bytes, whose round numbers are powers of two.
+    pub(crate) in_bytes: bool,
 }
 
 impl Bars {
@@ -36,7 +38,8 @@ impl Bars {
         let sums: Vec<f64> = (0..count)
             .map(|column| self.series.iter().filter_map(|series| series.values.get(column)).sum())
             .collect();
-        let top = rounded_up(sums.iter().copied().fold(0.0, f64::max));
+        let highest = sums.iter().copied().fold(2.0, f64::max);
+        let top = if self.in_bytes { highest.log2().ceil().exp2() } else { rounded_up(highest) };
         let (plot_width, plot_height) = (WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM);
         let base = TOP + plot_height;
         let mut out = format!(
