@@ -11,7 +11,7 @@ pub enum Joining {
     Linked,
 }
 
-/// How a log is kept through io_uring. The defaults are what measured best.
+/// How a log is kept through io_uring. The defaults are argued in `docs/design/0006-io-uring.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UringOptions {
     pub(crate) direct: bool,
