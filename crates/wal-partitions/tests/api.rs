@@ -4,16 +4,17 @@
 mod common;
 
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::{Rig, opener, options};
 use proptest::prelude::*;
 use wal::{
-    CheckpointView, Durability, ErrorKind, Fate, RecordKind, RedoTarget, ReplayRecord, SyncPolicy,
-    Threads,
+    CheckpointView, Durability, ErrorKind, Fate, LogView, RecordKind, RecordRef, RedoTarget,
+    ReplayRecord, SyncPolicy, Threads,
 };
-use wal_partitions::{Directories, Error, NOTE_KIND, Opener, Partitions};
+use wal_partitions::{Directories, Error, NOTE_KIND, Opener, PART_KIND, Partitions};
 use wal_sim::{Call, CrashMode, Faults, SimDisk};
 
 /// What was replayed: partition, body.
@@ -320,6 +321,35 @@ fn a_reader_stops_in_front_of_an_undecided_part_and_a_tail_decides_it() {
     assert_eq!(reader.next().unwrap().unwrap().body, b"both");
     assert_eq!(reader.next().unwrap().unwrap().body, b"last");
     assert!(reader.next().unwrap().is_none());
+}
+
+#[test]
+fn a_reader_shows_nothing_of_a_part_that_a_crash_tore() {
+    let rig = Rig::new(2);
+    let (partitions, _) = open(&rig);
+    let bodies = [[7; 900]; 4];
+    let parts = [(0, &bodies[..]), (1, &bodies[..])];
+    partitions.append_across(&parts).unwrap().wait(Durability::Written).unwrap();
+    let mut torn = 0;
+    for seed in 0..32 {
+        let modes = [CrashMode::LoseAll, CrashMode::Random(seed), CrashMode::LoseAll];
+        let crashed = rig.crash(&modes);
+        let (partitions, found) = open(&crashed);
+        assert!(found.is_empty());
+        let one = partitions.partition(0).unwrap();
+        one.append(b"after").unwrap().wait_durable().unwrap();
+        let log = LogView::open_in(Arc::new(crashed.disks[1].fork())).unwrap();
+        let heads = |record: &RecordRef<'_>| match record.kind() {
+            PART_KIND => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        };
+        let has_head = log.for_each(log.range(), heads).unwrap().is_some();
+        torn += u32::from(has_head && partitions.stats().across.voided == 0);
+        let mut reader = one.read_from(one.head()).unwrap();
+        assert_eq!(reader.next().unwrap().unwrap().body, b"after", "seed {seed}");
+        assert!(reader.next().unwrap().is_none());
+    }
+    assert!(torn > 0, "no crash left the head of a part and not the part");
 }
 
 /// Keeps what it is given, and takes checkpoints back.

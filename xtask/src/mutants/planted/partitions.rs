@@ -89,4 +89,20 @@ pub(super) static BUGS: &[Mutant] = &[
         about: "what an opening decided is not durable before new records are appended",
         edits: &[Edit { file: OPEN, find: ".filter(|_| promises)", replace: ".filter(|_| false)" }],
     },
+    Mutant {
+        found_by: Finder::Test {
+            package: "wal-partitions",
+            target: "api",
+            name: "a_reader_shows_nothing_of_a_part",
+        },
+        name: "partitions-read-torn",
+        about: "a reader shows what is left of a part that a crash tore",
+        edits: &[Edit {
+            file: ACROSS,
+            find: "        } else if ours {
+            PartFate::Counts",
+            replace: "        } else if ours || true {
+            PartFate::Counts",
+        }],
+    },
 ];
