@@ -15,7 +15,7 @@ mod commands;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -93,8 +93,8 @@ fn main() -> ExitCode {
         Command::Bench(command) => command.run(),
         Command::Top(command) => command.run(),
         Command::Demo(command) => command.run(),
-        Command::Completions(command) => command.run(),
-        Command::Man(command) => command.run(),
+        Command::Completions(command) => command.run(Cli::command()),
+        Command::Man(command) => command.run(Cli::command()),
     };
     match outcome {
         Ok(exit) => exit.into(),

@@ -361,6 +361,17 @@ impl fmt::Debug for SimDisk {
     }
 }
 
+impl SimDisk {
+    fn take(&self, lock: fn(&mut State) -> &mut bool) -> io::Result<Box<dyn StorageLock>> {
+        self.ask(|state| {
+            state.check_power()?;
+            let taken = std::mem::replace(lock(state), true);
+            if taken { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        })?;
+        Ok(Box::new(SimLock(self.clone(), lock)))
+    }
+}
+
 impl Storage for SimDisk {
     fn list(&self) -> io::Result<Vec<FileEntry>> {
         let files = self.ask(State::list)?;
@@ -394,27 +405,11 @@ impl Storage for SimDisk {
     }
 
     fn lock(&self) -> io::Result<Box<dyn StorageLock>> {
-        self.ask(|state| {
-            state.check_power()?;
-            if state.locked {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-            state.locked = true;
-            Ok(())
-        })?;
-        Ok(Box::new(SimLock(self.clone())))
+        self.take(|state| &mut state.locked)
     }
 
     fn lock_holds(&self) -> io::Result<Box<dyn StorageLock>> {
-        self.ask(|state| {
-            state.check_power()?;
-            if state.holds_locked {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-            state.holds_locked = true;
-            Ok(())
-        })?;
-        Ok(Box::new(SimHoldsLock(self.clone())))
+        self.take(|state| &mut state.holds_locked)
     }
 
     fn place(&self) -> String {
@@ -440,24 +435,13 @@ impl SimDisk {
 }
 
 #[derive(Debug)]
-struct SimLock(SimDisk);
+struct SimLock(SimDisk, fn(&mut State) -> &mut bool);
 
 impl StorageLock for SimLock {}
 
 impl Drop for SimLock {
     fn drop(&mut self) {
-        self.0.state.lock().locked = false;
-    }
-}
-
-#[derive(Debug)]
-struct SimHoldsLock(SimDisk);
-
-impl StorageLock for SimHoldsLock {}
-
-impl Drop for SimHoldsLock {
-    fn drop(&mut self) {
-        self.0.state.lock().holds_locked = false;
+        *(self.1)(&mut self.0.state.lock()) = false;
     }
 }
 

@@ -22,6 +22,7 @@ mod ticket;
 mod active;
 mod log;
 mod append;
+mod holding;
 mod figures;
 mod transaction;
 mod batch;

@@ -3,11 +3,10 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
 use super::output::stdout;
-use crate::Cli;
 use crate::exit::{Exit, Failure};
 
 /// Print a script that teaches a shell the flags of this command.
@@ -21,9 +20,9 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    pub(crate) fn run(self) -> Result<Exit, Failure> {
+    pub(crate) fn run(self, mut wal: Command) -> Result<Exit, Failure> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "wal", &mut script);
+        clap_complete::generate(self.shell, &mut wal, "wal", &mut script);
         let mut out = stdout();
         out.write_all(&script).and_then(|()| out.flush()).map_err(Failure::output)?;
         Ok(Exit::Done)
@@ -38,8 +37,8 @@ pub(crate) struct Man {
 }
 
 impl Man {
-    pub(crate) fn run(self) -> Result<Exit, Failure> {
-        clap_mangen::generate_to(Cli::command(), &self.dir)
+    pub(crate) fn run(self, wal: Command) -> Result<Exit, Failure> {
+        clap_mangen::generate_to(wal, &self.dir)
             .map_err(|error| Failure::io(self.dir.display().to_string(), error))?;
         Ok(Exit::Done)
     }

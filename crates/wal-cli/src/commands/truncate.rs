@@ -12,7 +12,7 @@ use wal::{
     ReplayRecord,
 };
 
-use super::output::{Watcher, json_line, line, open_view, stdout};
+use super::output::{Watcher, finish, json_line, line, open_view, stdout};
 use crate::exit::{Exit, Failure};
 use crate::lsn_arg;
 
@@ -67,12 +67,20 @@ impl RedoTarget for Onlooker {
 
 impl Truncate {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
-        let outcome = if self.dry_run { self.foresee()? } else { self.truncate()? };
+        let view = if self.dry_run { Some(open_view(&self.dir)?) } else { None };
+        let outcome = match &view {
+            Some(view) => self.foresee(view)?,
+            None => self.truncate()?,
+        };
         let mut out = stdout();
         if self.json {
             json_line(&mut out, &self.as_json(&outcome))?;
         } else {
             self.print_text(&mut out, &outcome)?;
+        }
+        if let Some(view) = &view {
+            // Of a log that a writer would not open.
+            return finish(out, view);
         }
         out.flush().map_err(Failure::output)?;
         Ok(Exit::Done)
@@ -93,8 +101,7 @@ impl Truncate {
     }
 
     /// What [`truncate`](Self::truncate) would do, told from what lies there.
-    fn foresee(&self) -> Result<Outcome, Failure> {
-        let view = open_view(&self.dir)?;
+    fn foresee(&self, view: &LogView) -> Result<Outcome, Failure> {
         let checkpoints = view.survey().control.current().map(|slot| slot.checkpoints.clone());
         let checkpoints = checkpoints.unwrap_or_default();
         let oldest = checkpoints.iter().min_by_key(|pointer| pointer.redo_from);
@@ -115,7 +122,7 @@ impl Truncate {
                 (limit, held_by) = (lowest, Some(words(by, lowest, begun, &holds)));
             }
         }
-        let going = removable(&view, limit);
+        let going = removable(view, limit);
         let head = view.survey().links.get(going).map_or(head, |link| link.header.base);
         let gone = view.survey().links.get(..going).unwrap_or_default();
         let bytes = gone.iter().map(|link| link.file_bytes).sum();
