@@ -88,7 +88,8 @@ impl Truncate {
 
     fn truncate(&self) -> Result<Outcome, Failure> {
         let segment_bytes = segment_bytes(&self.dir)?;
-        let options = Options::default().create(false).lock_wait(LOCK_WAIT);
+        // Whoever truncates from the shell wants the space back.
+        let options = Options::default().create(false).lock_wait(LOCK_WAIT).recycled_segments(0);
         let opener = options.segment_bytes(segment_bytes).recover_with(RedoOnly::default());
         let wal = opener.progress(Watcher::default()).open(&self.dir, &mut Onlooker)?;
         let done = wal.truncate_before(self.before)?;
