@@ -53,6 +53,11 @@ impl Gate {
         }
     }
 
+    /// Whether there is anything to tell: [`pass`](Self::pass) says what.
+    pub(crate) fn has_news(&self) -> bool {
+        self.word.get() != 0
+    }
+
     /// Asks for a leader. Call it under the lock of the state, then [`call`](Self::call).
     pub(crate) fn want_leader(&self) {
         self.word.add(LEADER_WANTED);

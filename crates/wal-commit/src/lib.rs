@@ -34,6 +34,7 @@ mod tuner;
 mod square_root;
 mod signal;
 mod gate;
+mod linger;
 mod wake;
 mod padding;
 mod earmark;

@@ -21,6 +21,7 @@ use crate::error::CommitError;
 use crate::gate::Gate;
 use crate::group::{Group, Next, Waiter, Want, Work};
 use crate::limits::Unasked;
+use crate::linger::Linger;
 use crate::meters::Meters;
 use crate::metrics::CommitStats;
 use crate::padding::encode_padding;
@@ -29,7 +30,9 @@ use crate::reserve::Cursor;
 use crate::runway::{Answers, Runway, SlotSet, slot_set};
 use crate::signal::Signal;
 use crate::square_root::Arrivals;
-use crate::sync::{AtomicBool, Condvar, FIXED, Mutex, MutexGuard, Ordering, lock_backing_off};
+use crate::sync::{
+    AtomicBool, Condvar, FIXED, Mutex, MutexGuard, Ordering, Tally, lock_backing_off,
+};
 use crate::tuner::Tuner;
 use crate::wake::{Wake, Wakes};
 use crate::watermark::Watermarks;
@@ -122,6 +125,9 @@ pub(crate) struct Shared {
     pub(crate) serve: Condvar,
     /// Tells the thread which prepares segments.
     pub(crate) prepare: Condvar,
+    /// How many committers have joined a crowd.
+    pub(crate) joined: Tally,
+    pub(crate) linger: Linger,
     /// Never locked under the lock of the state: a recorder is foreign code.
     pub(crate) meters: Mutex<Meters>,
     /// When the log was opened, as far as this process goes.
@@ -196,6 +202,8 @@ impl Shared {
             poisoned: AtomicBool::new(false),
             serve: Condvar::default(),
             prepare: Condvar::default(),
+            joined: Tally::new(0),
+            linger: Linger::new(),
             meters: Mutex::new(Meters::default()),
             begun: Instant::now(),
         })

@@ -79,6 +79,30 @@ pub(crate) fn lock_backing_off<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock()
 }
 
+/// A number that decides nothing but when: no model looks at who sees which value of it.
+#[derive(Debug)]
+pub(crate) struct Tally(std::sync::atomic::AtomicU64);
+
+impl Tally {
+    pub(crate) const fn new(value: u64) -> Self {
+        Self(std::sync::atomic::AtomicU64::new(value))
+    }
+
+    // Relaxed, here and below: nothing is published with it.
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    pub(crate) fn set(&self, value: u64) {
+        self.0.store(value, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Counts one more; how many there are then.
+    pub(crate) fn count(&self) -> u64 {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1
+    }
+}
+
 /// A condition variable which takes and returns the guard.
 ///
 /// Waits are always in a loop over a named predicate: a wake-up may be spurious.

@@ -12,8 +12,10 @@ use crate::config::Durability;
 use crate::error::CommitError;
 use crate::gate::Gate;
 use crate::group::Want;
+use crate::linger::TURNS_MAX;
 use crate::shared::{Guard, Shared};
 use crate::signal::Signal;
+use crate::sync::yield_now;
 use crate::wake::{Slot, Wake, Wakes};
 
 /// Why a sleeping thread goes on.
@@ -67,7 +69,11 @@ impl Shared {
             (want, leads, deadline)
         {
             let gate = state.group.join(end, Gate::new);
+            let (arrival, sync) = (self.joined.count(), state.usual_sync);
             drop(state);
+            if self.linger.tries(arrival, sync) {
+                self.linger(&gate, sync);
+            }
             return woken(gate.pass());
         }
         let slot = Slot::new();
@@ -96,6 +102,19 @@ impl Shared {
             }
             Some(told) => told,
             None => Err(CommitError::TimedOut),
+        }
+    }
+
+    /// Lets others run while that costs no more than to sleep and to be woken.
+    fn linger(&self, gate: &Gate, sync: Duration) {
+        let mut begun = Instant::now();
+        for _ in 0..TURNS_MAX {
+            yield_now();
+            let now = Instant::now();
+            if gate.has_news() || !self.linger.pays(now - begun, sync) {
+                return;
+            }
+            begun = now;
         }
     }
 

@@ -1,0 +1,92 @@
+//! Whether a committer lets others run before it sleeps. Decides nothing but when.
+//!
+//! To sleep and to be woken costs a committer about as much as letting others run eight times.
+//! Where many committers share few processors, each of those times lasts long, for all others
+//! have their turn; so after a few of them the flush has landed, and nobody had to be woken. Where
+//! a processor is free, one such time is over at once, and the committer sleeps: nobody spins.
+//!
+//! ```text
+//! it pays while letting others run takes at least an eighth of what a sync takes
+//! ```
+//!
+//! Whether it paid of late is kept for the whole log, so that a log for which it does not pay
+//! tries it seldom.
+
+use std::time::Duration;
+
+use crate::sync::{FIXED, Tally};
+
+/// How often a committer lets others run before it sleeps, at the most.
+pub(crate) const TURNS_MAX: u32 = 8;
+/// What a turn must last at least: this part of a sync.
+const PART: u32 = 8;
+/// How much of the past counts.
+const SCORE_MAX: u64 = 16;
+/// Where it does not pay, one in so many committers tries.
+const SELDOM: u64 = 32;
+
+/// See the head of this file.
+#[derive(Debug)]
+pub(crate) struct Linger {
+    /// Turns that paid, less those which did not. Two at once may count as one: it is a guess.
+    score: Tally,
+}
+
+impl Linger {
+    pub(crate) const fn new() -> Self {
+        Self { score: Tally::new(0) }
+    }
+
+    /// Whether the committer that was the `arrival`th to wait lets others run before it sleeps.
+    pub(crate) fn tries(&self, arrival: u64, usual_sync: Duration) -> bool {
+        let tries = self.score.get() > 0 || arrival.is_multiple_of(SELDOM);
+        // A model has no clock, and nothing is known before the first sync.
+        !FIXED && !usual_sync.is_zero() && tries
+    }
+
+    /// Others ran for `turn`; whether to let them run once more.
+    pub(crate) fn pays(&self, turn: Duration, usual_sync: Duration) -> bool {
+        let pays = turn >= usual_sync / PART;
+        let score = self.score.get();
+        self.score.set(if pays { (score + 1).min(SCORE_MAX) } else { score.saturating_sub(1) });
+        pays
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    const SYNC: Duration = Duration::from_micros(160);
+    const LONG: Duration = Duration::from_micros(20);
+    const SHORT: Duration = Duration::from_micros(19);
+
+    #[test]
+    fn only_a_crowded_processor_makes_it_pay() {
+        let linger = Linger::new();
+        assert!(linger.pays(LONG, SYNC));
+        assert!(!linger.pays(SHORT, SYNC));
+        assert!(!linger.pays(Duration::ZERO, SYNC), "nobody else had anything to do");
+    }
+
+    #[test]
+    fn where_it_does_not_pay_it_is_tried_seldom_and_where_it_does_always() {
+        let linger = Linger::new();
+        let tries = |linger: &Linger| (1..=320).filter(|n| linger.tries(*n, SYNC)).count();
+        assert_eq!(tries(&linger), 10);
+        linger.pays(LONG, SYNC);
+        assert_eq!(tries(&linger), 320);
+        linger.pays(SHORT, SYNC);
+        assert_eq!(tries(&linger), 10);
+        assert!((0..1000).all(|_| linger.pays(LONG, SYNC)));
+        assert!(!(0..SCORE_MAX).any(|_| linger.pays(SHORT, SYNC)));
+        assert_eq!(tries(&linger), 10, "the past is forgotten");
+    }
+
+    #[test]
+    fn nothing_is_tried_before_a_sync_was_measured() {
+        let linger = Linger::new();
+        linger.pays(LONG, SYNC);
+        assert!(!linger.tries(32, Duration::ZERO));
+    }
+}
