@@ -132,11 +132,23 @@ fn steps(workspace: &Workspace) -> Vec<Step> {
         verb("sim", sim::slice),
         verb("mutants", mutants::check),
         verb("no-std", no_std),
-        run("features", workspace.packages.iter().flat_map(feature_checks).collect()),
+        run(
+            "features",
+            workspace
+                .packages
+                .iter()
+                .flat_map(feature_checks)
+                .chain([words(WITH_FEATURES)])
+                .collect(),
+        ),
         verb("model", model::run),
         verb("demo", short_demo),
     ]
 }
+
+/// Tests of what is there with features only.
+const WITH_FEATURES: &str =
+    "test --quiet --package wal --features bincode,metrics --tests --example agent_memory";
 
 /// A cargo command, as typed.
 fn words(arguments: &str) -> Command {
