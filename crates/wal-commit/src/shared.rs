@@ -134,6 +134,15 @@ pub(crate) struct Shared {
     pub(crate) begun: Instant,
 }
 
+/// How many flushes may be in flight: one for each sink.
+fn count_of(sinks: &[Box<dyn LogSink>]) -> Result<usize, CommitError> {
+    let count = sinks.len();
+    if (1..=Runway::SLOTS_MAX).contains(&count) {
+        return Ok(count);
+    }
+    Err(CommitError::Invalid { what: "there must be 1 to 8 sinks", value: count as u64 })
+}
+
 impl Shared {
     pub(crate) fn new(
         config: CommitConfig,
@@ -142,11 +151,7 @@ impl Shared {
         preparer: Arc<dyn Preparer>,
     ) -> Result<Self, CommitError> {
         config.check()?;
-        let slots = sinks.len();
-        if !(1..=Runway::SLOTS_MAX).contains(&slots) {
-            let (what, value) = ("there must be 1 to 8 sinks", slots as u64);
-            return Err(CommitError::Invalid { what, value });
-        }
+        let slots = count_of(&sinks)?;
         let block_bytes = sinks.iter().map(|sink| sink.block_bytes()).max().unwrap_or(1);
         start.check(block_bytes)?;
         let usable = config.usable_part_bytes(slots, block_bytes)?;
