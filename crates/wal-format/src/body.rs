@@ -14,6 +14,7 @@ mod checkpoint_part;
 mod aries_end;
 mod page;
 mod restore_point;
+mod time;
 mod any;
 
 pub use any::Body;
@@ -25,4 +26,5 @@ pub use filler::{Padding, Watermark};
 pub use opened::Opened;
 pub use page::{PageFree, PageImage};
 pub use restore_point::RestorePoint;
+pub use time::Time;
 pub use txn::{Abort, Begin, Commit, End, Outcome, Prepare};

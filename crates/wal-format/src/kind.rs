@@ -69,6 +69,8 @@ kinds! {
     RESTORE_POINT = 0x10, "restore-point";
     /// A page was freed; older records of it do not apply to its next life.
     PAGE_FREE = 0x11, "page-free";
+    /// What time it was: records behind it were appended no earlier. Readers may skip it.
+    TIME = 0x80, "time";
 }
 
 impl RecordKind {
@@ -128,7 +130,7 @@ impl RecordKind {
     /// Whether records of this kind are the log's own housekeeping, never an engine's data.
     #[must_use]
     pub const fn is_housekeeping(self) -> bool {
-        matches!(self, Self::PADDING | Self::OPENED | Self::WATERMARK)
+        matches!(self, Self::PADDING | Self::OPENED | Self::WATERMARK | Self::TIME)
     }
 }
 

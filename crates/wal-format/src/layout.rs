@@ -299,6 +299,10 @@ tables! {
     "page-free", PAGE_FREE_BYTES = 8 {
         PAGE_FREE_PAGE = 0, 8, "page";
     }
+    /// Size of the body of a time record.
+    "time", TIME_BYTES = 8 {
+        TIME_UNIX_US = 0, 8, "unix_us";
+    }
 }
 
 const _: () = assert!(RECORD_HEADER_BYTES.is_multiple_of(RECORD_ALIGN_BYTES));

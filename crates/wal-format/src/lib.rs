@@ -29,6 +29,7 @@ mod encode;
 mod decode;
 mod epochs;
 mod records;
+mod times;
 mod look_ahead;
 pub mod compress;
 #[cfg(feature = "serde")]
@@ -48,3 +49,4 @@ pub use lsn::{Lsn, LsnRange};
 pub use record_header::{RecordFlags, RecordHeader, TxnLink};
 pub use records::RecordIter;
 pub use segment_header::{Predecessor, SegmentFlags, SegmentHeader};
+pub use times::RecordTimes;

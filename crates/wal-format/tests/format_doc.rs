@@ -21,6 +21,8 @@ use wal_format::{
 
 const BEGIN: &str = "<!-- worked bytes: begin -->\n";
 const END: &str = "<!-- worked bytes: end -->\n";
+const TIME_BEGIN: &str = "<!-- worked time: begin -->\n";
+const TIME_END: &str = "<!-- worked time: end -->\n";
 const CAPACITY_BYTES: usize = 256;
 
 fn path() -> PathBuf {
@@ -184,6 +186,20 @@ fn worked_segment() -> (Vec<u8>, usize) {
         at += draft.encode_into(&seed, lsn(at as u64), Some(Lsn::FIRST), &mut file[at..]).unwrap();
     }
     (file, drafts.len())
+}
+
+#[test]
+fn the_worked_time_is_the_golden_one() {
+    let vector = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors/v1/record-time.hex");
+    let expected = format!("```text\n{}```\n", fs::read_to_string(vector).unwrap());
+    let page = page();
+    let (before, rest) = page.split_once(TIME_BEGIN).unwrap();
+    let (shown, after) = rest.split_once(TIME_END).unwrap();
+    if std::env::var_os("WAL_FORMAT_UPDATE").is_some() {
+        fs::write(path(), format!("{before}{TIME_BEGIN}{expected}{TIME_END}{after}")).unwrap();
+        return;
+    }
+    assert_eq!(shown, expected, "run once with WAL_FORMAT_UPDATE=1, then read the difference");
 }
 
 #[test]

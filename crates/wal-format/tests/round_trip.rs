@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use wal_format::body::{
     AriesEnd, Begin, Body, CheckpointBegin, CheckpointEnd, CheckpointPart, Clr, Commit,
     Compensation, DirtyPage, End, Logical, Opened, Outcome, PageFree, PageImage, Prepare,
-    RestorePoint, TxnEntry, TxnState, Update,
+    RestorePoint, Time, TxnEntry, TxnState, Update,
 };
 use wal_format::{
     CheckpointPointer, ControlSlot, Epoch, LogId, Lsn, PageId, Predecessor, RecordDraft,
@@ -94,6 +94,7 @@ proptest! {
         assert_comes_back(RecordKind::BEGIN, Body::Begin(Begin { isolation }));
         assert_comes_back(RecordKind::COMMIT, Body::Commit(Commit { timestamp: number }));
         assert_comes_back(RecordKind::PAGE_FREE, Body::PageFree(PageFree { page }));
+        assert_comes_back(RecordKind::TIME, Body::Time(Time { unix_us: number }));
         let begun = CheckpointBegin { begun_unix_us: number };
         assert_comes_back(RecordKind::CHECKPOINT_BEGIN, Body::CheckpointBegin(begun));
         let opened = Opened { epoch: Epoch::new(epoch), previous_end, opened_unix_us: number };

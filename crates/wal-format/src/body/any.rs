@@ -2,7 +2,7 @@
 
 use super::{
     Abort, Begin, CheckpointBegin, CheckpointEnd, CheckpointPart, Clr, Commit, End, Logical,
-    Opened, Padding, PageFree, PageImage, Prepare, RestorePoint, Update, Watermark,
+    Opened, Padding, PageFree, PageImage, Prepare, RestorePoint, Time, Update, Watermark,
 };
 use crate::error::DecodeError;
 use crate::kind::RecordKind;
@@ -29,6 +29,7 @@ pub enum Body<'a> {
     PageImage(PageImage<'a>),
     RestorePoint(RestorePoint<'a>),
     PageFree(PageFree),
+    Time(Time),
 }
 
 impl<'a> Body<'a> {
@@ -59,8 +60,21 @@ impl<'a> Body<'a> {
             RecordKind::PAGE_IMAGE => Self::PageImage(PageImage::decode(body)?),
             RecordKind::RESTORE_POINT => Self::RestorePoint(RestorePoint::decode(body)?),
             RecordKind::PAGE_FREE => Self::PageFree(PageFree::decode(body)?),
+            RecordKind::TIME => Self::Time(Time::decode(body)?),
             _ => return Ok(None),
         }))
+    }
+
+    /// What time it was when the record was made, in microseconds since the Unix epoch: for a time,
+    /// an opening and the begin of a checkpoint. A commit's timestamp is the engine's, and no time.
+    #[must_use]
+    pub const fn unix_us(&self) -> Option<u64> {
+        match self {
+            Self::Time(it) => Some(it.unix_us),
+            Self::Opened(it) => Some(it.opened_unix_us),
+            Self::CheckpointBegin(it) => Some(it.begun_unix_us),
+            _ => None,
+        }
     }
 }
 

@@ -7,7 +7,7 @@ pub(crate) mod annotate;
 use wal_format::body::{
     Abort, Begin, Body, CheckpointBegin, CheckpointEnd, CheckpointPart, Clr, Commit, Compensation,
     DirtyPage, End, Logical, Opened, Outcome, Padding, PageFree, PageImage, Prepare, RestorePoint,
-    TxnEntry, TxnState, Update, Watermark,
+    Time, TxnEntry, TxnState, Update, Watermark,
 };
 use wal_format::{
     Epoch, LogId, Lsn, PageId, RecordDraft, RecordFlags, RecordKind, RecordSeed, TxnId, TxnLink,
@@ -96,6 +96,7 @@ pub(crate) fn encode_body(body: &Body<'_>) -> Option<Vec<u8>> {
         Body::PageImage(image) => image.parts(&image.encode_head().unwrap()).concat(),
         Body::RestorePoint(point) => point.encode().unwrap().to_vec(),
         Body::PageFree(free) => free.encode().to_vec(),
+        Body::Time(time) => time.encode().to_vec(),
         other => panic!("no encoder for {other:?}"),
     })
 }
@@ -125,6 +126,7 @@ fn kind_of(body: &Body<'_>) -> RecordKind {
         Body::PageImage(_) => RecordKind::PAGE_IMAGE,
         Body::RestorePoint(_) => RecordKind::RESTORE_POINT,
         Body::PageFree(_) => RecordKind::PAGE_FREE,
+        Body::Time(_) => RecordKind::TIME,
         other => panic!("no kind for {other:?}"),
     }
 }
@@ -164,6 +166,11 @@ fn housekeeping_and_data() -> Vec<Sample> {
         .flagged(RecordFlags::COMPRESSED),
         Sample::of("padding", "16 bytes of nothing", Body::Padding(Padding { bytes: 16 })),
         Sample::of("watermark", "says only what is durable", Body::Watermark(Watermark)),
+        Sample::of(
+            "time",
+            "what time it was; old readers pass over it",
+            Body::Time(Time { unix_us: 1_700_000_000_000_002 }),
+        ),
     ]
 }
 
