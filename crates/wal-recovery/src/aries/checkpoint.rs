@@ -37,12 +37,20 @@ struct Copied {
     body: Vec<u8>,
     /// Bytes of parts since the last wait.
     unsynced: u64,
+    /// Up to where the last wait went; the begin record's end before there was one.
+    waited: Lsn,
+    /// How many bytes are added to a group of somebody's.
+    beside: u64,
     /// Nobody committed during the last wait.
     alone: bool,
 }
 
 /// What a checkpoint adds to a group of somebody's: few bytes take no longer to sync than one.
 const BESIDE_OTHERS_BYTES: u64 = 4 << 10;
+
+/// How many groups of others a checkpoint is spread over before it adds more to each of them: it
+/// is to end while what it says is still worth something, however large the tables are.
+const GROUPS: u64 = 400;
 
 /// What it syncs at once where nobody commits. Who comes then waits for that first.
 const ALONE_BYTES: u64 = 64 << 10;
@@ -68,8 +76,9 @@ impl TxnManager {
     /// # Cost
     ///
     /// One record for 250 entries, put off until somebody else's commit takes the one before
-    /// along; where nobody commits, after 5 ms, one sync for each 64 KiB. Nobody waits for it, except
-    /// other checkpoints.
+    /// along: some 400 groups of others, and of very large tables up to 64 KiB with each. Where
+    /// nobody commits for 5 ms, and at restart at once, one sync for each 64 KiB. Nobody waits for it,
+    /// except other checkpoints.
     pub fn checkpoint(&self, engine_payload: &[u8]) -> Result<CheckpointPointer, RecoveryError> {
         let _one_at_a_time = self.checkpoints.lock();
         // A committed transaction that lacks its end would hold the log for ever.
@@ -106,14 +115,22 @@ impl TxnManager {
 
     fn write_checkpoint(&self, engine_payload: &[u8]) -> Result<CheckpointPointer, RecoveryError> {
         let begun = CheckpointBegin { begun_unix_us: self.log.unix_us() }.encode();
-        let begin = self.append_checkpoint(RecordKind::CHECKPOINT_BEGIN, &[&begun])?.lsn;
+        let first = self.append_checkpoint(RecordKind::CHECKPOINT_BEGIN, &[&begun])?;
+        let begin = first.lsn;
+        let (beside, alone) = {
+            let state = self.state();
+            // Before a restart is over nobody else has the log.
+            (beside_others(state.tables.txns.len(), state.tables.dirty.len()), state.restarting)
+        };
         let mut copied = Copied {
             begin,
             parts: 0,
             redo_from: begin,
             body: Vec::new(),
             unsynced: 0,
-            alone: false,
+            waited: first.end,
+            beside,
+            alone,
         };
         self.copy_txns(&mut copied)?;
         self.copy_pages(&mut copied)?;
@@ -171,16 +188,25 @@ impl TxnManager {
             .map_err(|source| self.unfit(source))?;
         let placed = self.append_checkpoint(RecordKind::CHECKPOINT_PART, &[&copied.body])?;
         copied.unsynced += placed.end.distance_from(placed.lsn).unwrap_or(0);
-        let enough = if copied.alone { ALONE_BYTES } else { BESIDE_OTHERS_BYTES };
+        let enough = if copied.alone { ALONE_BYTES } else { copied.beside };
         if copied.unsynced >= enough {
-            copied.alone = !self.log.ride(placed.lsn, RIDE)?;
-            if copied.alone {
-                self.log.wait_durable(placed.end)?;
-            }
-            copied.unsynced = 0;
+            self.wait_for_parts(copied, placed)?;
         }
         copied.parts += 1;
         copied.redo_from = oldest.map_or(copied.redo_from, |lsn| lsn.min(copied.redo_from));
+        Ok(())
+    }
+
+    /// Lets the parts up to the `last` one become durable before more of them are appended.
+    fn wait_for_parts(&self, copied: &mut Copied, last: Placed) -> Result<(), RecoveryError> {
+        // Who was alone, and where nobody else has appended since, has nobody to look out for.
+        let appended = last.end.distance_from(copied.waited).unwrap_or(u64::MAX);
+        let others = !copied.alone || appended > copied.unsynced;
+        copied.alone = !(others && self.log.ride(last.lsn, RIDE)?);
+        if copied.alone {
+            self.log.wait_durable(last.end)?;
+        }
+        (copied.waited, copied.unsynced) = (last.end, 0);
         Ok(())
     }
 
@@ -206,5 +232,26 @@ impl TxnManager {
     fn part_entries(&self, entry_bytes: usize) -> usize {
         let room = self.log.body_bytes_max().saturating_sub(CheckpointPart::HEAD_BYTES);
         (room / entry_bytes).clamp(1, PART_ENTRIES)
+    }
+}
+
+/// How many bytes of a checkpoint over tables of this size go along with one group of others.
+fn beside_others(txns: usize, pages: usize) -> u64 {
+    let bytes = (txns * TxnEntry::BYTES + pages * DirtyPage::BYTES) as u64;
+    (bytes / GROUPS).clamp(BESIDE_OTHERS_BYTES, ALONE_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a10_a_checkpoint_of_very_large_tables_takes_larger_steps() {
+        assert_eq!(beside_others(0, 0), 4 << 10);
+        assert_eq!(beside_others(10, 100_000), 4 << 10);
+        let pages = 1_000_000;
+        let groups = (pages * DirtyPage::BYTES) as u64 / beside_others(0, pages);
+        assert!(groups <= GROUPS + 1, "{groups} groups of others");
+        assert_eq!(beside_others(0, 100_000_000), 64 << 10, "no commit waits for more than that");
     }
 }

@@ -58,6 +58,26 @@ mod tests {
     }
 
     #[test]
+    fn every_number_of_parts_is_filled_evenly() {
+        let pages: [fn(u64) -> u64; 6] = [
+            |n| n << 32,
+            |n| n << 48,
+            |n| u64::MAX - 1 - n,
+            |n| n * 0x1_0000_0001,
+            |n| n * 1_000_003,
+            |n| ((n % 8) << 56) | (n / 8),
+        ];
+        for (number, parts) in pages.into_iter().flat_map(|n| [2, 3, 7, 64].map(|parts| (n, parts)))
+        {
+            let mut counts = vec![0_usize; parts];
+            (0..16_000).for_each(|n| counts[part_of(PageId::new(number(n)), parts)] += 1);
+            let even = 16_000 / parts;
+            let fair = counts.iter().all(|count| (even / 2..even * 2).contains(count));
+            assert!(fair, "{counts:?}");
+        }
+    }
+
+    #[test]
     fn one_part_holds_every_page() {
         assert!((0..100).all(|n| part_of(PageId::new(n), 1) == 0));
     }

@@ -437,3 +437,74 @@ pub(super) fn check_lsn<E: PageStore + ?Sized>(
         PageState::Offline => Err(RecoveryError::PageOffline { page }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wal_format::body::{Clr, Compensation, Logical, PageFree, PageImage, Update};
+    use wal_format::{
+        Epoch, LogId, RecordDraft, RecordKind, RecordSeed, TxnId, TxnLink, decode_record,
+    };
+
+    const PAGE: PageId = PageId::new(7);
+
+    /// Whether what a place says of a record, `at` bytes into a run, is what the record says.
+    fn agrees(kind: RecordKind, parts: &[&[u8]], in_txn: bool, at: usize) -> bool {
+        let seed = RecordSeed::new(LogId::from_bytes([7; 16]), Epoch::FIRST);
+        let link = TxnLink { txn_id: TxnId::new(3), prev_lsn: Lsn::NONE };
+        let draft = RecordDraft::new(kind, parts);
+        let draft = if in_txn { draft.in_txn(link) } else { draft };
+        let mut held = vec![0xee; at + draft.encoded_bytes()];
+        draft.encode_into(&seed, Lsn::FIRST, None, &mut held[at..]).unwrap();
+        let record = decode_record(&held[at..], Lsn::FIRST, &seed).unwrap();
+        let change = Change::of(&record).unwrap().expect("a change");
+        let place = Place::new(at, &record, &change).unwrap();
+        match (place.put(&held), change.action) {
+            (Some(put), Action::Put { .. }) => put == change,
+            (None, Action::Put { .. }) | (Some(_), _) => false,
+            (None, _) => true,
+        }
+    }
+
+    #[test]
+    fn a20_the_bytes_that_a_place_puts_are_those_of_its_record() {
+        let bytes: Vec<u8> = (0..40).collect();
+        for (before, after) in (0..20).flat_map(|before| (0..20).map(move |after| (before, after)))
+        {
+            let (before, after) = (&bytes[..before], &bytes[20..20 + after]);
+            let update = Update { page: PAGE, offset: 5, before, after };
+            let action = Compensation::Bytes { page: PAGE, offset: 5, image: after };
+            let clr = Clr { undo_next: Lsn::NONE, compensated: Lsn::FIRST, action };
+            for (in_txn, at) in [(false, 0), (true, 0), (false, 8), (true, 4096)] {
+                let parts = update.parts(&update.encode_head()).map(<[u8]>::to_vec);
+                let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+                assert!(agrees(RecordKind::UPDATE, &parts, in_txn, at), "{update:?} at {at}");
+                let parts = clr.parts(&clr.encode_head()).map(<[u8]>::to_vec);
+                let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+                assert!(agrees(RecordKind::CLR, &parts, in_txn, at), "{clr:?} at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a20_other_changes_are_decoded_again() {
+        let logical = Logical { page: PAGE, operation: 1, redo: b"add", undo: b"take" };
+        let [head, redo, undo] = [&logical.encode_head()[..], b"add", b"take"];
+        assert!(agrees(RecordKind::LOGICAL, &[head, redo, undo], true, 8));
+        let image = PageImage { page: PAGE, image: b"whole" };
+        assert!(agrees(
+            RecordKind::PAGE_IMAGE,
+            &[&image.encode_head().unwrap(), b"whole"],
+            false,
+            8
+        ));
+        assert!(agrees(RecordKind::PAGE_FREE, &[&PageFree { page: PAGE }.encode()], true, 8));
+    }
+
+    #[test]
+    fn a_run_that_is_shorter_than_a_place_says_puts_nothing() {
+        let place =
+            Place { at: 0, offset: 0, bytes: 8, put_from: NonZeroU32::new(u32::MAX), page: PAGE };
+        assert_eq!(place.put(&[0; 64]), None);
+    }
+}

@@ -1,12 +1,15 @@
 //! Statements 10 to 15: fuzzy checkpoints, and what they say the log is needed for.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use wal_format::body::{AriesEnd, Body, CheckpointEnd, DirtyPage, TxnEntry, TxnState};
 use wal_format::{CheckpointPointer, Lsn, PageId, RecordDraft, RecordKind, RecordRef};
 
 use super::log::MemLog;
 use super::restart::{Bench, OTHER, PAGE};
+use crate::aries::reservation::{ENGINE_PAYLOAD_BYTES, checkpoint_bytes};
 use crate::aries::{Effect, Tables, Txn, TxnManager};
 use crate::error::RecoveryError;
 use crate::txn_log::{Placed, TxnLog};
@@ -93,6 +96,10 @@ impl TxnLog for Meddled {
 
     fn wait_durable(&self, end: Lsn) -> Result<(), RecoveryError> {
         self.log.wait_durable(end)
+    }
+
+    fn ride(&self, lsn: Lsn, at_most: Duration) -> Result<bool, RecoveryError> {
+        self.log.ride(lsn, at_most)
     }
 
     fn end(&self) -> Lsn {
@@ -201,6 +208,7 @@ fn a10_a_large_checkpoint_never_puts_much_before_the_commits_of_others() {
 #[test]
 fn a10_a_checkpoint_beside_commits_asks_for_no_sync_before_its_last_record() {
     let bench = Bench::new();
+    bench.manager.checkpoint(b"").unwrap();
     let mut txn = bench.begin();
     for page in 0..20_000 {
         txn.log_update(PageId::new(page), 0, &[], &[1]).unwrap();
@@ -223,18 +231,92 @@ fn a10_a_checkpoint_beside_commits_asks_for_no_sync_before_its_last_record() {
     assert!(most < 9 << 10, "{most} bytes of it in one group of somebody else's");
 }
 
-#[test]
-fn a10_a_checkpoint_goes_on_in_larger_steps_where_nobody_commits() {
+/// A log whose restart is over, with so many dirty pages, and all of it durable.
+fn many_dirty(pages: u64) -> (Bench, Txn) {
     let bench = Bench::new();
+    bench.manager.checkpoint(b"").unwrap();
     let mut txn = bench.begin();
-    for page in 0..20_000 {
+    for page in 0..pages {
         txn.log_update(PageId::new(page), 0, &[], &[1]).unwrap();
     }
     bench.manager.log().wait_durable(bench.log.end()).unwrap();
+    (bench, txn)
+}
+
+#[test]
+fn a10_a_checkpoint_goes_on_in_larger_steps_where_nobody_commits() {
+    let (bench, _txn) = many_dirty(20_000);
+    let waits = bench.log.0.lock().waits;
     let begin = bench.manager.checkpoint(b"").unwrap().begin;
     let bytes = bench.log.end().distance_from(begin).unwrap();
-    let rides = bench.log.0.lock().rides.len() as u64;
-    assert!(rides <= bytes / (64 << 10) + 2, "it looked out {rides} times in {bytes} bytes");
+    let inner = bench.log.0.lock();
+    assert_eq!(inner.rides.len(), 1, "it looks out for others once, and nobody came");
+    assert!(inner.waits - waits <= bytes / (64 << 10) + 2, "{} waits", inner.waits - waits);
+}
+
+#[test]
+fn a10_a_checkpoint_of_few_entries_looks_out_for_nobody() {
+    let (bench, _txn) = many_dirty(200);
+    let waits = bench.log.0.lock().waits;
+    bench.manager.checkpoint(b"").unwrap();
+    let inner = bench.log.0.lock();
+    assert_eq!((inner.rides.len(), inner.waits - waits), (0, 1));
+}
+
+#[test]
+fn a30_the_checkpoint_that_ends_a_restart_looks_out_for_nobody() {
+    let (bench, txn) = many_dirty(20_000);
+    txn.commit(0).unwrap();
+    let (after, _) = bench.restart();
+    after.manager.checkpoint(b"").unwrap();
+    assert!(after.log.0.lock().rides.is_empty(), "nobody else has the log yet");
+}
+
+#[test]
+fn a10_a_checkpoint_that_was_alone_notices_who_comes() {
+    let log = MemLog::new();
+    let parts = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&parts);
+    let part = move |log: &MemLog| {
+        // From some part on somebody commits all the while.
+        if counted.fetch_add(1, Ordering::Relaxed) >= 45 {
+            log.forge(&RecordDraft::new(RecordKind::engine(0).unwrap(), &[b"row"]));
+            log.0.lock().others_commit = true;
+        }
+    };
+    let manager = TxnManager::new(Arc::new(Meddled { log: log.clone(), part: Box::new(part) }));
+    manager.checkpoint(b"").unwrap();
+    let mut txn = manager.begin(0);
+    for page in 0..40_000 {
+        txn.log_update(PageId::new(page), 0, &[], &[1]).unwrap();
+    }
+    manager.log().wait_durable(log.end()).unwrap();
+    parts.store(0, Ordering::Relaxed);
+    let waits = log.0.lock().waits;
+    manager.checkpoint(b"").unwrap();
+    let inner = log.0.lock();
+    assert!(inner.rides.len() > 20, "of {parts:?} parts only {} rode", inner.rides.len());
+    let with_others = inner.rides.last().copied().unwrap();
+    assert!(with_others < 9 << 10, "{with_others} bytes at a time beside others");
+    assert!(inner.waits - waits <= 5, "{} syncs of its own", inner.waits - waits);
+}
+
+#[test]
+fn a09_a_checkpoint_takes_no_more_than_is_kept_for_one() {
+    for (txns, pages) in [(0, 1), (1, 249), (1, 250), (249, 251), (251, 500), (600, 1_751)] {
+        let bench = Bench::new();
+        let mut running: Vec<_> = (0..txns.max(1)).map(|_| bench.begin()).collect();
+        let count = running.len();
+        for page in 0..pages.max(txns as u64) {
+            let txn = &mut running[page as usize % count];
+            txn.log_update(PageId::new(page % pages), 0, &[], &[1]).unwrap();
+        }
+        let tables = bench.manager.tables();
+        let kept = checkpoint_bytes(tables.txns.len(), tables.dirty.len());
+        let pointer = bench.manager.checkpoint(&[7; ENGINE_PAYLOAD_BYTES]).unwrap();
+        let took = pointer.end.distance_from(pointer.begin).unwrap();
+        assert!(took <= kept, "{took} bytes, and {kept} kept, of {txns} and {pages} entries");
+    }
 }
 
 #[test]
