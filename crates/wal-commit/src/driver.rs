@@ -20,7 +20,7 @@ use crate::poison::PoisonCause;
 use crate::runway::{LegId, SlotSet, slot_set};
 use crate::shared::{Guard, Phase, Shared, Slot, State, push_all};
 use crate::signal::Signal;
-use crate::sync::{FIXED, gather_window, yield_now};
+use crate::sync::{FIXED, yield_now};
 use crate::waiting::{Limit, Woken};
 use crate::wake::Wakes;
 
@@ -113,9 +113,7 @@ impl Shared {
         let sync = state.usual_sync;
         match self.config.policy {
             // Those who were answered last time come back within microseconds and join this flush.
-            SyncPolicy::Group => {
-                self.gather_until(state, gather_window(sync), |state| state.group.missing() == 0)
-            }
+            SyncPolicy::Group => self.gather_those_answered(state, sync),
             SyncPolicy::SquareRoot { wait_cost_percent } => {
                 // A model has no clock, and so no rate: two, that one may wait for another.
                 let measured = state.arrivals.batch(sync, wait_cost_percent);
@@ -126,6 +124,30 @@ impl Shared {
             }
             _ => state,
         }
+    }
+
+    fn gather_those_answered<'a>(&'a self, state: Guard<'a>, sync: Duration) -> Guard<'a> {
+        let missing = state.group.missing();
+        if missing == 0 {
+            return state;
+        }
+        let window = state.gathering.window(sync, state.group.about());
+        let enough = self.joined.get() + missing;
+        drop(state);
+        // Counted without the lock: whoever comes back needs it.
+        let begun = Instant::now();
+        let in_time = loop {
+            yield_now();
+            if self.joined.get() >= enough {
+                break true;
+            }
+            if begun.elapsed() >= window {
+                break false;
+            }
+        };
+        let mut state = self.lock();
+        state.gathering.learn(in_time);
+        state
     }
 
     fn gather_until<'a>(

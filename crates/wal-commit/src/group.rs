@@ -354,6 +354,11 @@ impl<W, G: Clone> Group<W, G> {
         gathered.map_or(0, |crowd| crowd.members) + 1
     }
 
+    /// How many committers are about, as far as the last flush told.
+    pub(crate) const fn about(&self) -> u64 {
+        self.about
+    }
+
     /// Lets up to `flights` flushes, no more than there are slots, be in flight from now on.
     pub(crate) fn set_flights(&mut self, flights: u32) {
         self.flights = flights.clamp(1, self.slots);

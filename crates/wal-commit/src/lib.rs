@@ -32,6 +32,7 @@ mod runway;
 mod group;
 mod tuner;
 mod square_root;
+mod gathering;
 mod signal;
 mod gate;
 mod linger;

@@ -19,6 +19,7 @@ use crate::config::{self, CommitConfig, Durability, Start, Threads};
 use crate::earmark::Earmarks;
 use crate::error::CommitError;
 use crate::gate::Gate;
+use crate::gathering::Gathering;
 use crate::group::{Group, Next, Waiter, Want, Work};
 use crate::limits::Unasked;
 use crate::linger::Linger;
@@ -97,6 +98,8 @@ pub(crate) struct State {
     pub(crate) claimed: Lsn,
     /// What a sync takes, of late.
     pub(crate) usual_sync: Duration,
+    /// For how long leaders wait for those who were answered last.
+    pub(crate) gathering: Gathering,
     pub(crate) tuner: Tuner,
     pub(crate) arrivals: Arrivals,
     pub(crate) stats: CommitStats,
@@ -186,6 +189,7 @@ impl Shared {
             usual_sync: Duration::ZERO,
             tuner: Tuner::new(if FIXED { 1 } else { slots as u32 }),
             arrivals: Arrivals::default(),
+            gathering: Gathering::new(),
             stats: CommitStats::default(),
         };
         earmarks.publish(&state.cursor, held_back);

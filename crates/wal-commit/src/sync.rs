@@ -31,16 +31,11 @@ pub(crate) use model::thread::yield_now;
 #[cfg(shuttle)]
 pub(crate) use model::thread::{Builder, JoinHandle, current};
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Whether nothing may depend on the clock: a model has none, and the lab must do the same each
 /// time.
 pub(crate) const FIXED: bool = cfg!(any(loom, shuttle));
-
-/// For how long a leader gathers at most, when a sync usually takes `sync`; it always yields once.
-pub(crate) fn gather_window(sync: Duration) -> Duration {
-    if FIXED { Duration::ZERO } else { sync / 4 }
-}
 
 /// Takes a lock that is held for some tens of nanoseconds, if need be after some rounds of looking
 /// away: whoever has it then gets much done, where two threads that take turns would spend their time on
