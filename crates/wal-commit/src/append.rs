@@ -120,6 +120,10 @@ impl Shared {
                 }
                 Plan::PadFirst(_) => state = self.make_room(state, patience)?,
                 Plan::NoSegment => state = self.need_segment(state, patience)?,
+                // As an opening makes it, or a full disk: no reason to refuse what is allowed.
+                Plan::TooLarge if state.cursor.successor_bytes() < self.segment_bytes => {
+                    state = self.lengthen_successor(state, patience)?;
+                }
                 Plan::TooLarge => {
                     let bytes = sizes(drafts).fold(0, u64::saturating_add);
                     return Err(CommitError::BatchTooLong { bytes, max: self.batch_bytes_max });

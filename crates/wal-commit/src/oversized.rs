@@ -16,7 +16,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use wal_format::layout::{RECORD_ALIGN_BYTES, RECORD_HEADER_BYTES};
 use wal_format::{Lsn, LsnRange, RecordDraft};
-use wal_io::{IoError, IoOp};
 
 use crate::append::{Hook, Placed};
 use crate::config::Durability;
@@ -141,24 +140,15 @@ impl Shared {
     /// Makes a segment ready behind the active one, in place of the successor that may be there.
     fn prepare_large<'a>(
         &'a self,
-        mut state: Guard<'a>,
+        state: Guard<'a>,
         capacity_bytes: u64,
     ) -> Result<Guard<'a>, Failure> {
-        let base = state.cursor.active_end();
-        let before = state.cursor.ready_end();
-        state.cursor.forget_successor();
-        self.earmarks.publish(&state.cursor, state.held_back);
-        let (mut state, outcome) =
-            self.prepare_segment(state, base, capacity_bytes).map_err(Failure::Refused)?;
-        let Err(error) = outcome else {
-            return Ok(state);
-        };
-        // The successor which was there still is, unless the failure may have touched it.
-        if before > base && leaves_the_successor(&error) && state.cursor.grow(before) {
-            state.prepare_failed = None;
-            self.earmarks.publish(&state.cursor, state.held_back);
+        let (state, outcome) =
+            self.replace_successor(state, capacity_bytes).map_err(Failure::Refused)?;
+        match outcome {
+            Ok(()) => Ok(state),
+            Err(error) => Err(Failure::Refused(CommitError::unprepared(error))),
         }
-        Err(Failure::Refused(CommitError::unprepared(error)))
     }
 
     /// Gives the record its address, and the padding around it theirs; tells the hook.
@@ -242,9 +232,4 @@ fn count(state: &mut State, bytes: u64, before: LsnRange, after: LsnRange) {
             state.stats.count_padding(padding.bytes());
         }
     }
-}
-
-/// Whether a failed replacement certainly happened before the successor's name was touched.
-fn leaves_the_successor(error: &IoError) -> bool {
-    matches!(error, IoError::Failed { op: IoOp::Create | IoOp::Write | IoOp::Length, .. })
 }

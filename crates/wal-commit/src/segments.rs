@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use wal_format::Lsn;
 use wal_format::layout::BLOCK_BYTES;
-use wal_io::{IoError, Preparer};
+use wal_io::{IoError, IoOp, Preparer};
 
 use crate::error::CommitError;
 use crate::group::Want;
@@ -73,6 +73,49 @@ impl Shared {
         self.prepare_next(state)
     }
 
+    /// Puts a normal segment in the place of a ready successor which is shorter.
+    ///
+    /// Also for the `try_` variants: it happens once in an opening at most, and nobody else would.
+    pub(crate) fn lengthen_successor<'a>(
+        &'a self,
+        state: Guard<'a>,
+        patience: Patience,
+    ) -> Result<Guard<'a>, CommitError> {
+        if state.preparing {
+            return self.need_segment(state, patience);
+        }
+        let (state, outcome) = self.replace_successor(state, self.segment_bytes)?;
+        match outcome {
+            Ok(()) => Ok(state),
+            Err(error) => Err(CommitError::unprepared(error)),
+        }
+    }
+
+    /// Makes a segment ready behind the active one, in place of the successor that may be there;
+    /// nobody else is preparing.
+    pub(crate) fn replace_successor<'a>(
+        &'a self,
+        mut state: Guard<'a>,
+        capacity_bytes: u64,
+    ) -> Result<(Guard<'a>, Result<(), Arc<IoError>>), CommitError> {
+        let base = state.cursor.active_end();
+        let before = state.cursor.ready_end();
+        state.cursor.forget_successor();
+        self.earmarks.publish(&state.cursor, state.held_back);
+        let (mut state, outcome) = self.prepare_segment(state, base, capacity_bytes)?;
+        // The successor which was there still is, unless the failure may have touched it.
+        if let Err(error) = &outcome
+            && before > base
+            && leaves_the_successor(error)
+            && state.cursor.active_end() == base
+            && state.cursor.grow(before)
+        {
+            state.prepare_failed = None;
+            self.earmarks.publish(&state.cursor, state.held_back);
+        }
+        Ok((state, outcome))
+    }
+
     /// Makes a normal segment ready behind the last one.
     pub(crate) fn prepare_next<'a>(&'a self, state: Guard<'a>) -> Result<Guard<'a>, CommitError> {
         let base = state.cursor.ready_end();
@@ -110,6 +153,11 @@ impl Shared {
         };
         Ok(preparation.end(base, capacity_bytes, outcome.map_err(Arc::new), preparer))
     }
+}
+
+/// Whether a failed replacement certainly happened before the successor's name was touched.
+fn leaves_the_successor(error: &IoError) -> bool {
+    matches!(error, IoError::Failed { op: IoOp::Create | IoOp::Write | IoOp::Length, .. })
 }
 
 /// A preparation under way. One that is left early, by a panic, poisons the log.

@@ -150,6 +150,7 @@ pub(super) fn segment_from_filler(
     storage: &dyn Storage,
     filler: &str,
     header: SegmentHeader,
+    naming: Naming,
 ) -> Result<ChainLink, IoError> {
     let link = link_of(header, file_bytes(header.capacity_bytes).unwrap_or(u64::MAX))?;
     let temporary = link.name.temporary();
@@ -160,7 +161,7 @@ pub(super) fn segment_from_filler(
     let file = open_for_writing(storage, &temporary)?;
     file.expect_writes();
     write_header(file.as_ref(), &temporary, &header)?;
-    finish_segment(storage, file, link.name, Naming::New)?;
+    finish_segment(storage, file, link.name, naming)?;
     tracing::debug!(segment = %link.name, "segment ready, in a file that was there");
     Ok(link)
 }

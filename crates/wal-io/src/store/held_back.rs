@@ -11,7 +11,9 @@ use std::sync::atomic::Ordering;
 
 use wal_format::SegmentHeader;
 
-use super::directory::{file_bytes, make_filler, remove_if_there, segment_from_filler, sync_dir};
+use super::directory::{
+    Naming, file_bytes, make_filler, remove_if_there, segment_from_filler, sync_dir,
+};
 use super::segment_store::{SegmentStore, Work};
 use crate::chain::{ChainLink, Survey};
 use crate::error::IoError;
@@ -53,6 +55,7 @@ impl SegmentStore {
         &self,
         work: &mut Work,
         header: SegmentHeader,
+        naming: Naming,
     ) -> Option<Result<ChainLink, IoError>> {
         if header.capacity_bytes != self.options.segment_bytes {
             return None;
@@ -60,7 +63,11 @@ impl SegmentStore {
         let filler = work.held_back.pop()?;
         // Gone whatever happens now: after a failure its name and contents are in doubt.
         self.count_held(work);
-        let made = segment_from_filler(self.storage.as_ref(), &filler, header);
+        let storage = self.storage.as_ref();
+        // It may be a truncated segment, and its new name in the cache only.
+        let made = work
+            .settle_names(storage)
+            .and_then(|()| segment_from_filler(storage, &filler, header, naming));
         Some(work.watch(made))
     }
 

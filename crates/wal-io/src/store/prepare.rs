@@ -63,7 +63,7 @@ impl SegmentStore {
         match plan {
             Plan::Ready(end) => Ok(end),
             Plan::Add { after } => self.add(&mut work, &after, capacity, room),
-            Plan::Replace { old, after } => self.replace(&mut work, &old, &after, capacity),
+            Plan::Replace { old, after } => self.replace(&mut work, &old, &after, capacity, room),
             Plan::Refuse => Err(out_of_range),
         }
     }
@@ -104,18 +104,7 @@ impl SegmentStore {
         capacity_bytes: u64,
         room: Room,
     ) -> Result<Lsn, IoError> {
-        let held = |work: &mut Work| {
-            self.segment_from_held(work, self.header_after(after, capacity_bytes))
-        };
-        let early = if room == Room::Held { held(work) } else { None };
-        let link = match early {
-            Some(made) => made?,
-            None => match self.make_or_recycle(work, after, capacity_bytes) {
-                // Whoever gets a place in it was promised one, or leaves enough for those who were.
-                Err(error) if error.is_no_space() => held(work).unwrap_or(Err(error))?,
-                made => made?,
-            },
-        };
+        let link = self.make_in(work, after, capacity_bytes, room, Naming::New)?;
         // Rule 14: registered after it exists durably, before any record goes into it.
         let name = link.name;
         self.update_control(work, |slot| {
@@ -134,11 +123,12 @@ impl SegmentStore {
         old: &ChainLink,
         after: &ChainLink,
         capacity_bytes: u64,
+        room: Room,
     ) -> Result<Lsn, IoError> {
         assert_eq!(old.name.epoch, self.epoch(), "a ready successor is of this opening");
         // While its file is being replaced, no appender may enter it.
         self.chain.lock().links.pop();
-        let made = self.make_after(work, after, capacity_bytes, Naming::Replacing);
+        let made = self.make_in(work, after, capacity_bytes, room, Naming::Replacing);
         if made.is_err() && work.broken {
             return made.map(|link| link.cap);
         }
@@ -156,15 +146,31 @@ impl SegmentStore {
         }
     }
 
-    fn make_or_recycle(
+    /// Makes a segment in a file that was truncated, in new space, or in space that is held back.
+    fn make_in(
         &self,
         work: &mut Work,
         after: &ChainLink,
         capacity_bytes: u64,
+        room: Room,
+        naming: Naming,
     ) -> Result<ChainLink, IoError> {
-        match self.segment_from_retired(work, self.header_after(after, capacity_bytes)) {
+        let held = |work: &mut Work| {
+            self.segment_from_held(work, self.header_after(after, capacity_bytes), naming)
+        };
+        let early = if room == Room::Held { held(work) } else { None };
+        if let Some(made) = early {
+            return made;
+        }
+        let header = self.header_after(after, capacity_bytes);
+        let made = match self.segment_from_retired(work, header, naming) {
             Some(made) => made,
-            None => self.make_after(work, after, capacity_bytes, Naming::New),
+            None => self.make_after(work, after, capacity_bytes, naming),
+        };
+        match made {
+            // Whoever gets a place in it was promised one, or leaves enough for those who were.
+            Err(error) if error.is_no_space() => held(work).unwrap_or(Err(error)),
+            made => made,
         }
     }
 

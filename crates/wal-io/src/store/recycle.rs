@@ -17,7 +17,7 @@
 
 use wal_format::SegmentHeader;
 
-use super::directory::{file_bytes, remove_if_there, segment_from_filler, sync_dir};
+use super::directory::{Naming, file_bytes, remove_if_there, segment_from_filler, sync_dir};
 use super::options::StoreOptions;
 use super::retired_files::Retired;
 use super::segment_store::{SegmentStore, Work};
@@ -69,16 +69,17 @@ impl SegmentStore {
         &self,
         work: &mut Work,
         header: SegmentHeader,
+        naming: Naming,
     ) -> Option<Result<ChainLink, IoError>> {
         if header.capacity_bytes != self.options.segment_bytes {
             return None;
         }
         let name = work.recycled.names.pop()?;
         let storage = self.storage.as_ref();
-        let settled = if work.recycled.settled { Ok(()) } else { sync_dir(storage) };
-        work.recycled.settled |= settled.is_ok();
         // Whatever fails, the file is not in the pool any more: its name and contents are in doubt.
-        let made = settled.and_then(|()| segment_from_filler(storage, &name, header));
+        let made = work
+            .settle_names(storage)
+            .and_then(|()| segment_from_filler(storage, &name, header, naming));
         Some(work.watch(made))
     }
 
@@ -124,6 +125,17 @@ impl SegmentStore {
 }
 
 impl Work {
+    /// Makes the names durable under which an earlier opening left files to be used again: they
+    /// may be in the cache only, and a crash then shows the name of the segment that was truncated,
+    /// over the header of the next one.
+    pub(super) fn settle_names(&mut self, storage: &dyn Storage) -> Result<(), IoError> {
+        if !self.recycled.settled {
+            sync_dir(storage)?;
+            self.recycled.settled = true;
+        }
+        Ok(())
+    }
+
     /// Takes over what an earlier opening retired; what has the wrong length, or is too much, only
     /// takes space.
     pub(super) fn take_retired(

@@ -157,7 +157,7 @@ impl SegmentStore {
         if active.end().distance_from(end).is_none_or(|left| left < HEADER_BYTES) {
             // Rule 16: the first record needs room, and the spare is for that. A small segment
             // would refuse records that were promised a place.
-            return match self.segment_from_held(work, full) {
+            return match self.segment_from_held(work, full, Naming::New) {
                 Some(made) => made.map(Some),
                 None => self.make_at_any_size(work, header, end).map(Some),
             };
@@ -183,7 +183,7 @@ impl SegmentStore {
         end: Lsn,
     ) -> Result<ChainLink, IoError> {
         let normal = SegmentHeader { capacity_bytes: self.options.segment_bytes, ..header };
-        match self.segment_from_retired(work, normal) {
+        match self.segment_from_retired(work, normal, Naming::New) {
             Some(made) => made,
             None => self.make_at_any_size(work, header, end),
         }
@@ -211,7 +211,7 @@ impl SegmentStore {
                     header.capacity_bytes = smaller(header.capacity_bytes, full.capacity_bytes);
                 }
                 Err(error) if error.is_no_space() => {
-                    return self.segment_from_held(work, held).unwrap_or(Err(error));
+                    return self.segment_from_held(work, held, Naming::New).unwrap_or(Err(error));
                 }
                 made => return made,
             }

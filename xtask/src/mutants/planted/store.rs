@@ -71,8 +71,8 @@ pub(super) static BUGS: &[Mutant] = &[
             },
             Edit {
                 file: RECYCLE,
-                find: "if work.recycled.settled { Ok(()) } else { sync_dir(storage) }",
-                replace: "Ok(())",
+                find: "if !self.recycled.settled {\n            sync_dir(storage)?;",
+                replace: "if !self.recycled.settled {\n            let _ = storage;",
             },
         ],
     },
@@ -82,9 +82,9 @@ pub(super) static BUGS: &[Mutant] = &[
         about: "a file used before takes its name while its new header may be lost",
         edits: &[Edit {
             file: DIRECTORY,
-            find: "finish_segment(storage, file, link.name, Naming::New)?;\n    \
+            find: "finish_segment(storage, file, link.name, naming)?;\n    \
                    tracing::debug!(segment = %link.name, \"segment ready, in a file",
-            replace: "drop(file);\n    let live = link.name.to_string();\n    \
+            replace: "drop(file);\n    let _ = naming;\n    let live = link.name.to_string();\n    \
                       storage\n        .rename(&temporary, &live)\n        \
                       .map_err(|error| IoError::failed(IoOp::Rename, live, error))?;\n    \
                       sync_dir(storage)?;\n    \
@@ -115,8 +115,38 @@ pub(super) static BUGS: &[Mutant] = &[
         about: "an opening writes over a truncated segment whose new name only the cache may hold",
         edits: &[Edit {
             file: RECYCLE,
-            find: "if work.recycled.settled { Ok(()) } else { sync_dir(storage) }",
-            replace: "Ok(())",
+            find: "if !self.recycled.settled {\n            sync_dir(storage)?;",
+            replace: "if !self.recycled.settled {\n            let _ = storage;",
+        }],
+    },
+    Mutant {
+        found_by: Finder::Test {
+            package: "wal-io",
+            target: "",
+            name: "store::tests::recycling::a_replacement_that_fails",
+        },
+        name: "replacement-takes-its-name-back",
+        about: "a segment made in held-back space for another one removes it when its name is in doubt",
+        edits: &[Edit {
+            file: DIRECTORY,
+            find: "finish_segment(storage, file, link.name, naming)?;\n    \
+                   tracing::debug!(segment = %link.name, \"segment ready, in a file",
+            replace: "let _ = naming;\n    finish_segment(storage, file, link.name, Naming::New)?;\n    \
+                      tracing::debug!(segment = %link.name, \"segment ready, in a file",
+        }],
+    },
+    Mutant {
+        found_by: Finder::Test {
+            package: "wal",
+            target: "short_successor",
+            name: "r18_a_batch_that_is_longer",
+        },
+        name: "short-successor-refuses",
+        about: "what fits into a normal segment is refused where the one that stands ready is short",
+        edits: &[Edit {
+            file: "crates/wal-commit/src/append.rs",
+            find: "Plan::TooLarge if state.cursor.successor_bytes() < self.segment_bytes => {",
+            replace: "Plan::TooLarge if state.cursor.successor_bytes() > self.segment_bytes => {",
         }],
     },
     Mutant {

@@ -187,3 +187,68 @@ fn r16_what_was_retired_is_room_for_whatever_the_log_needs_on_a_full_disk() {
     assert!(store.hold_back(1).unwrap_err().is_no_space());
     assert_eq!(survey(&wrap).links, store.links());
 }
+
+#[test]
+fn a_truncated_segment_held_back_by_an_earlier_opening_has_its_name_for_good_before_it_is_used() {
+    let wrap = Wrap::new();
+    let store = filled(&wrap, options(), 1);
+    store.truncate_before(lsn(FIRST + SEGMENT)).unwrap();
+    wrap.fill_up();
+    assert_eq!(store.hold_back(1).unwrap(), 1);
+    store.mark_clean(lsn(FIRST + SEGMENT + 8)).unwrap();
+    drop(store);
+    let (store, _) = reopen(&wrap);
+    store.resume_in_place(lsn(FIRST + SEGMENT + 8)).unwrap();
+    wrap.forget_calls();
+    store.prepare(lsn(FIRST + 2 * SEGMENT), SEGMENT).unwrap();
+    let calls = wrap.calls();
+    let settled = calls.iter().position(|call| *call == Call::SyncDir).unwrap();
+    let taken = calls.iter().position(|call| matches!(call, Call::Rename(..))).unwrap();
+    assert!(settled < taken, "{calls:?}");
+    assert_eq!((store.held_back(), survey(&wrap).links), (0, store.links()));
+}
+
+#[test]
+fn r12_a_successor_is_replaced_in_space_that_is_held_back_when_there_is_no_other() {
+    for held_first in [false, true] {
+        let wrap = Wrap::new();
+        let bare = SegmentStore::create_bare(shared(&wrap), wrap.lock().unwrap(), options());
+        let store = bare.unwrap();
+        store.place_first().unwrap();
+        let base = lsn(FIRST + SEGMENT);
+        store.prepare(base, SEGMENT / 2).unwrap();
+        store.hold_back(1).unwrap();
+        wrap.fill_up();
+        let end = if held_first {
+            store.prepare_from_held(base).unwrap()
+        } else {
+            store.prepare(base, SEGMENT).unwrap()
+        };
+        assert_eq!((end, store.held_back()), (lsn(FIRST + 2 * SEGMENT), 0));
+        assert_eq!(survey(&wrap).links, store.links());
+        write(store.appender().unwrap().as_mut(), FIRST, FIRST + 2 * SEGMENT);
+    }
+}
+
+#[test]
+fn a_replacement_that_fails_at_its_last_step_leaves_a_segment_under_the_name() {
+    for step in [
+        |call: &Call| matches!(call, Call::Rename(_, to) if to.ends_with(".wal")),
+        |call: &Call| *call == Call::SyncDir,
+    ] {
+        let wrap = Wrap::new();
+        let bare = SegmentStore::create_bare(shared(&wrap), wrap.lock().unwrap(), options());
+        let store = bare.unwrap();
+        store.place_first().unwrap();
+        let base = lsn(FIRST + SEGMENT);
+        store.prepare(base, SEGMENT / 2).unwrap();
+        store.hold_back(1).unwrap();
+        // Nothing before the last step makes the names durable.
+        store.work.lock().recycled.settled = true;
+        wrap.fill_up();
+        wrap.fail_next(step);
+        store.prepare(base, SEGMENT).unwrap_err();
+        // It is registered as the newest: without it the next opening would call it missing.
+        assert!(survey(&wrap).links.iter().any(|link| link.name.base == base));
+    }
+}
