@@ -35,6 +35,8 @@ const FOUND_BY: &[(Flaw, &str)] = &[
     (Flaw::RemoveEmptiesTheFile, "removed_files_stay_usable"),
     (Flaw::LockDoesNotExclude, "the_lock_excludes_until_it_is_dropped"),
     (Flaw::LockIsListed, "the_lock_is_not_a_file_of_the_log"),
+    (Flaw::HoldsLockDoesNotExclude, "the_lock_of_holds_excludes_beside_the_lock"),
+    (Flaw::HoldsLockIsTheLock, "the_lock_of_holds_excludes_beside_the_lock"),
     (Flaw::PlaceIsEmpty, "places_have_a_name"),
     (Flaw::ClosingOneHandleClosesAll, "handles_are_independent"),
     (Flaw::HandlesStayWithTheirThread, "threads_write_and_read_disjoint_ranges"),

@@ -113,6 +113,35 @@ pub(super) const THE_LOCK_IS_NOT_A_FILE_OF_THE_LOG: Clause = Clause {
     },
 };
 
+pub(super) const THE_LOCK_OF_HOLDS_EXCLUDES_BESIDE_THE_LOCK: Clause = Clause {
+    name: "the_lock_of_holds_excludes_beside_the_lock",
+    promise: "a second lock of holds fails with WouldBlock until the first is dropped, whoever has \
+              the right to write; or every one fails with Unsupported",
+    check: |storage| {
+        for writing in [false, true, true] {
+            let writer =
+                if writing { Some(storage.lock().doing("taking the lock")?) } else { None };
+            let holds = match storage.lock_holds() {
+                Err(error) if error.kind() == ErrorKind::Unsupported => continue,
+                taken => taken.doing("taking the lock of holds")?,
+            };
+            for _ in 0..2 {
+                refused(storage.lock_holds(), ErrorKind::WouldBlock, "a second lock of holds")?;
+            }
+            demand!(names(storage)?.is_empty(), "the lock is listed: {:?}", names(storage)?);
+            // Neither knows of the other: one stays when the other goes.
+            drop(writer);
+            let writer = storage.lock().doing("taking the lock beside that of holds")?;
+            refused(storage.lock_holds(), ErrorKind::WouldBlock, "a third lock of holds")?;
+            drop(holds);
+            refused(storage.lock(), ErrorKind::WouldBlock, "a second lock")?;
+            drop(storage.lock_holds().doing("taking the lock of holds once it is free")?);
+            drop(writer);
+        }
+        Ok(())
+    },
+};
+
 pub(super) const PLACES_HAVE_A_NAME: Clause = Clause {
     name: "places_have_a_name",
     promise: "the place has a name for people, always the same",

@@ -37,6 +37,8 @@ pub(crate) enum Flaw {
     RemoveEmptiesTheFile,
     LockDoesNotExclude,
     LockIsListed,
+    HoldsLockDoesNotExclude,
+    HoldsLockIsTheLock,
     PlaceIsEmpty,
     ClosingOneHandleClosesAll,
     HandlesStayWithTheirThread,
@@ -187,6 +189,14 @@ impl Storage for Broken {
                 Ok(Box::new(Guard))
             }
             _ => self.disk.lock(),
+        }
+    }
+
+    fn lock_holds(&self) -> io::Result<Box<dyn StorageLock>> {
+        match self.flaw {
+            Flaw::HoldsLockDoesNotExclude => Ok(Box::new(Guard)),
+            Flaw::HoldsLockIsTheLock => self.disk.lock(),
+            _ => self.disk.lock_holds(),
         }
     }
 
