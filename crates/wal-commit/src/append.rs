@@ -6,7 +6,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use wal_format::layout::BODY_BYTES_MAX;
-use wal_format::{Lsn, RecordDraft, RecordFlags};
+use wal_format::{Lsn, RecordDraft, RecordFlags, RecordKind};
 
 use crate::checksum;
 use crate::config::Durability;
@@ -16,6 +16,7 @@ use crate::poison::PoisonCause;
 use crate::reserve::{Layout, Plan, fits, step};
 use crate::segments::Patience;
 use crate::shared::{Guard, Phase, Shared, State};
+use crate::timestamps::{Together, note_mark};
 use crate::waiting::{Limit, Woken};
 use crate::wake::Wakes;
 
@@ -70,15 +71,15 @@ impl Shared {
         patience: Patience,
     ) -> Result<Placed, CommitError> {
         let mut state = self.lock_to_append();
-        match self.place_here(&mut state, draft) {
+        let drafts = std::slice::from_ref(draft);
+        let marked = Together::of(state.timestamps.as_ref(), drafts).time.is_some();
+        let placed = if marked { None } else { self.place_here(&mut state, draft) };
+        match placed {
             Some(placed) => {
                 self.write_out(state, patience);
                 Ok(placed)
             }
-            None => {
-                let drafts = std::slice::from_ref(draft);
-                self.append_in(state, drafts, &mut |_, _| {}, patience)
-            }
+            None => self.append_in(state, drafts, &mut |_, _| {}, patience),
         }
     }
 
@@ -92,6 +93,8 @@ impl Shared {
         self.append_in(self.lock_to_append(), drafts, hook, patience)
     }
 
+    /// As [`append`](Self::append), the lock in hand. Without any records: a mark alone, in a log
+    /// that tells the time.
     fn append_in<'a>(
         &'a self,
         mut state: Guard<'a>,
@@ -107,10 +110,11 @@ impl Shared {
             }
             let room = state.parts.room() as u64;
             let usable = state.parts.usable() as u64;
-            match state.cursor.plan(sizes(drafts), usable) {
+            let together = Together::of(state.timestamps.as_ref(), drafts);
+            match state.cursor.plan(together.sizes(), usable) {
                 Plan::Place(layout) => {
                     if layout.end.get() - state.cursor.end().get() <= room {
-                        return self.place(state, drafts, &layout, hook, patience);
+                        return self.place(state, together, &layout, hook, patience);
                     }
                     state = self.make_room(state, patience)?;
                 }
@@ -130,6 +134,24 @@ impl Shared {
                 }
             }
         }
+    }
+
+    /// Puts a mark before a record that is too large for the buffer, if one is due. Others may get
+    /// in between the two, with marks of their own: the record is behind all of them.
+    pub(crate) fn mark_time_before(
+        &self,
+        draft: &RecordDraft<'_>,
+        patience: Patience,
+    ) -> Result<(), CommitError> {
+        let state = self.lock_to_append();
+        let drafts = std::slice::from_ref(draft);
+        if Together::of(state.timestamps.as_ref(), drafts).time.is_none() {
+            return Ok(());
+        }
+        if patience == Patience::Refuse && !state.group.is_idle() {
+            return Err(CommitError::WouldBlock);
+        }
+        self.append_in(state, &[], &mut |_, _| {}, patience).map(drop)
     }
 
     /// Encodes a record right where the log ends, if nothing speaks against it; `None`, and nothing
@@ -173,12 +195,13 @@ impl Shared {
     fn place(
         &self,
         mut state: Guard<'_>,
-        drafts: &[RecordDraft<'_>],
+        together: Together<'_>,
         layout: &Layout,
         hook: Hook<'_>,
         patience: Patience,
     ) -> Result<Placed, CommitError> {
-        let encoded = self.encode(&mut state, drafts, layout);
+        let (drafts, marks) = (together.drafts, together.marks());
+        let encoded = self.encode(&mut state, together, layout);
         let mut state = self.unless_broken(state, encoded)?;
         let (records, bytes) = (drafts.len() as u64, sizes(drafts).sum::<u64>());
         state.stats.records += records;
@@ -186,43 +209,64 @@ impl Shared {
         self.count_unasked(&mut state, records, bytes);
         state.stats.batches += u64::from(drafts.len() > 1);
         self.after_reservation(&mut state, layout.crossing.is_some());
+        let addresses = || layout.addresses(together.sizes()).skip(marks);
+        let lsn = addresses().next().unwrap_or(layout.first);
         let told = catch_unwind(AssertUnwindSafe(|| {
-            layout.addresses(sizes(drafts)).enumerate().for_each(|(index, lsn)| hook(index, lsn));
+            addresses().enumerate().for_each(|(index, lsn)| hook(index, lsn));
         }));
         self.write_out(self.after_hook(state, told), patience);
-        Ok(Placed { lsn: layout.first, end: layout.end })
+        Ok(Placed { lsn, end: layout.end })
     }
 
     /// Puts records and padding into the buffer and moves the end of the log.
     fn encode(
         &self,
         state: &mut State,
-        drafts: &[RecordDraft<'_>],
+        together: Together<'_>,
         layout: &Layout,
     ) -> Result<(), PoisonCause> {
-        let broken = || PoisonCause::invariant("a planned record must fit into the buffer");
-        let claim = self.claim();
+        let (drafts, marks) = (together.drafts, together.marks());
+        if let Some(time) = together.time {
+            let (body, index) = (time.encode(), 0);
+            self.encode_at(state, &RecordDraft::new(RecordKind::TIME, &[&body]), layout, index)?;
+            note_mark(state.timestamps.as_mut(), time);
+            state.stats.time_marks += 1;
+        }
         for (index, draft) in drafts.iter().enumerate() {
-            if let Some(crossing) = layout.crossing.filter(|crossing| crossing.index == index) {
-                self.pad(state, crossing.padding)?;
-                state.cursor.enter_successor();
-            }
-            let lsn = state.cursor.end();
-            if state.parts.end() != lsn {
-                return Err(PoisonCause::invariant("the buffer ends where the log does"));
-            }
-            let bytes = draft.encoded_bytes();
-            let space = state.parts.extend(bytes).ok_or_else(broken)?;
             let draft = draft.with_flags(batch_flags(index, drafts.len()));
-            checksum::encode(&draft, &self.seed, lsn, claim, space).map_err(|_| broken())?;
-            state.cursor.advance(step(lsn, bytes as u64));
-            state.note_claim(lsn, claim);
+            self.encode_at(state, &draft, layout, marks + index)?;
         }
         if state.cursor.end() != layout.end {
             return Err(PoisonCause::invariant("records end where they were planned to"));
         }
         state.data_end = layout.end;
         self.marks.reserve(layout.end);
+        Ok(())
+    }
+
+    /// Puts the record of this index in the layout where the log ends, behind the step into the
+    /// successor if that comes before it.
+    fn encode_at(
+        &self,
+        state: &mut State,
+        draft: &RecordDraft<'_>,
+        layout: &Layout,
+        index: usize,
+    ) -> Result<(), PoisonCause> {
+        let broken = || PoisonCause::invariant("a planned record must fit into the buffer");
+        if let Some(crossing) = layout.crossing.filter(|crossing| crossing.index == index) {
+            self.pad(state, crossing.padding)?;
+            state.cursor.enter_successor();
+        }
+        let lsn = state.cursor.end();
+        if state.parts.end() != lsn {
+            return Err(PoisonCause::invariant("the buffer ends where the log does"));
+        }
+        let (bytes, claim) = (draft.encoded_bytes(), self.claim());
+        let space = state.parts.extend(bytes).ok_or_else(broken)?;
+        checksum::encode(draft, &self.seed, lsn, claim, space).map_err(|_| broken())?;
+        state.cursor.advance(step(lsn, bytes as u64));
+        state.note_claim(lsn, claim);
         Ok(())
     }
 

@@ -22,6 +22,8 @@ pub struct CommitStats {
     pub padding_bytes: u64,
     /// Watermark records written while idle (rule 10).
     pub watermarks: u64,
+    /// Records that tell the time ([`Timestamps`](crate::Timestamps)).
+    pub time_marks: u64,
     /// Times that appending went on in the next segment.
     pub rotations: u64,
     /// Segments made ready.

@@ -1,8 +1,9 @@
 //! What all handles, tickets and helper threads of one log share, and the lock that guards it.
 //!
 //! One lock guards the state. It is held for the copy of a record and for decisions, never for
-//! I/O and never while foreign code runs, but for the `reserved` hook of an append, which asks
-//! for it. Lock order: the state, then the slot of one sleeping thread; never the other way.
+//! I/O and never while foreign code runs, but for the `reserved` hook of an append and the clock of
+//! a log with timestamps, which ask for it. Lock order: the state, then the slot of one sleeping
+//! thread; never the other way.
 //!
 //! Invariants under the lock: `durable <= written <= reserved`; the buffer ends where the cursor
 //! does; the sink is here exactly while nobody uses it; a poisoned log stays poisoned, and its
@@ -34,6 +35,7 @@ use crate::square_root::Arrivals;
 use crate::sync::{
     AtomicBool, Condvar, FIXED, Mutex, MutexGuard, Ordering, Tally, lock_backing_off,
 };
+use crate::timestamps::{TIME_RECORD_BYTES, Timestamps};
 use crate::tuner::Tuner;
 use crate::wake::{Wake, Wakes};
 use crate::watermark::Watermarks;
@@ -102,6 +104,8 @@ pub(crate) struct State {
     pub(crate) gathering: Gathering,
     pub(crate) tuner: Tuner,
     pub(crate) arrivals: Arrivals,
+    /// Has the log tell the time.
+    pub(crate) timestamps: Option<Timestamps>,
     pub(crate) stats: CommitStats,
 }
 
@@ -152,6 +156,7 @@ impl Shared {
         start: Start,
         sinks: Vec<Box<dyn LogSink>>,
         preparer: Arc<dyn Preparer>,
+        timestamps: Option<Timestamps>,
     ) -> Result<Self, CommitError> {
         config.check()?;
         let slots = count_of(&sinks)?;
@@ -162,7 +167,10 @@ impl Shared {
         let segment_bytes = preparer.segment_bytes();
         // The padding in front of a batch is at most 16 bytes longer than the batch: both
         // together, or one after the other, always fit into a part (rule 18).
-        let batch_bytes_max = (usable as u64 - 24).min(segment_bytes / 2) & !7;
+        let together_max = (usable as u64 - 24).min(segment_bytes / 2) & !7;
+        // What goes into the log together may have a mark before it.
+        let mark = timestamps.as_ref().map_or(0, |_| TIME_RECORD_BYTES);
+        let batch_bytes_max = together_max - mark;
         let promises = sinks.iter().all(|sink| sink.can_promise());
         let earmarks = Earmarks::new(batch_bytes_max, segment_bytes, block_bytes as u64);
         let held_back = preparer.held_back();
@@ -190,6 +198,7 @@ impl Shared {
             tuner: Tuner::new(if FIXED { 1 } else { slots as u32 }),
             arrivals: Arrivals::default(),
             gathering: Gathering::new(),
+            timestamps,
             stats: CommitStats::default(),
         };
         earmarks.publish(&state.cursor, held_back);

@@ -13,6 +13,7 @@
 mod index;
 mod links;
 mod fate;
+mod time;
 
 use wal_format::layout::RECORD_ALIGN_BYTES;
 use wal_format::{Lsn, RecordHeader, RecordKind, RecordRef, TxnId};
@@ -24,6 +25,7 @@ use crate::record_cache::{Heading, Located, Lookup, RecordCache, is_lost};
 pub use fate::CommitFate;
 use index::{SegmentIndex, SparseIndex};
 pub use links::{LinkSource, LogSnapshot};
+use time::TimesPassed;
 
 /// A record with a body of its own, to be kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +73,7 @@ pub struct LogReader<S: LinkSource> {
     run: Vec<Lsn>,
     run_end: Lsn,
     housekeeping: bool,
+    times: TimesPassed,
 }
 
 /// The record boundaries around an address.
@@ -101,10 +104,11 @@ impl<S: LinkSource> LogReader<S> {
             run: Vec::new(),
             run_end: Lsn::NONE,
             housekeeping: false,
+            times: TimesPassed::default(),
         }
     }
 
-    /// Shows the log's own housekeeping too (padding, openings, watermarks), or hides it again.
+    /// Shows the log's own housekeeping too (padding, openings, watermarks, times), or hides it again.
     pub const fn show_housekeeping(&mut self, show: bool) {
         self.housekeeping = show;
     }
@@ -232,7 +236,8 @@ impl<S: LinkSource> LogReader<S> {
             if located.end() > self.end {
                 return Ok(None);
             }
-            self.position = located.end();
+            let from = std::mem::replace(&mut self.position, located.end());
+            self.times.pass(from, &self.records.borrow(located));
             if self.shows(located.header.kind) {
                 return Ok(Some(self.records.borrow(located)));
             }

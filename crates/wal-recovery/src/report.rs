@@ -11,7 +11,7 @@ mod aries;
 use std::fmt;
 use std::time::Duration;
 
-use wal_format::{CheckpointPointer, LsnRange};
+use wal_format::{CheckpointPointer, LsnRange, RecordTimes};
 
 pub use aries::{AnalysisReport, AriesReport, RedoReport, UndoCounts};
 
@@ -73,6 +73,8 @@ pub struct RecoveryReport {
     pub openings: u64,
     /// Gaps met in the range which a salvage declared: records were lost there.
     pub losses: u64,
+    /// The last time that the records of the range tell; ARIES does not look for it.
+    pub times: RecordTimes,
     /// The verdict on the log, in words; empty when nobody judged it.
     pub verdict: String,
     /// Bytes of the unproven tail which the log left out, as the verdict counts them.

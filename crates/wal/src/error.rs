@@ -112,6 +112,8 @@ pub(crate) enum Refusal {
     BodyTooLong { bytes: u64, max: u64 },
     #[error("the name of a restore point has 1 to 255 bytes, not {bytes}")]
     RestorePointName { bytes: usize },
+    #[error("a log of pages tells no time: open it without the option `timestamps`")]
+    NoTimestamps,
     #[error("the recovery of the pages was not finished; open the log again")]
     Unfinished,
 }

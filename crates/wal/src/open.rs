@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use wal_commit::{GroupCommit, Start};
+use wal_commit::{GroupCommit, Start, Timestamps};
 use wal_format::body::Opened;
 use wal_format::{Lsn, LsnRange, RecordDraft, RecordKind};
 use wal_io::{IoError, IoOp, Placement, SegmentStore, Storage, StorageLock, Survey};
@@ -161,6 +161,10 @@ impl<S> Opener<S> {
             // Pages must not be written before their log is durable, which would be never.
             return Err(Refusal::NotPromised.into());
         }
+        if strategy.undoes() && options.timestamps.is_some() {
+            // What its rollbacks were promised does not count marks between their records.
+            return Err(Refusal::NoTimestamps.into());
+        }
         let lock = lock(storage.as_ref(), options.lock_wait)?;
         let survey = Survey::read(storage.as_ref())?;
         let OpenedStore { store, placement, mut recovery } = if survey.is_empty() {
@@ -168,7 +172,8 @@ impl<S> Opener<S> {
         } else {
             reopen(storage, lock, options, strategy, engine, &mut **progress)?
         };
-        let wal = start(store, placement, options.clone(), strategy.undoes())?;
+        let told_us = recovery.times.unix_us().unwrap_or(0);
+        let wal = start(store, placement, options.clone(), strategy.undoes(), told_us)?;
         let log: Arc<dyn TxnLog> = Arc::new(RunningLog::new(wal.clone()));
         strategy.finish(&log, engine, &mut recovery, &mut **progress)?;
         wal.shared().recovery.get_or_init(|| recovery);
@@ -274,6 +279,7 @@ fn start(
     placement: Placement,
     options: Options,
     pages_only: bool,
+    told_us: u64,
 ) -> Result<Wal, Error> {
     let start = Start {
         end: placement.end,
@@ -283,10 +289,16 @@ fn start(
         seed: store.seed(),
     };
     let preparer: Arc<SegmentStore> = Arc::clone(&store);
-    let opened_unix_us = store.storage().unix_us();
+    let now_us = store.storage().unix_us();
+    let opened_unix_us = if options.timestamps.is_some() { now_us.max(told_us) } else { now_us };
+    let timestamps = options.timestamps.map(|resolution| {
+        let storage = Arc::clone(store.storage());
+        Timestamps::new(resolution, opened_unix_us, move || storage.unix_us())
+    });
     let sinks = (0..options.flushes_in_flight).map(|_| store.appender());
     let sinks = sinks.collect::<Result<Vec<_>, _>>()?;
-    let commit = GroupCommit::start(options.for_commit(), start, sinks, preparer)?;
+    let config = options.for_commit();
+    let commit = GroupCommit::start_with_timestamps(config, start, sinks, preparer, timestamps)?;
     let wal = Wal::new(Shared {
         commit,
         store,

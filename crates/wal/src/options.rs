@@ -26,6 +26,7 @@ pub struct Options {
     pub(crate) direct: bool,
     pub(crate) lock_wait: Duration,
     pub(crate) publish_stats: Option<Duration>,
+    pub(crate) timestamps: Option<Duration>,
 }
 
 impl Default for Options {
@@ -47,6 +48,7 @@ impl Default for Options {
             direct: false,
             lock_wait: Duration::from_secs(1),
             publish_stats: None,
+            timestamps: None,
         }
     }
 }
@@ -192,6 +194,28 @@ impl Options {
     #[must_use]
     pub const fn publish_stats(mut self, interval: Option<Duration>) -> Self {
         self.publish_stats = interval;
+        self
+    }
+
+    /// Has the log tell the time: a record of [`RecordKind::TIME`](crate::RecordKind::TIME) goes
+    /// before an append which finds that this long has passed since the last one; with
+    /// [`Duration::ZERO`] before each append. Default: none, which costs nothing.
+    ///
+    /// A record was then appended at the time told last before it or later, and no later than the
+    /// next time told: [`Reader::unix_us`](crate::Reader::unix_us) and
+    /// [`RecordTimes`](crate::RecordTimes) say which. An opening tells the time too. Batches stay
+    /// whole: the mark stands before them, and counts for nothing in a replay. A record longer than
+    /// [`batch_bytes_max`](crate::Wal::batch_bytes_max) may have others between its mark and itself.
+    ///
+    /// The clock is [`Storage::unix_us`](crate::Storage::unix_us). In the log it never goes back: a
+    /// clock that jumps back repeats the last time until it has caught up, also across openings,
+    /// as far as the records that an opening replays tell the time.
+    ///
+    /// Costs 32 bytes of log for each mark, and a look at the clock for each append. A log of pages
+    /// refuses it, for the space of its rollbacks is promised to the byte.
+    #[must_use]
+    pub const fn timestamps(mut self, resolution: Option<Duration>) -> Self {
+        self.timestamps = resolution;
         self
     }
 

@@ -148,6 +148,17 @@ impl Reader {
         Ok(self.inner.seek(lsn)?)
     }
 
+    /// When the record that [`next`](Self::next) gave last was appended, in microseconds since 1970:
+    /// at this time or later, by the clock of the log
+    /// ([`Options::timestamps`](crate::Options::timestamps)).
+    ///
+    /// `None` when nothing told the time since the reader began or was last moved: times are told on
+    /// the way forwards.
+    #[must_use]
+    pub const fn unix_us(&self) -> Option<u64> {
+        self.inner.unix_us()
+    }
+
     /// Where the reader stands: the end of the last record forwards, or its start backwards.
     #[must_use]
     pub fn position(&self) -> Lsn {
@@ -205,6 +216,12 @@ impl Tail {
     /// As [`next`](Self::next).
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<RecordRef<'_>>, Error> {
         if self.wait(Some(timeout))? { self.reader.next() } else { Ok(None) }
+    }
+
+    /// As [`Reader::unix_us`], of the record that the tail gave last.
+    #[must_use]
+    pub const fn unix_us(&self) -> Option<u64> {
+        self.reader.unix_us()
     }
 
     /// Where the reader stands; a hold advanced to here keeps what it still needs.

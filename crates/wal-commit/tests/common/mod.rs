@@ -9,9 +9,11 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
-use wal_commit::{CommitConfig, GroupCommit, Start, SyncPolicy, Threads, Ticket};
+use wal_commit::{CommitConfig, GroupCommit, Start, SyncPolicy, Threads, Ticket, Timestamps};
 use wal_format::{
     Epoch, LogId, Lsn, RecordDraft, RecordFlags, RecordKind, RecordSeed, decode_record,
 };
@@ -320,6 +322,29 @@ pub fn start(disk: Disk, change: impl FnOnce(&mut CommitConfig)) -> (GroupCommit
     change(&mut config);
     let (sink, preparer) = (Box::new(Sink(disk.clone())), Arc::new(Prepare(disk.clone())));
     (GroupCommit::start(config, disk.start(), vec![sink], preparer).expect("it starts"), disk)
+}
+
+/// A log without threads which tells the time, by a clock that a test sets. It told `last` before.
+pub fn timed(
+    disk: Disk,
+    resolution: Duration,
+    last: u64,
+) -> (GroupCommit, Arc<Disk>, Arc<AtomicU64>) {
+    let (disk, clock) = (Arc::new(disk), Arc::new(AtomicU64::new(last)));
+    let mut config = CommitConfig::default();
+    config.buffer_bytes = 64 << 10;
+    config.threads = Threads::None;
+    let now = clock.clone();
+    let timestamps = Timestamps::new(resolution, last, move || now.load(Ordering::Relaxed));
+    let (sink, preparer) = (Box::new(Sink(disk.clone())), Arc::new(Prepare(disk.clone())));
+    let log = GroupCommit::start_with_timestamps(
+        config,
+        disk.start(),
+        vec![sink],
+        preparer,
+        Some(timestamps),
+    );
+    (log.expect("it starts"), disk, clock)
 }
 
 /// Appends `body` as one record of the engine.

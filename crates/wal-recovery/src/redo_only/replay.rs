@@ -94,6 +94,7 @@ impl<E: RedoTarget + ?Sized> Replay<'_, E> {
     /// Takes the next record of the log.
     fn meet(&mut self, record: &RecordRef<'_>) -> Result<(), RecoveryError> {
         self.settler.report.records_scanned += 1;
+        self.settler.report.times.observe(record);
         self.settler.report.bytes_scanned += record.encoded_bytes() as u64;
         let void_before = self.batches.void();
         let step = self.batches.observe(record.lsn(), record.kind(), record.flags());
