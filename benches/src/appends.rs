@@ -65,8 +65,8 @@ pub struct Plan {
 /// What a turn measured.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Measured {
-    appended_a_second: f64,
-    cpu_nanos_per_append: f64,
+    pub(crate) appended_a_second: f64,
+    pub(crate) cpu_nanos_per_append: f64,
     read_a_second: Option<f64>,
     /// What kept the log from being read, or what was missing.
     read_failure: Option<String>,

@@ -45,9 +45,14 @@ pub(crate) struct Turn(Command);
 impl Turn {
     /// With this verb.
     pub(crate) fn new(verb: &str) -> Result<Self, Failure> {
-        let mut command = Command::new(std::env::current_exe()?);
+        Ok(Self::of(&std::env::current_exe()?, verb))
+    }
+
+    /// Of another program, which knows the verb as this one does.
+    pub(crate) fn of(program: &Path, verb: &str) -> Self {
+        let mut command = Command::new(program);
         command.arg(verb);
-        Ok(Self(command))
+        Self(command)
     }
 
     /// With `--name value`.

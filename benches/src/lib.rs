@@ -22,12 +22,15 @@ mod bare;
 mod ours;
 #[cfg(all(target_os = "linux", feature = "io-uring"))]
 mod uring;
+#[cfg(feature = "metrics")]
+mod listeners;
 
 mod run;
 mod syncs;
 mod turns;
 mod commits;
 mod appends;
+mod shares;
 mod rotations;
 mod made;
 mod scans;
@@ -43,6 +46,8 @@ pub use bare::{
 pub use baseline::{BODY_BYTES, body, options};
 pub use child::Common;
 pub use commits::{print_options, run as measure_commits};
+#[cfg(feature = "metrics")]
+pub use listeners::ENTRIES as LISTENED;
 pub use machine::{Machine, describe};
 pub use memory_pages::{MemoryPages, PAGE_BYTES, look_at};
 pub use once::Once;
@@ -54,6 +59,7 @@ pub use peer::{Awaited, Clock, Committer, Committers, Entry, Failure, Load, Open
 pub use recovery::{Arguments as RecoveryArguments, run as measure_recovery};
 pub use rotations::{Arguments as RotationArguments, run as measure_rotations};
 pub use scans::{Arguments as ScanArguments, run as measure_scans};
+pub use shares::{Arguments as ShareArguments, tasks as measure_tasks, watched as measure_watched};
 pub use sheet::{Line, Sheet};
 pub use table::{Row, STEADY, median, print_table};
 pub use turns::{Arguments as CommitArguments, chosen};

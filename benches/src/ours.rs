@@ -69,7 +69,7 @@ fn open_under(dir: &Path, load: Load, policy: SyncPolicy) -> Result<Box<dyn Peer
     Ok(Box::new(Log { wal, durable: load.durable, truncating: None }))
 }
 
-fn open(dir: &Path, load: Load) -> Result<Box<dyn Peer>, Failure> {
+pub(crate) fn open(dir: &Path, load: Load) -> Result<Box<dyn Peer>, Failure> {
     Ok(Box::new(Log { wal: open_log(dir, load)?, durable: load.durable, truncating: None }))
 }
 

@@ -33,6 +33,10 @@ enum Verb {
     Openings(Words),
     /// Durable commits under each policy that gathers, and under none
     Policies(Words),
+    /// What events and meters cost, listened to and not, beside a program without them
+    Watched(Words),
+    /// Durable commits awaited by tasks, beside those of threads
+    Tasks(Words),
     /// Several bare writers at once: what the device makes of flushes in flight
     InFlight(Words),
     /// Durable commits of other write-ahead logs, in turns with ours and with the bare device
@@ -64,6 +68,8 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         Verb::Recovery(options) => measure::run("recovery", &options.words),
         Verb::Openings(options) => measure::run("openings", &options.words),
         Verb::Policies(options) => measure::run("policies", &options.words),
+        Verb::Watched(options) => measure::run_beside_silent("watched", &options.words),
+        Verb::Tasks(options) => measure::run("tasks", &options.words),
         Verb::InFlight(options) => measure::run("in-flight", &options.words),
         Verb::Peers(arguments) => peers::run(arguments),
         Verb::Plot(arguments) => plot::run(arguments),

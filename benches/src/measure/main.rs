@@ -9,8 +9,9 @@ use clap::{Args, Parser, Subcommand};
 use wal_bench::{
     AppendArguments, BARE, BARE_APPENDS, BARE_DIRECT, BARE_DSYNC, BARE_TWO, CommitArguments,
     Common, Entry, Failure, IN_FLIGHT, OUR_POLICIES, OURS, OURS_IN_TASKS, OURS_RECYCLING, Once,
-    OpeningArguments, RecoveryArguments, RotationArguments, ScanArguments, measure_appends,
-    measure_commits, measure_openings, measure_recovery, measure_rotations, measure_scans,
+    OpeningArguments, RecoveryArguments, RotationArguments, ScanArguments, ShareArguments,
+    measure_appends, measure_commits, measure_openings, measure_recovery, measure_rotations,
+    measure_scans, measure_tasks, measure_watched,
 };
 
 /// Our log against the bare device.
@@ -37,6 +38,10 @@ enum Verb {
     Openings(OpeningArguments),
     /// Durable commits under each policy that gathers, and under none
     Policies(CommitArguments),
+    /// What events and meters cost, listened to and not, beside a program without them
+    Watched(ShareArguments),
+    /// Durable commits awaited by tasks, beside those of threads
+    Tasks(ShareArguments),
     /// Several bare writers at once, by each method, to a file each and to one file
     InFlight(InFlight),
     /// Durable commits through io_uring, beside the backends it stands on
@@ -76,6 +81,11 @@ const AT_ONCE: [Entry; 6] = {
     [BARE, files, one_file, dsync, direct, one_file_direct]
 };
 
+#[cfg(feature = "metrics")]
+const LISTENED: &[Entry] = &wal_bench::LISTENED;
+#[cfg(not(feature = "metrics"))]
+const LISTENED: &[Entry] = &[];
+
 fn main() -> ExitCode {
     match run(&Arguments::parse().verb) {
         Ok(()) => ExitCode::SUCCESS,
@@ -95,6 +105,8 @@ fn run(verb: &Verb) -> Result<(), Failure> {
         Verb::Recovery(arguments) => measure_recovery(arguments),
         Verb::Openings(arguments) => measure_openings(arguments),
         Verb::Policies(arguments) => measure_commits("policies", arguments, &POLICIES, &[]),
+        Verb::Watched(arguments) => measure_watched(arguments, LISTENED),
+        Verb::Tasks(arguments) => measure_tasks(arguments),
         Verb::InFlight(arguments) => {
             measure_commits("in-flight", &arguments.as_commits(), &AT_ONCE, &[])
         }
@@ -107,12 +119,22 @@ fn run(verb: &Verb) -> Result<(), Failure> {
             }
         },
         #[cfg(all(target_os = "linux", feature = "io-uring"))]
-        Verb::Once(once) if !matches!(once, Once::AppendOnce(_)) => {
-            once.take(&[&uring()[..], &COMMITS[2..], &POLICIES[2..], &ROTATIONS[2..], &AT_ONCE[1..]].concat())
-        }
+        Verb::Once(once) if !matches!(once, Once::AppendOnce(_)) => once.take(
+            &[
+                &uring()[..],
+                &COMMITS[2..],
+                &POLICIES[2..],
+                &ROTATIONS[2..],
+                &AT_ONCE[1..],
+                LISTENED,
+            ]
+            .concat(),
+        ),
         // Bare appends and bare commits have the same name.
-        Verb::Once(once @ Once::AppendOnce(_)) => once.take(&APPENDS),
-        Verb::Once(once) => once.take(&[&COMMITS[..], &POLICIES, &ROTATIONS, &AT_ONCE].concat()),
+        Verb::Once(once @ Once::AppendOnce(_)) => once.take(&[&APPENDS, LISTENED].concat()),
+        Verb::Once(once) => {
+            once.take(&[&COMMITS[..], &POLICIES, &ROTATIONS, &AT_ONCE, LISTENED].concat())
+        }
     }
 }
 

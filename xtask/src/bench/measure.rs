@@ -3,9 +3,11 @@
 //! Which tables there are, and how one is made, is the business of `benches`.
 
 use std::ffi::OsString;
+use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
-use crate::outcome::Outcome;
+use crate::outcome::{Failure, Outcome};
 use crate::shell;
 use crate::workspace::Workspace;
 
@@ -16,16 +18,39 @@ use crate::workspace::Workspace;
 /// When it does not build, or the run fails.
 pub(super) fn run(verb: &str, words: &[OsString]) -> Outcome {
     let workspace = Workspace::load()?;
+    let program = build(&workspace, &[])?;
+    table(&workspace, Command::new(program).arg(verb), words)
+}
+
+/// As [`run`], beside the same program built without events and meters.
+///
+/// # Errors
+///
+/// As [`run`].
+pub(super) fn run_beside_silent(verb: &str, words: &[OsString]) -> Outcome {
+    let workspace = Workspace::load()?;
+    let program = build(&workspace, &["--no-default-features", "--features", "silent"])?;
+    let silent = program.with_file_name("wal-measure-silent");
+    fs::copy(&program, &silent).map_err(|error| Failure::at(&program, &error))?;
+    let program = build(&workspace, &[])?;
+    table(&workspace, Command::new(program).arg(verb).arg("--silent").arg(silent), words)
+}
+
+/// Builds the program with these options; where it is.
+fn build(workspace: &Workspace, options: &[&str]) -> Outcome<PathBuf> {
     let mut build = shell::cargo();
     build.args(["build", "--release", "--package", "wal-bench", "--bin", "wal-measure"]);
-    shell::run(&mut build)?;
-    let mut table = Command::new(workspace.target_dir.join("release/wal-measure"));
-    table.arg(verb).args(words);
+    shell::run(build.args(options))?;
+    Ok(workspace.target_dir.join("release/wal-measure"))
+}
+
+fn table(workspace: &Workspace, table: &mut Command, words: &[OsString]) -> Outcome {
+    table.args(words);
     // Figures are kept unless the caller has a place for them.
     if !says_where(words) {
         table.arg("--results").arg(workspace.target_dir.join("bench"));
     }
-    shell::run(&mut table)
+    shell::run(table)
 }
 
 /// Whether the caller says where figures go.
