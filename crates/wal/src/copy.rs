@@ -28,7 +28,9 @@ use crate::place;
 ///
 /// # Cost
 ///
-/// Reads the source three times and writes the copy once.
+/// Reads the source three times, without what the file system keeps as holes, and writes the copy
+/// once. Where its account of holes is in doubt too, [`salvage_in`] a
+/// [`FileStorage`](crate::FileStorage) reads all.
 pub fn salvage(
     source: impl AsRef<Path>,
     destination: impl AsRef<Path>,
@@ -96,6 +98,6 @@ type Places = (Arc<dyn Storage>, Arc<dyn Storage>);
 
 fn places(source: &Path, destination: &Path) -> Result<Places, Error> {
     // The source first: a mistyped path must not leave an empty directory behind.
-    let source = place::readable(source)?;
+    let source = place::viewed(source)?;
     Ok((source, place::writable(destination, &Options::default())?))
 }

@@ -62,8 +62,8 @@ impl FileStorage {
     /// The same directory, whose files tell where the file system keeps holes: a search for records
     /// passes over them unread.
     ///
-    /// For tools that only look. An opening does not ask: what it decides is never taken from an
-    /// account of the file system which no checksum covers.
+    /// For tools that only look, or copy. An opening does not ask: what it decides is never taken
+    /// from an account of the file system which no checksum covers.
     #[must_use]
     pub fn passing_holes(mut self) -> Self {
         self.passes_holes = true;

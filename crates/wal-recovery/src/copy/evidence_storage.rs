@@ -125,6 +125,14 @@ impl LogFile for EvidenceFile {
         self.inner.len()
     }
 
+    fn data_from(&self, offset: u64) -> io::Result<u64> {
+        match self.inner.data_from(offset) {
+            // What cannot be told is read, and counted if that fails as well.
+            Err(_) if self.unreadable.is_some() => Ok(offset),
+            told => told,
+        }
+    }
+
     fn set_len(&self, _len: u64) -> io::Result<()> {
         refused()
     }
@@ -137,7 +145,31 @@ impl LogFile for EvidenceFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wal_io::backend::MemoryStorage;
+    use wal_io::backend::{FileStorage, MemoryStorage};
+
+    #[test]
+    fn holes_that_the_source_tells_of_are_told_and_no_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let sparse = std::fs::File::create(dir.path().join("sparse")).unwrap();
+        sparse.set_len(64 << 20).unwrap();
+        let asked = |inner: Arc<dyn Storage>, patient: bool| {
+            let evidence = if patient {
+                EvidenceStorage::patient(&inner, &Arc::default())
+            } else {
+                EvidenceStorage::strict(&inner)
+            };
+            evidence.open("sparse", Access::Read).unwrap().data_from(4096).unwrap()
+        };
+        for patient in [false, true] {
+            let reading = FileStorage::open_existing(dir.path()).unwrap();
+            assert_eq!(asked(Arc::new(reading), patient), 4096);
+            let passing = Arc::new(FileStorage::open_existing(dir.path()).unwrap().passing_holes());
+            let told = passing.open("sparse", Access::Read).unwrap().data_from(4096).unwrap();
+            assert_eq!(asked(passing, patient), told);
+            // A file system without holes says that all may be data.
+            assert!(told == u64::MAX || told == 4096, "{told}");
+        }
+    }
 
     #[test]
     fn every_change_is_refused() {
