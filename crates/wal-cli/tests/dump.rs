@@ -55,6 +55,28 @@ fn filters_by_time_show_what_may_have_been_written_then() {
 }
 
 #[test]
+fn a_log_with_timestamps_shows_when_each_record_was_appended() {
+    let dir = tempfile::tempdir().unwrap();
+    let name = dir.path().to_str().unwrap();
+    let options = wal::Options::default().timestamps(Some(std::time::Duration::ZERO));
+    let log = wal::Wal::open(name, options, |_| Ok::<_, std::io::Error>(())).unwrap();
+    (0..3).for_each(|number| drop(log.append(&[number]).unwrap()));
+    log.close().unwrap();
+    let all = records(&["dump", name]);
+    let of = |kind: &'static str| all.iter().filter(move |line| line["kind"] == kind);
+    let told: Vec<_> = of("time").map(|line| line["fields"]["unix_us"].as_u64().unwrap()).collect();
+    let shown: Vec<_> = of("data").map(|line| line["unix_us"].as_u64().unwrap()).collect();
+    assert_eq!((told.len(), &shown), (3, &told));
+    assert!(told.is_sorted() && all[0]["unix_us"] == all[0]["fields"]["opened_unix_us"]);
+    let data = records(&["dump", name, "--kind", "data", "--limit", "1"]);
+    assert_eq!(data[0]["unix_us"], told[0], "whatever else is not shown");
+    let since_future = records(&["dump", name, "--since", "2100-01-01"]);
+    assert_eq!(since_future[0]["kind"], "time", "only what follows the last mark may be later");
+    let text = stdout(&wal(&["dump", name, "--kind", "time", "--limit", "1"]));
+    assert!(text.contains("on 20") && text.contains("µs"), "{text}");
+}
+
+#[test]
 fn bodies_are_shown_as_hex_when_asked_for() {
     let log = TestLog::new(State::Healthy);
     let text = stdout(&wal(&["dump", log.name(), "--hex", "--kind", "data", "--limit", "1"]));

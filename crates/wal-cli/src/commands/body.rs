@@ -50,6 +50,7 @@ pub(crate) fn fields(record: &RecordRef<'_>) -> Option<Value> {
         Body::PageImage(it) => json!({ "page": it.page.get(), "image_bytes": it.image.len() }),
         Body::RestorePoint(it) => json!({ "name": it.name }),
         Body::PageFree(it) => json!({ "page": it.page.get() }),
+        Body::Time(it) => json!({ "unix_us": it.unix_us }),
         _ => return None,
     })
 }
@@ -106,6 +107,9 @@ pub(crate) fn words(record: &RecordRef<'_>) -> String {
         Body::PageImage(it) => format!("page {}, {} bytes", it.page, it.image.len()),
         Body::RestorePoint(it) => format!("{:?}", it.name),
         Body::PageFree(it) => format!("page {}", it.page),
+        Body::Time(it) => {
+            format!("on {}, {} µs", time_arg::shown(it.unix_us), it.unix_us % 1_000_000)
+        }
         _ => raw(record),
     }
 }
@@ -128,12 +132,7 @@ pub(crate) fn outcome(record: &RecordRef<'_>) -> Option<Outcome> {
 
 /// When the record was written, in microseconds since 1970, where it says so.
 pub(crate) fn written_us(record: &RecordRef<'_>) -> Option<u64> {
-    let us = match decoded(record)? {
-        Body::Opened(it) => it.opened_unix_us,
-        Body::CheckpointBegin(it) => it.begun_unix_us,
-        _ => 0,
-    };
-    (us > 0).then_some(us)
+    decoded(record)?.unix_us().filter(|us| *us > 0)
 }
 
 pub(crate) const fn outcome_name(outcome: Outcome) -> &'static str {

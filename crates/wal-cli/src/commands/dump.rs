@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
-use wal::{ChainLink, ErrorKind, Follower, LogView, Lsn, LsnRange, RecordKind, RecordRef, TxnId};
+use wal::{
+    ChainLink, ErrorKind, Follower, LogView, Lsn, LsnRange, RecordKind, RecordRef, RecordTimes,
+    TxnId,
+};
 
 use super::decoder::Decoder;
 use super::output::{finish, open_view, remark, stdout};
@@ -33,8 +36,8 @@ pub(crate) struct Dump {
     #[command(flatten)]
     range: RangeArgs,
     /// Only what may have been written at or after this time: `2026-11-21T13:30:00Z`, seconds since
-    /// 1970, or `15m` for that long ago. Openings and checkpoints tell the time; what lies between
-    /// two of them is shown when it may belong.
+    /// 1970, or `15m` for that long ago. Openings and checkpoints tell the time, and so do the time
+    /// records of a log with timestamps; what lies between two of them is shown when it may belong.
     #[arg(long, value_parser = time_arg::time, value_name = "TIME", conflicts_with = "follow")]
     since: Option<u64>,
     /// Only what may have been written before this time.
@@ -127,6 +130,7 @@ struct Wanted {
     kinds: Vec<RecordKind>,
     txns: BTreeSet<TxnId>,
     left: u64,
+    times: RecordTimes,
 }
 
 impl Wanted {
@@ -136,6 +140,7 @@ impl Wanted {
             kinds: dump.kind.clone(),
             txns: dump.txn.iter().copied().map(TxnId::new).collect(),
             left: dump.limit.unwrap_or(u64::MAX),
+            times: RecordTimes::default(),
         }
     }
 
@@ -148,11 +153,12 @@ impl Wanted {
         if self.left == 0 || record.lsn() >= self.range.end {
             return ControlFlow::Break(Ok(()));
         }
+        let unix_us = self.times.observe(record);
         if !self.wants(record) {
             return ControlFlow::Continue(());
         }
         self.left -= 1;
-        match printer.record(record) {
+        match printer.record_at(record, unix_us) {
             Ok(()) if self.left == 0 => ControlFlow::Break(Ok(())),
             Ok(()) => ControlFlow::Continue(()),
             Err(failure) => ControlFlow::Break(Err(failure)),

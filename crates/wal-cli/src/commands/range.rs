@@ -50,8 +50,8 @@ pub(crate) fn for_each_in<B>(
 }
 
 /// What of `range` may have been written from `since` on and before `until`, both in microseconds
-/// since 1970, as far as the log tells times: openings and checkpoints do. Errs on the side of
-/// showing more.
+/// since 1970, as far as the log tells times: openings, checkpoints and time records do. Errs on the
+/// side of showing more.
 pub(crate) fn narrowed(
     view: &LogView,
     range: LsnRange,

@@ -53,9 +53,16 @@ impl<W: Write> RecordPrinter<W> {
         self.write(line)
     }
 
-    pub(crate) fn record(&mut self, record: &RecordRef<'_>) -> Result<(), Failure> {
+    /// Prints a record, and in JSON since when it can be there, where the log tells that.
+    pub(crate) fn record_at(
+        &mut self,
+        record: &RecordRef<'_>,
+        unix_us: Option<u64>,
+    ) -> Result<(), Failure> {
         let line = if self.json {
-            Line::Json(self.json_of(record))
+            let mut line = self.json_of(record);
+            line["unix_us"] = unix_us.into();
+            Line::Json(line)
         } else {
             Line::Text(self.text_of(record))
         };
