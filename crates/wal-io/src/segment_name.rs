@@ -89,7 +89,13 @@ pub(crate) fn parse_reserve_name(file_name: &str) -> Option<u64> {
 /// Whether `file_name` is that of a segment which was truncated and waits to be used again.
 #[must_use]
 pub(crate) fn is_retired(file_name: &str) -> bool {
-    file_name.strip_suffix(RETIRED_SUFFIX).is_some_and(|live| SegmentName::parse(live).is_some())
+    parse_retired_name(file_name).is_some()
+}
+
+/// The name that a segment had before it was truncated; `None` for every other name.
+#[must_use]
+pub(crate) fn parse_retired_name(file_name: &str) -> Option<SegmentName> {
+    SegmentName::parse(file_name.strip_suffix(RETIRED_SUFFIX)?)
 }
 
 /// Whether `file_name` belongs to a step that has not finished.

@@ -161,3 +161,48 @@ fn who_wants_truncated_bytes_gone_has_them_removed() {
     assert_eq!(done.bytes, 2 * (SEGMENT_BYTES + 4096));
     assert!(wal.head() > Lsn::FIRST);
 }
+
+fn copy_files(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+#[test]
+fn nothing_of_a_later_life_comes_back_in_a_log_that_was_put_back_over_it() {
+    let (dir, backup) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (wal, _) = open(dir.path());
+    append(&wal, 0..10);
+    wal.close().unwrap();
+    drop(wal);
+    copy_files(dir.path(), backup.path());
+
+    let (wal, _) = open(dir.path());
+    append(&wal, 1_000_000..1_000_000 + FILL);
+    let done = wal.truncate_before(wal.positions().durable).unwrap();
+    assert_eq!((done.segments, done.recycled), (2, 2));
+    wal.close().unwrap();
+    drop(wal);
+
+    // Somebody removes the log, but not what its name does not show to be of it, and puts the older
+    // state back: the same log, the same epochs, the same addresses.
+    for entry in fs::read_dir(dir.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if !path.to_string_lossy().ends_with(".old") {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    copy_files(backup.path(), dir.path());
+    assert_eq!(retired(dir.path()), 2);
+
+    let (wal, _) = open(dir.path());
+    let numbers = 2_000_000..2_000_000 + SEGMENT_BYTES / BODY_BYTES as u64 + 100;
+    append(&wal, numbers.clone());
+    assert!(wal.positions().reserved.get() > 4096 + SEGMENT_BYTES);
+    drop(wal);
+    let (_, found) = open(dir.path());
+    let expected: Vec<u64> = (0..10).chain(numbers).collect();
+    assert_eq!(found.len(), expected.len(), "as many as were appended");
+    assert_eq!(found, expected);
+}

@@ -202,6 +202,20 @@ pub(super) fn make_filler(
     sync_dir(storage)
 }
 
+/// Writes zeros over all of a file, durably.
+pub(super) fn fill_with_zeros(storage: &dyn Storage, name: &str, len: u64) -> Result<(), IoError> {
+    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    let file = open_for_writing(storage, name)?;
+    let mut offset = 0;
+    while offset < len {
+        let now = usize::try_from(len - offset).unwrap_or(ZEROS.len()).min(ZEROS.len());
+        let zeros = ZEROS.get(..now).unwrap_or(&ZEROS);
+        write_full_at(file.as_ref(), name, &[IoSlice::new(zeros)], offset)?;
+        offset += zeros.len() as u64;
+    }
+    file.sync_all().map_err(|error| IoError::failed(IoOp::Sync, name.to_owned(), error))
+}
+
 pub(super) fn open_for_writing(
     storage: &dyn Storage,
     name: &str,

@@ -1,7 +1,6 @@
 //! Space that is held back for records which were promised a place, whatever becomes of the disk.
 //!
-//! Each file of it is as long as a normal segment and holds zeros, or what a truncated segment held,
-//! so that it becomes one by a new name and a header: no byte of space is needed for that. It does when there is no
+//! Each file of it is as long as a normal segment and holds zeros, so that it becomes one by a new name and a header: no byte of space is needed for that. It does when there is no
 //! other space for the next segment, or when more is held back than is promised.
 //!
 //! How much is promised, and to whom, is left to the commit path. A log that promises nothing has
@@ -63,11 +62,7 @@ impl SegmentStore {
         let filler = work.held_back.pop()?;
         // Gone whatever happens now: after a failure its name and contents are in doubt.
         self.count_held(work);
-        let storage = self.storage.as_ref();
-        // It may be a truncated segment, and its new name in the cache only.
-        let made = work
-            .settle_names(storage)
-            .and_then(|()| segment_from_filler(storage, &filler, header, naming));
+        let made = segment_from_filler(self.storage.as_ref(), &filler, header, naming);
         Some(work.watch(made))
     }
 

@@ -15,15 +15,17 @@
 //! name that says it is in nobody's way is durable before the first byte of it changes: else a
 //! crash could bring the old name back over the new header.
 
-use wal_format::SegmentHeader;
+use wal_format::{Lsn, SegmentHeader};
 
-use super::directory::{Naming, file_bytes, remove_if_there, segment_from_filler, sync_dir};
+use super::directory::{
+    Naming, file_bytes, fill_with_zeros, remove_if_there, segment_from_filler, sync_dir,
+};
 use super::options::StoreOptions;
 use super::retired_files::Retired;
 use super::segment_store::{SegmentStore, Work};
 use crate::chain::{ChainLink, Survey};
 use crate::error::{IoError, IoOp};
-use crate::segment_name::SegmentName;
+use crate::segment_name::{SegmentName, parse_retired_name};
 use crate::storage::Storage;
 
 impl SegmentStore {
@@ -84,6 +86,8 @@ impl SegmentStore {
     }
 
     /// Holds a retired file back under `name`, where there is no other space to hold back.
+    ///
+    /// Its name tells no more what it held, so it is filled with zeros first, which takes no space.
     pub(super) fn hold_back_retired(
         &self,
         work: &mut Work,
@@ -91,9 +95,15 @@ impl SegmentStore {
     ) -> Option<Result<(), IoError>> {
         let retired = work.recycled.names.pop()?;
         let storage = self.storage.as_ref();
-        let renamed = storage
-            .rename(&retired, name)
-            .map_err(|error| IoError::failed(IoOp::Rename, retired, error));
+        let len = file_bytes(self.options.segment_bytes).unwrap_or(0);
+        let renamed = work
+            .settle_names(storage)
+            .and_then(|()| fill_with_zeros(storage, &retired, len))
+            .and_then(|()| {
+                storage
+                    .rename(&retired, name)
+                    .map_err(|error| IoError::failed(IoOp::Rename, retired, error))
+            });
         Some(renamed.and_then(|()| sync_dir(storage)))
     }
 
@@ -138,6 +148,9 @@ impl Work {
 
     /// Takes over what an earlier opening retired; what has the wrong length, or is too much, only
     /// takes space.
+    ///
+    /// So does what held addresses from the head on, and they would be used again: an older state of
+    /// the log was put back beside it, and its records would pass for those of this life.
     pub(super) fn take_retired(
         &mut self,
         survey: &Survey,
@@ -147,8 +160,15 @@ impl Work {
         let keeps = storage.overwrites_in_place();
         let max = if keeps { options.recycled_segments } else { 0 };
         let len = file_bytes(options.segment_bytes);
+        let head = survey.links.first().map_or(Lsn::FIRST, |link| link.name.base);
+        let is_past = |name: &str| {
+            let base = parse_retired_name(name).map(|segment| segment.base);
+            base.and_then(|base| base.checked_add(options.segment_bytes))
+                .is_some_and(|end| end <= head)
+        };
         for entry in &survey.retired {
-            if Some(entry.len) == len && self.recycled.names.len() < max {
+            let fits = Some(entry.len) == len && is_past(&entry.name);
+            if fits && self.recycled.names.len() < max {
                 self.recycled.names.push(entry.name.clone());
             } else {
                 self.temporary.push(entry.name.clone());

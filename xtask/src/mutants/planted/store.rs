@@ -138,6 +138,20 @@ pub(super) static BUGS: &[Mutant] = &[
     Mutant {
         found_by: Finder::Test {
             package: "wal",
+            target: "recycling",
+            name: "nothing_of_a_later_life",
+        },
+        name: "later-life-used-again",
+        about: "a log put back to an older state goes on in files that hold its own later records",
+        edits: &[Edit {
+            file: RECYCLE,
+            find: ".is_some_and(|end| end <= head)",
+            replace: ".is_some_and(|end| end <= head || end > head)",
+        }],
+    },
+    Mutant {
+        found_by: Finder::Test {
+            package: "wal",
             target: "short_successor",
             name: "r18_a_batch_that_is_longer",
         },

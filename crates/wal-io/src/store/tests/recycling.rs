@@ -5,7 +5,7 @@ use super::opening::{
 };
 use super::wrap::{Call, Wrap};
 use crate::backend::MemoryStorage;
-use crate::segment_name::RETIRED_SUFFIX;
+use crate::segment_name::{RESERVE_PREFIX, RETIRED_SUFFIX};
 use crate::sink::Preparer;
 use crate::storage::{Access, Storage};
 use crate::store::{SegmentStore, StoreOptions, Truncation};
@@ -189,23 +189,40 @@ fn r16_what_was_retired_is_room_for_whatever_the_log_needs_on_a_full_disk() {
 }
 
 #[test]
-fn a_truncated_segment_held_back_by_an_earlier_opening_has_its_name_for_good_before_it_is_used() {
+fn a_truncated_segment_that_is_held_back_holds_zeros_once_its_old_name_is_gone_for_good() {
     let wrap = Wrap::new();
     let store = filled(&wrap, options(), 1);
     store.truncate_before(lsn(FIRST + SEGMENT)).unwrap();
     wrap.fill_up();
-    assert_eq!(store.hold_back(1).unwrap(), 1);
-    store.mark_clean(lsn(FIRST + SEGMENT + 8)).unwrap();
     drop(store);
     let (store, _) = reopen(&wrap);
-    store.resume_in_place(lsn(FIRST + SEGMENT + 8)).unwrap();
     wrap.forget_calls();
-    store.prepare(lsn(FIRST + 2 * SEGMENT), SEGMENT).unwrap();
+    assert_eq!(store.hold_back(1).unwrap(), 1);
     let calls = wrap.calls();
-    let settled = calls.iter().position(|call| *call == Call::SyncDir).unwrap();
-    let taken = calls.iter().position(|call| matches!(call, Call::Rename(..))).unwrap();
-    assert!(settled < taken, "{calls:?}");
-    assert_eq!((store.held_back(), survey(&wrap).links), (0, store.links()));
+    let at = |wanted: &dyn Fn(&Call) -> bool| calls.iter().position(wanted).unwrap();
+    let settled = at(&|call| *call == Call::SyncDir);
+    let written = at(&|call| matches!(call, Call::Write { .. }));
+    let synced = at(&|call| matches!(call, Call::SyncAll { .. }));
+    let renamed = at(&|call| matches!(call, Call::Rename(..)));
+    assert!(settled < written && written < synced && synced < renamed, "{calls:?}");
+    let name = wrap.names().into_iter().find(|name| name.starts_with(RESERVE_PREFIX)).unwrap();
+    let mut bytes = vec![1; SEGMENT as usize + 4096];
+    assert_eq!(
+        wrap.open(&name, Access::Read).unwrap().read_at(&mut bytes, 0).unwrap(),
+        bytes.len()
+    );
+    assert!(bytes.iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn a_retired_file_of_addresses_that_are_to_come_is_removed() {
+    let wrap = Wrap::new();
+    drop(create(&wrap));
+    for base in [FIRST, FIRST + 3 * SEGMENT] {
+        wrap.create(&format!("{base:016x}-0000000000000002.wal.old"), SEGMENT + 4096).unwrap();
+    }
+    drop(reopen(&wrap));
+    assert_eq!(retired(&wrap), 0, "the log begins at the first address");
 }
 
 #[test]
@@ -243,8 +260,6 @@ fn a_replacement_that_fails_at_its_last_step_leaves_a_segment_under_the_name() {
         let base = lsn(FIRST + SEGMENT);
         store.prepare(base, SEGMENT / 2).unwrap();
         store.hold_back(1).unwrap();
-        // Nothing before the last step makes the names durable.
-        store.work.lock().recycled.settled = true;
         wrap.fill_up();
         wrap.fail_next(step);
         store.prepare(base, SEGMENT).unwrap_err();
