@@ -3,21 +3,24 @@
 //! Steps 1 and 2 of the opening (`docs/design/0001-seams-between-crates.md`): survey, scan, look
 //! ahead, decide. Nothing here writes; what follows from the verdict is for the policies.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use wal_format::body::CheckpointEnd;
 use wal_format::{
     CheckpointPointer, Epoch, LogId, Lsn, LsnRange, RecordKind, RecordRef, SegmentFlags,
 };
-use wal_io::{ChainProblem, SegmentName, Storage, Survey};
+use wal_io::{Storage, Survey};
 
 use crate::error::RecoveryError;
 use crate::evidence::{Claims, Evidence};
+use crate::handing::{Handing, Nobody, Visit};
+use crate::judge::{facts_of, verdict_of};
 use crate::lookahead::{Behind, look_ahead};
 use crate::progress::{Pace, Phase, Progress};
-use crate::scan::{Step, Stop, StopReason};
+use crate::scan::{Scanner, Step, Stop, StopReason};
 use crate::source::LogSource;
-use crate::verdict::{Dropped, Facts, StopClass, Verdict, VerdictKind, decide};
+use crate::verdict::{Dropped, Facts, StopClass, Verdict};
 
 /// A writer that overtakes a reader this often is not a race any more.
 const ATTEMPTS_MAX: usize = 16;
@@ -117,9 +120,45 @@ pub fn examine(
     depth: Depth,
     progress: &mut dyn Progress,
 ) -> Result<Examination, RecoveryError> {
+    match examine_with(storage, depth, 1, progress, &mut Nobody)? {
+        ControlFlow::Continue(found) => Ok(found),
+        ControlFlow::Break(never) => match never {},
+    }
+}
+
+/// As [`examine`] at [`Depth::Full`], on up to `threads` threads, handing every record to `visit`
+/// in the same pass; what it broke off with, when it did, and then nothing is known of the rest.
+///
+/// Each record is proven by its own checksum, address and epoch, and handed out once, in order.
+/// What only the verdict tells is whether anything is missing behind the last one.
+///
+/// # Errors
+///
+/// As [`examine`]; and [`RecoveryError::Changed`]: a writer cut the log off, before or behind what
+/// was handed out, so that what follows does not follow that.
+pub fn examine_visiting<B>(
+    storage: &Arc<dyn Storage>,
+    threads: usize,
+    progress: &mut dyn Progress,
+    visit: impl FnMut(&RecordRef<'_>) -> ControlFlow<B>,
+) -> Result<ControlFlow<B, Examination>, RecoveryError> {
+    examine_with(storage, Depth::Full, threads, progress, &mut Handing::new(visit))
+}
+
+fn examine_with<V: Visit>(
+    storage: &Arc<dyn Storage>,
+    depth: Depth,
+    threads: usize,
+    progress: &mut dyn Progress,
+    visit: &mut V,
+) -> Result<ControlFlow<V::Break, Examination>, RecoveryError> {
     let mut attempt = 1;
     loop {
-        let found = examine_once(storage, depth, progress);
+        let found = match examine_once(storage, depth, threads, progress, visit) {
+            Ok(ControlFlow::Break(value)) => return Ok(ControlFlow::Break(value)),
+            Ok(ControlFlow::Continue(found)) => Ok(found),
+            Err(error) => Err(error),
+        };
         let overtaken = match &found {
             Err(RecoveryError::Truncated { .. }) => true,
             Ok(found) if found.verdict.is_damage() => was_overtaken(storage, found)?,
@@ -127,7 +166,7 @@ pub fn examine(
             _ => false,
         };
         if !overtaken || attempt == ATTEMPTS_MAX {
-            return found;
+            return found.map(ControlFlow::Continue);
         }
         attempt += 1;
     }
@@ -171,17 +210,19 @@ fn holds_a_record_now(
     }
 }
 
-fn examine_once(
+fn examine_once<V: Visit>(
     storage: &Arc<dyn Storage>,
     depth: Depth,
+    threads: usize,
     progress: &mut dyn Progress,
-) -> Result<Examination, RecoveryError> {
+    visit: &mut V,
+) -> Result<ControlFlow<V::Break, Examination>, RecoveryError> {
     let survey = Survey::read(&**storage)?;
     if survey.is_empty() {
         return Err(RecoveryError::NoLog { place: survey.place });
     }
     let Some(log_id) = survey.log_id else {
-        return Ok(unreadable(survey));
+        return Ok(ControlFlow::Continue(unreadable(survey)));
     };
     let source = source_of(&survey, storage)?;
     let mut claims = claims_of(&survey, log_id);
@@ -190,7 +231,11 @@ fn examine_once(
         (Depth::FromCheckpoint, Some(pointer)) => pointer.redo_from,
         _ => source.range().start,
     };
-    let scan = scan_all(&source, start, &mut claims, progress)?;
+    let scanner = source.scan_on(LsnRange::new(start, Lsn::MAX), threads);
+    let scan = match scan_all(&source, scanner, &mut claims, progress, visit)? {
+        ControlFlow::Continue(scan) => scan,
+        ControlFlow::Break(value) => return Ok(ControlFlow::Break(value)),
+    };
     let behind = look_ahead(&source, &scan.stop, &mut claims, progress)?;
     let facts = facts_of(&survey, &scan.stop, &claims, behind);
     let verdict = verdict_of(&facts, &survey, &scan.stop, &claims, behind.dropped);
@@ -200,7 +245,7 @@ fn examine_once(
     let clean = verdict == Verdict::CleanEnd && is_marked_clean(&survey, &scan.stop);
     let (kept_links, housekeeping_from) = housekeeping(&source, &scan);
     tracing::debug!(place = survey.place, %verdict, end = %scan.stop.at, clean, "examined");
-    Ok(Examination {
+    Ok(ControlFlow::Continue(Examination {
         verdict,
         scanned_range: LsnRange::new(start, scan.stop.at),
         scanned: scan.counts,
@@ -214,7 +259,7 @@ fn examine_once(
         housekeeping_from,
         kept_links,
         survey,
-    })
+    }))
 }
 
 fn source_of(survey: &Survey, storage: &Arc<dyn Storage>) -> Result<LogSource, RecoveryError> {
@@ -304,13 +349,15 @@ struct Scan {
     checkpoint: Option<CheckpointPointer>,
 }
 
-fn scan_all(
+fn scan_all<V: Visit>(
     source: &LogSource,
-    start: Lsn,
+    mut scanner: Scanner,
     claims: &mut Claims,
     progress: &mut dyn Progress,
-) -> Result<Scan, RecoveryError> {
-    let mut scanner = source.scan(LsnRange::new(start, Lsn::MAX));
+    visit: &mut V,
+) -> Result<ControlFlow<V::Break, Scan>, RecoveryError> {
+    visit.begin();
+    let start = scanner.position();
     let mut pace = Pace::start(Phase::Scan, LsnRange::new(start, source.range().end), progress);
     let mut counts = ScanCounts::default();
     let mut checkpoint = None;
@@ -321,6 +368,9 @@ fn scan_all(
     loop {
         match scanner.next()? {
             Step::Record(record) => {
+                if let ControlFlow::Break(value) = visit.meet(&record)? {
+                    return Ok(ControlFlow::Break(value));
+                }
                 counts.records += 1;
                 counts.bytes += record.encoded_bytes() as u64;
                 let is_housekeeping = record.kind().is_housekeeping();
@@ -343,9 +393,11 @@ fn scan_all(
                 counts.losses += u64::from(after_loss);
             }
             Step::Stopped(stop) => {
+                visit.finish(stop.at)?;
                 pace.finish(stop.at, progress);
                 let stop_index = scanner.index();
-                return Ok(Scan { counts, stop, stop_index, kept_links, checkpoint });
+                let scan = Scan { counts, stop, stop_index, kept_links, checkpoint };
+                return Ok(ControlFlow::Continue(scan));
             }
         }
     }
@@ -372,84 +424,6 @@ fn is_marked_clean(survey: &Survey, stop: &Stop) -> bool {
     let agree = first.log_id == second.log_id && first.sequence.abs_diff(second.sequence) == 1;
     let mark = survey.control.current().and_then(|slot| slot.clean);
     agree && mark == Some((stop.at, stop.epoch))
-}
-
-fn facts_of(survey: &Survey, stop: &Stop, claims: &Claims, behind: Behind) -> Facts {
-    let any = |wanted: fn(&ChainProblem) -> bool| survey.problems.iter().any(wanted);
-    Facts {
-        newer_format: any(|problem| matches!(problem, ChainProblem::UnsupportedVersion { .. })),
-        foreign: any(|problem| matches!(problem, ChainProblem::Foreign { .. })),
-        missing: any(|problem| matches!(problem, ChainProblem::Missing { .. })),
-        damaged_header: any(|problem| damaged_header(problem).is_some()),
-        head_unproven: any(|problem| matches!(problem, ChainProblem::HeadUnproven { .. })),
-        stop: behind.class,
-        promised: claims.durable() > stop.at,
-        records_behind: behind.dropped.records > 0,
-    }
-}
-
-/// The segment whose header cannot be believed.
-const fn damaged_header(problem: &ChainProblem) -> Option<SegmentName> {
-    match problem {
-        ChainProblem::DamagedHeader { name, .. } | ChainProblem::Misplaced { name, .. } => {
-            Some(*name)
-        }
-        _ => None,
-    }
-}
-
-/// The verdict of the row which `facts` meet, with its details.
-fn verdict_of(
-    facts: &Facts,
-    survey: &Survey,
-    stop: &Stop,
-    claims: &Claims,
-    dropped: Dropped,
-) -> Verdict {
-    let kind = decide(facts).map_or(VerdictKind::Corrupt, |row| row.verdict);
-    // A detail that is not there, because the table and the facts differ, falls through to
-    // `Corrupt` at the stop: damage in doubt is damage.
-    let found = match kind {
-        VerdictKind::CleanEnd => Some(Verdict::CleanEnd),
-        VerdictKind::TornTail => Some(Verdict::TornTail { at: stop.at, dropped }),
-        VerdictKind::Corrupt => survey.problems.iter().find_map(damaged_header).map(corrupt_header),
-        VerdictKind::UnsupportedVersion => problem_verdict(survey, kind).or(match stop.why {
-            StopReason::UnknownKind(kind) => Some(Verdict::UnsupportedVersion {
-                name: stop.segment.map(|segment| segment.to_string()).unwrap_or_default(),
-                found: u32::from(kind.get()),
-            }),
-            _ => None,
-        }),
-        _ => problem_verdict(survey, kind),
-    };
-    found.unwrap_or_else(|| corrupt_record(stop, claims))
-}
-
-/// The verdict of `kind` that a problem of the survey stands for.
-fn problem_verdict(survey: &Survey, kind: VerdictKind) -> Option<Verdict> {
-    survey.problems.iter().find_map(|problem| {
-        let verdict = match problem {
-            ChainProblem::UnsupportedVersion { name, found } => {
-                Verdict::UnsupportedVersion { name: name.clone(), found: *found }
-            }
-            ChainProblem::Foreign { name, .. } => Verdict::ForeignSegment { name: name.clone() },
-            ChainProblem::Missing { from, to } => Verdict::MissingSegment { from: *from, to: *to },
-            ChainProblem::HeadUnproven { first } => Verdict::HeadUnproven { first: *first },
-            _ => return None,
-        };
-        (verdict.kind() == kind).then_some(verdict)
-    })
-}
-
-const fn corrupt_header(segment: SegmentName) -> Verdict {
-    let promised_by = Evidence::LiveName { segment };
-    Verdict::Corrupt { lsn: segment.base, segment, offset: 0, promised_by }
-}
-
-fn corrupt_record(stop: &Stop, claims: &Claims) -> Verdict {
-    let segment = stop.segment.unwrap_or(SegmentName { epoch: stop.epoch, base: stop.at });
-    let promised_by = claims.strongest().unwrap_or(Evidence::LiveName { segment });
-    Verdict::Corrupt { lsn: stop.at, segment, offset: stop.offset, promised_by }
 }
 
 /// A directory in which nothing tells which log it is: only the survey speaks.

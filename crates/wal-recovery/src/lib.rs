@@ -1,8 +1,8 @@
 //! What a crash left: scan, verdicts, and strategies to recover an engine.
 //!
 //! This crate reads a log and judges it; it reads no clock, touches files only through `wal-io`,
-//! and starts no thread but for those of a parallel redo, which end with it. It decides what is
-//! the log; what the log means is left to the engine.
+//! and starts no thread but those of a parallel redo and the helper of a scan, which end with it. It
+//! decides what is the log; what the log means is left to the engine.
 //!
 //! The modules below are in reading order: each uses only those above it.
 #![deny(clippy::indexing_slicing)]
@@ -21,6 +21,8 @@ mod scan;
 mod source;
 
 mod lookahead;
+mod judge;
+mod handing;
 mod examine;
 mod resume;
 
@@ -38,12 +40,15 @@ mod copy;
 
 pub mod aries;
 
+#[cfg(test)]
+extern crate self as wal_recovery;
+
 pub use addressed::AddressedReader;
 pub use copy::{CopyReport, LossReason, LossReport, LostRange, Until, restore_to, salvage};
 pub use diagnose::{FlippedBit, FlippedPart, find_flipped_bit, find_flipped_header_bit};
 pub use error::RecoveryError;
 pub use evidence::{Claims, Evidence};
-pub use examine::{Depth, Examination, ScanCounts, examine};
+pub use examine::{Depth, Examination, ScanCounts, examine, examine_visiting};
 pub use fault::{ChainFault, CheckpointFault, Nearest, PointFault};
 pub use follow::LogFollower;
 pub use progress::{Phase, Progress};

@@ -4,7 +4,13 @@
 //! and a true checksum. It stops at the first place where that is not so and says why; what that
 //! means is left to the verdict. Memory is one window of 256 KiB, and one record where that is
 //! larger. A length is compared with what the segment still holds before anything is read.
+//!
+//! A scan on two threads ([`LogSource::scan_on`](crate::LogSource::scan_on)) is the same scanner,
+//! with a helper that reads ahead and proves part of what it read. Whatever is not plainly there
+//! in what the helper hands over is read from the file as by a scan on one thread, which alone
+//! decides where the scan stops and why.
 
+mod ahead;
 mod cut;
 
 use std::sync::Arc;
@@ -19,6 +25,7 @@ use wal_io::{ChainLink, SegmentName, Storage};
 use crate::epochs::decode_under_any;
 use crate::error::RecoveryError;
 use crate::window::Window;
+use ahead::{Ahead, Reached};
 pub(crate) use cut::{Cut, Run};
 
 /// What a scan meets next.
@@ -86,11 +93,14 @@ pub struct Scanner {
     /// `None` until the first record has proven which epoch is in force.
     in_force: Option<EpochTracker>,
     stopped: Option<Stop>,
+    /// What a helper reads ahead; `None` on one thread, and once the helper has ended.
+    ahead: Option<Ahead>,
 }
 
-/// A step whose record is still in the window.
+/// A step whose record is still in memory: of the helper where it is from `ahead`, otherwise in
+/// the window.
 enum Advance {
-    Record { header: RecordHeader, epoch: Epoch, txn: Option<TxnLink> },
+    Record { header: RecordHeader, epoch: Epoch, txn: Option<TxnLink>, ahead: bool },
     Jump { from: Lsn, to: Lsn, after_loss: bool },
     Stopped(Stop),
 }
@@ -116,7 +126,21 @@ impl Scanner {
             window: None,
             in_force: None,
             stopped: None,
+            ahead: None,
         }
+    }
+
+    /// The same scan, with a helper; on one thread where none can be started.
+    pub(crate) fn with_helper(mut self) -> Self {
+        let cutter = Self::new(
+            Arc::clone(&self.storage),
+            Arc::clone(&self.links),
+            self.log_id,
+            self.highest_epoch,
+            LsnRange { start: self.position, end: self.end },
+        );
+        self.ahead = Ahead::start(cutter, ahead::Share::WhenBehind);
+        self
     }
 
     /// Where the next step begins: the end of the last record or jump.
@@ -154,14 +178,19 @@ impl Scanner {
     ///
     /// # Cost
     ///
-    /// One system call per 256 KiB, one pass of CRC-32C, no copy of a body beyond the window.
+    /// One system call per 256 KiB, one pass of CRC-32C, no copy of a body beyond the window. With
+    /// a helper both are shared.
     #[allow(clippy::should_implement_trait, reason = "it lends from its window, Iterator cannot")]
     pub fn next(&mut self) -> Result<Step<'_>, RecoveryError> {
         Ok(match self.advance()? {
             Advance::Jump { from, to, after_loss } => Step::Jump { from, to, after_loss },
             Advance::Stopped(stop) => Step::Stopped(stop),
-            Advance::Record { header, epoch, txn } => {
-                let held = self.window.as_ref().map_or(&[][..], |window| window.held(header.lsn));
+            Advance::Record { header, epoch, txn, ahead } => {
+                let held = if ahead {
+                    self.ahead.as_ref().map_or(&[][..], |ahead| ahead.held(header.lsn))
+                } else {
+                    self.window.as_ref().map_or(&[][..], |window| window.held(header.lsn))
+                };
                 let body_at = RECORD_HEADER_BYTES + header.extension_bytes();
                 let body = held.get(body_at..header.unpadded_bytes()).unwrap_or_default();
                 debug_assert_eq!(body.len(), header.body_len as usize, "the window holds it all");
@@ -185,6 +214,11 @@ impl Scanner {
                 return self.jump(range.start);
             }
             if self.position < range.end {
+                if self.ahead.is_some()
+                    && let Some(found) = self.take_ahead()
+                {
+                    return Ok(found);
+                }
                 return self.read();
             }
             if self.is_hole_before(self.index + 1) {
@@ -223,6 +257,25 @@ impl Scanner {
         Ok(Advance::Jump { from, to, after_loss })
     }
 
+    /// The record at the position, where the helper has it and it is valid.
+    fn take_ahead(&mut self) -> Option<Advance> {
+        // The first record proves which epoch is in force; it is read here.
+        let tracker = self.in_force.as_mut()?;
+        let at = self.position;
+        let ahead = self.ahead.as_mut()?;
+        match ahead.reach(at, tracker.epoch()) {
+            Reached::Here => {}
+            Reached::Elsewhere => return None,
+            Reached::Over => {
+                self.ahead = None;
+                return None;
+            }
+        }
+        let (header, epoch, txn) = ahead.take(at, tracker)?;
+        self.position = at.checked_add(header.encoded_bytes() as u64).unwrap_or(Lsn::MAX);
+        Some(Advance::Record { header, epoch, txn, ahead: true })
+    }
+
     /// Reads the record at the position, within the segment at `index`.
     fn read(&mut self) -> Result<Advance, RecoveryError> {
         let Some(link) = self.links.get(self.index) else {
@@ -249,7 +302,7 @@ impl Scanner {
                 let end = at.checked_add(header.encoded_bytes() as u64);
                 self.position = end.unwrap_or(Lsn::MAX);
                 self.in_force.get_or_insert_with(|| EpochTracker::new(log_id, epoch));
-                Ok(Advance::Record { header, epoch, txn })
+                Ok(Advance::Record { header, epoch, txn, ahead: false })
             }
             Err(why) => {
                 window.check_current(&*self.storage)?;

@@ -134,8 +134,10 @@ impl Window {
         loop {
             let bytes = self.bytes(lsn, want)?;
             match decode(bytes) {
+                // A file that holds less than was asked for has shrunk since it was looked at: asking
+                // again would not end.
                 Err(DecodeError::Incomplete { needed })
-                    if needed <= left && needed > bytes.len() as u64 =>
+                    if needed <= left && needed > bytes.len() as u64 && bytes.len() >= want =>
                 {
                     want = usize::try_from(needed)
                         .map_err(|_| RecoveryError::OutOfMemory { lsn, bytes: needed })?;

@@ -23,6 +23,7 @@ pub struct LogView {
     examined: Examination,
     /// `None` when nothing tells which log this is, so that no record can be verified.
     source: Option<LogSource>,
+    scan_threads: usize,
 }
 
 impl LogView {
@@ -62,8 +63,68 @@ impl LogView {
 
     fn examine(storage: Arc<dyn Storage>, progress: &mut dyn Progress) -> Result<Self, Error> {
         let examined = wal_recovery::examine(&storage, Depth::Full, progress)?;
-        let source = examined.source(&storage).ok();
-        Ok(Self { examined, source })
+        Ok(Self::of(examined, &storage))
+    }
+
+    fn of(examined: Examination, storage: &Arc<dyn Storage>) -> Self {
+        let source = examined.source(storage).ok();
+        Self { examined, source, scan_threads: 1 }
+    }
+
+    /// Looks at the log in the directory `path` and hands every record from its head to its end to
+    /// `visit`, housekeeping included, in one pass; the view, or what `visit` broke off with.
+    ///
+    /// [`open`](Self::open) and [`for_each`](Self::for_each) read and check the log twice: records
+    /// come when the verdict is known. Here they come before it. Each is proven all the same, by
+    /// its own checksum, address and epoch, and comes once, in order. What the
+    /// [`verdict`](Self::verdict) of the view adds is whether anything is missing behind them.
+    ///
+    /// With `threads` of 2 or more a helper reads ahead and shares the checksums; records, verdict
+    /// and errors are the same.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open); and [`Io`](crate::ErrorKind::Io) where a writer cut the log off
+    /// meanwhile, so that what is there does not go on from what was handed out: begin again.
+    ///
+    /// # Cost
+    ///
+    /// Reads and checks the whole log once, in 256 KiB of memory, and one record where that is
+    /// longer; with a helper up to 5 MiB more.
+    pub fn scan<B>(
+        path: impl AsRef<Path>,
+        threads: usize,
+        visit: impl FnMut(&RecordRef<'_>) -> ControlFlow<B>,
+    ) -> Result<ControlFlow<B, Self>, Error> {
+        Self::scan_in(place::viewed(path.as_ref())?, threads, visit)
+    }
+
+    /// As [`scan`](Self::scan), in any [`Storage`].
+    ///
+    /// # Errors
+    ///
+    /// As [`scan`](Self::scan).
+    pub fn scan_in<B>(
+        storage: Arc<dyn Storage>,
+        threads: usize,
+        visit: impl FnMut(&RecordRef<'_>) -> ControlFlow<B>,
+    ) -> Result<ControlFlow<B, Self>, Error> {
+        let found = wal_recovery::examine_visiting(&storage, threads, &mut (), visit)?;
+        Ok(match found {
+            ControlFlow::Continue(examined) => ControlFlow::Continue(Self::of(examined, &storage)),
+            ControlFlow::Break(value) => ControlFlow::Break(value),
+        })
+    }
+
+    /// The same view, whose [`for_each`](Self::for_each) reads on up to `threads` threads.
+    ///
+    /// With 2 or more a helper reads ahead and shares the checksums with the caller, who is still
+    /// the one that is handed the records, the same ones in the same order. It takes up to 5 MiB
+    /// of memory, and ends with the call. Default: 1.
+    #[must_use]
+    pub const fn scan_threads(mut self, threads: usize) -> Self {
+        self.scan_threads = threads;
+        self
     }
 
     /// What was found.
@@ -143,7 +204,7 @@ impl LogView {
         let Some(source) = self.source.as_ref().filter(|_| !range.is_empty()) else {
             return Ok(None);
         };
-        let mut scanner = source.scan(range);
+        let mut scanner = source.scan_on(range, self.scan_threads);
         loop {
             match scanner.next()? {
                 Step::Record(record) => {

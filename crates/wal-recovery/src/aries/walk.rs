@@ -70,7 +70,7 @@ pub(super) fn next_run(
     bytes: &mut Vec<u8>,
 ) -> Result<Option<Run>, RecoveryError> {
     loop {
-        match scanner.cut(RUN_BYTES, bytes)? {
+        match scanner.cut(RUN_BYTES, usize::MAX, bytes)? {
             Cut::Run(run) if scanner.position() > end => {
                 return Err(RecoveryError::Changed { lsn: run.start });
             }
@@ -78,7 +78,7 @@ pub(super) fn next_run(
             Cut::Jump { from, to, after_loss: true } => {
                 return Err(RecoveryError::LostRecords { from, to });
             }
-            Cut::Jump { .. } => {}
+            Cut::Jump { .. } | Cut::Long => {}
             Cut::Stopped(stop) => {
                 let ended = matches!(stop.why, StopReason::RangeEnd | StopReason::EndOfChain);
                 // Statement 34, as above.

@@ -30,6 +30,8 @@ pub(crate) struct Run {
 pub(crate) enum Cut {
     /// Records; their bytes are in the buffer that was given.
     Run(Run),
+    /// A record longer than the taker wants to hold; it was passed over, unread.
+    Long,
     /// As [`Step::Jump`](super::Step::Jump).
     Jump { from: Lsn, to: Lsn, after_loss: bool },
     /// The scan is over.
@@ -37,10 +39,16 @@ pub(crate) enum Cut {
 }
 
 impl Scanner {
-    /// Fills `bytes` with the next run of records: about `target` bytes, or one longer record.
+    /// Fills `bytes` with the next run of records: about `target` bytes, or one longer record of
+    /// up to `longest`.
     ///
     /// Errors: as [`next`](Self::next).
-    pub(crate) fn cut(&mut self, target: usize, bytes: &mut Vec<u8>) -> Result<Cut, RecoveryError> {
+    pub(crate) fn cut(
+        &mut self,
+        target: usize,
+        longest: usize,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Cut, RecoveryError> {
         loop {
             if let Some(stop) = self.stopped {
                 return Ok(Cut::Stopped(stop));
@@ -59,7 +67,7 @@ impl Scanner {
                 });
             }
             if self.position < range.end {
-                return self.cut_here(target, bytes);
+                return self.cut_here(target, longest, bytes);
             }
             if self.is_hole_before(self.index + 1) {
                 return Ok(stopped(self.stop(StopReason::Hole)));
@@ -69,7 +77,12 @@ impl Scanner {
     }
 
     /// Cuts within the segment at the position.
-    fn cut_here(&mut self, target: usize, bytes: &mut Vec<u8>) -> Result<Cut, RecoveryError> {
+    fn cut_here(
+        &mut self,
+        target: usize,
+        longest: usize,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Cut, RecoveryError> {
         let Some(link) = self.links.get(self.index) else {
             return Ok(stopped(self.stop(StopReason::EndOfChain)));
         };
@@ -86,11 +99,20 @@ impl Scanner {
         loop {
             read_run(window, start, want, bytes)?;
             match whole_records(bytes, start) {
+                // The file has shrunk since it was looked at, and ends here.
+                (0, Ok(())) => {
+                    let why = DecodeError::Incomplete { needed: RECORD_HEADER_BYTES as u64 };
+                    return Ok(stopped(self.stop(StopReason::Unreadable(why))));
+                }
                 (0, Err(DecodeError::Incomplete { needed })) => {
                     let needed = usize::try_from(needed).unwrap_or(usize::MAX);
-                    if needed <= bytes.len() || needed > left {
+                    if needed <= bytes.len() || needed > left || bytes.len() < want {
                         let why = DecodeError::Incomplete { needed: needed as u64 };
                         return Ok(stopped(self.stop(StopReason::Unreadable(why))));
+                    }
+                    if needed > longest {
+                        self.position = start.checked_add(needed as u64).unwrap_or(Lsn::MAX);
+                        return Ok(Cut::Long);
                     }
                     want = needed;
                 }
@@ -155,6 +177,11 @@ fn whole_records(bytes: &[u8], start: Lsn) -> (usize, Result<(), DecodeError>) {
 }
 
 impl Run {
+    /// The epoch of the segment's header: no record of the run is of a lower one.
+    pub(super) const fn lowest_epoch(&self) -> Epoch {
+        self.lowest
+    }
+
     /// The address of the record at `place`, in bytes from the start.
     pub(crate) fn address_of(&self, place: usize) -> Lsn {
         self.start.checked_add(place as u64).unwrap_or(Lsn::MAX)

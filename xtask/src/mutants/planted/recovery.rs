@@ -4,9 +4,41 @@ use super::bug::{Edit, Finder, Mutant};
 
 const RESUME: &str = "crates/wal-recovery/src/resume.rs";
 const EXAMINE: &str = "crates/wal-recovery/src/examine.rs";
+const AHEAD: &str = "crates/wal-recovery/src/scan/ahead.rs";
 const SETTLE: &str = "crates/wal-recovery/src/redo_only/settle.rs";
 
 pub(super) static BUGS: &[Mutant] = &[
+    Mutant {
+        found_by: Finder::Test {
+            package: "wal-recovery",
+            target: "",
+            name: "scan::ahead::tests::a_damaged_record_is_met",
+        },
+        name: "scan-run-unproven",
+        about: "a scan on two threads hands out a run whose headers were read and nobody proved",
+        edits: &[Edit {
+            file: AHEAD,
+            find: "let Ok(tracked) = tracker.decode(rest, lsn) else { break };",
+            replace: "let Ok(header) = wal_format::decode_header_at(rest, lsn) else { break };\n            \
+                      let (epoch, txn) = (tracker.epoch(), None);\n            \
+                      let record = wal_format::RecordRef { header, epoch, txn, body: &[] };\n            \
+                      let tracked = wal_format::TrackedRecord { record, switched_from: None };",
+        }],
+    },
+    Mutant {
+        found_by: Finder::Test {
+            package: "wal-recovery",
+            target: "",
+            name: "scan::ahead::tests::what_was_proven_under_another_epoch",
+        },
+        name: "scan-run-of-another-epoch",
+        about: "a scan on two threads hands out what was proven under an epoch no longer in force",
+        edits: &[Edit {
+            file: AHEAD,
+            find: "if is_behind || is_here && self.assumed != epoch {",
+            replace: "if is_behind || is_here && self.assumed > epoch {",
+        }],
+    },
     Mutant {
         found_by: Finder::Log,
         name: "length-trusted",
