@@ -25,7 +25,7 @@ const CI_FAULT_FLOOR: u64 = 500;
 const CI_DEPTH_FLOOR: u64 = 50;
 
 /// Workloads that are no part of the slice above, whose figures are compared from change to change.
-const MORE: &[&str] = &["recycled", "bad-reads", "lying-cache", "joined", "bad-sectors"];
+const MORE: &[&str] = &["recycled", "reused", "bad-reads", "lying-cache", "joined", "bad-sectors"];
 /// Their cases, in the slice.
 const CI_MORE_CASES: u64 = 64;
 

@@ -128,6 +128,15 @@ const QUEUE: &[(Action, u64)] = &[
     (Action::Restart, 1),
 ];
 
+const REUSING: &[(Action, u64)] = &[
+    (Action::Append, 3),
+    (Action::Rotate, 6),
+    (Action::Sync, 2),
+    (Action::Truncate, 5),
+    (Action::Restart, 1),
+    (Action::Reopen, 1),
+];
+
 const OPENINGS: &[(Action, u64)] = &[
     (Action::Append, 4),
     (Action::Batch, 2),
@@ -271,6 +280,14 @@ pub static PROFILES: &[Profile] = &[
         name: "recycled",
         about: "as mixed, on sectors of 4 KiB whose space held other files before",
         device: Device::Recycling,
+        by_default: false,
+        ..BASE
+    },
+    Profile {
+        name: "reused",
+        about: "a queue that goes on in the files of segments it truncated, again and again",
+        weights: REUSING,
+        steps: 24,
         by_default: false,
         ..BASE
     },
