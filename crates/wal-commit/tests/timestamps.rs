@@ -43,12 +43,12 @@ fn data(count: usize) -> Vec<Vec<u8>> {
 #[test]
 fn a_mark_goes_before_the_record_that_finds_the_resolution_passed() {
     let (log, disk, clock) = timed(Disk::new(1 << 20), SECOND, 5_000_000);
-    let _ = append(&log, b"1");
+    drop(append(&log, b"1"));
     clock.store(5_999_999, Ordering::Relaxed);
-    let _ = append(&log, b"22");
+    drop(append(&log, b"22"));
     clock.store(6_000_000, Ordering::Relaxed);
     let placed = append(&log, b"333");
-    let _ = append(&log, b"4444");
+    drop(append(&log, b"4444"));
     log.sync().unwrap();
     let expected = [1, 2].map(Seen::Data).into_iter().chain([Seen::Time(6_000_000)]);
     let expected: Vec<_> = expected.chain([3, 4].map(Seen::Data)).collect();
@@ -68,11 +68,11 @@ fn with_no_resolution_each_append_gets_one_whichever_way_it_goes() {
     log.append_untracked(&drafts[0]).unwrap();
     clock.store(11, Ordering::Relaxed);
     let mut hooked = Vec::new();
-    let _ = log.append_batch(&drafts, &mut |index, lsn| hooked.push((index, lsn.get()))).unwrap();
+    drop(log.append_batch(&drafts, &mut |index, lsn| hooked.push((index, lsn.get()))).unwrap());
     clock.store(12, Ordering::Relaxed);
     let body = vec![9; 100_000];
-    let _ = log.append(&RecordDraft::new(RecordKind::DATA, &[&body]), &mut |_| {}).unwrap();
-    let _ = log.append_unhooked(&RecordDraft::new(RecordKind::DATA, &[&body])).unwrap();
+    drop(log.append(&RecordDraft::new(RecordKind::DATA, &[&body]), &mut |_| {}).unwrap());
+    drop(log.append_unhooked(&RecordDraft::new(RecordKind::DATA, &[&body])).unwrap());
     log.sync().unwrap();
     let records = disk.records();
     assert_eq!(
@@ -97,9 +97,9 @@ fn with_no_resolution_each_append_gets_one_whichever_way_it_goes() {
 #[test]
 fn a_clock_that_jumps_back_repeats_the_last_time() {
     let (log, disk, clock) = timed(Disk::new(1 << 20), Duration::ZERO, 100);
-    let _ = append(&log, b"1");
+    drop(append(&log, b"1"));
     clock.store(3, Ordering::Relaxed);
-    let _ = append(&log, b"22");
+    drop(append(&log, b"22"));
     log.sync().unwrap();
     let expected = [Seen::Time(100), Seen::Data(1), Seen::Time(100), Seen::Data(2)];
     assert_eq!(seen(&disk.records()), expected);
@@ -139,7 +139,7 @@ fn r18_the_largest_batch_has_room_for_its_mark() {
         let parts = [&body[..]];
         let draft = RecordDraft::new(RecordKind::DATA, &parts);
         for _ in 0..20 {
-            let _ = log.append_batch(&[draft, draft], &mut |_, _| {}).unwrap();
+            drop(log.append_batch(&[draft, draft], &mut |_, _| {}).unwrap());
         }
         let error = log.append_batch(&[draft, draft, draft], &mut |_, _| {}).unwrap_err();
         assert!(matches!(error, CommitError::BatchTooLong { .. }), "{error}");
