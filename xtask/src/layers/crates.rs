@@ -57,7 +57,7 @@ const LAYERS: &[Layer] = &[
         may_use: &["wal-format", "wal-io", "wal-recovery", "wal-sim", "wal", "wal-btree"],
         tests_may_use: &[],
     },
-    Layer { name: "wal-cli", may_use: &["wal"], tests_may_use: &["wal-sim"] },
+    Layer { name: "wal-cli", may_use: &["wal"], tests_may_use: &["wal-sim", "wal-partitions"] },
     Layer { name: "wal-fuzz", may_use: &["wal-format", "wal"], tests_may_use: &[] },
     Layer {
         name: "wal-bench",
