@@ -23,9 +23,9 @@ const COLOURS: [&str; KINDS_MAX + 1] =
     ["#3b6ea8", "#d98b2b", "#5a9e57", "#b5544d", "#7d62a8", "#4aa3a2", "#c46a9b", "#a0a0a0"];
 
 const STYLE: &str = "
-:root { color-scheme: light dark; --ink: #1c2126; --paper: #fcfcfa; --faint: #d9dcdf; --dim: #68717a; }
+:root { color-scheme: light dark; --ink: #1c2126; --paper: #fcfcfa; --faint: #d9dcdf; --dim: #68717a; --gap: #a3362e; }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e4e7ea; --paper: #16191c; --faint: #363c42; --dim: #97a1ab; }
+  :root { --ink: #e4e7ea; --paper: #16191c; --faint: #363c42; --dim: #97a1ab; --gap: #ef8a80; }
 }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
   max-width: 980px; margin: 32px auto; padding: 0 20px; }
@@ -36,7 +36,7 @@ p { margin: 4px 0; } .dim, .legend { color: var(--dim); font-size: 13px; }
 svg { width: 100%; height: auto; display: block; }
 svg text { font: 11px system-ui, sans-serif; fill: var(--dim); }
 svg .number { text-anchor: end; } svg .sign { font-weight: 700; fill: var(--ink); text-anchor: middle; }
-svg .grid { stroke: var(--faint); } svg .gap { fill: #b87a1e; } svg .stem { stroke: var(--ink); }
+svg .grid { stroke: var(--faint); } svg .gap { fill: var(--gap); font-weight: 600; } svg .stem { stroke: var(--ink); }
 .legend span { margin-right: 14px; white-space: nowrap; }
 .legend i { display: inline-block; width: 11px; height: 11px; margin-right: 5px; vertical-align: -1px;
   border: 1px solid var(--faint); }
@@ -232,11 +232,13 @@ fn map(found: &Found<'_>) -> String {
             );
         }
         if let Some(gap) = &row.gap {
+            // A jump is none: nothing is missing.
+            let class = if gap.starts_with("gap") { "gap" } else { "jump" };
             y += GAP_HEIGHT;
             push(
                 &mut rows,
                 format_args!(
-                    "<text class=\"gap\" x=\"{MAP_LEFT}\" y=\"{:.1}\">{}</text>\n",
+                    "<text class=\"{class}\" x=\"{MAP_LEFT}\" y=\"{:.1}\">{}</text>\n",
                     y - 5.0,
                     escaped(gap)
                 ),

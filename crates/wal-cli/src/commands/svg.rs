@@ -9,6 +9,8 @@ const RIGHT: f64 = 12.0;
 const HEIGHT: f64 = 170.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 26.0;
+/// Of a column: one alone would fill the chart, and look like none.
+const COLUMN_MAX: f64 = 72.0;
 
 /// Values of one colour, one a column.
 #[derive(Clone, Debug)]
@@ -61,13 +63,14 @@ impl Bars {
         }
         let step = plot_width / count as f64;
         let gap = if step > 4.0 { 1.0 } else { 0.0 };
+        let width = (step - gap).min(COLUMN_MAX);
         for (column, title) in self.columns.iter().enumerate() {
             self.column(
                 &mut out,
                 column,
                 title,
-                LEFT + step * column as f64,
-                step - gap,
+                LEFT + step * column as f64 + (step - gap - width) / 2.0,
+                width,
                 base,
                 plot_height / top,
             );
@@ -198,6 +201,18 @@ mod tests {
         {
             assert_eq!(rounded_up(value), top, "{value}");
         }
+    }
+
+    #[test]
+    fn a_column_that_is_alone_stands_in_the_middle_and_does_not_fill_the_chart() {
+        let series = Series { name: "s".to_owned(), colour: "#000", values: vec![7.0] };
+        let (under, columns) = (vec!["x".to_owned()], vec!["x".to_owned()]);
+        let show = |value: f64| value.to_string();
+        let svg = Bars { series: vec![series], under, columns, show, in_bytes: false }.svg();
+        // But for the gap behind it.
+        let x = LEFT + (WIDTH - LEFT - RIGHT - 1.0 - COLUMN_MAX) / 2.0;
+        assert!(svg.contains(&format!("<rect x=\"{x:.1}\"")), "{svg}");
+        assert!(svg.contains("width=\"72.0\""), "{svg}");
     }
 
     #[test]
