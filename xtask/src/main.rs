@@ -27,6 +27,7 @@ mod demo;
 mod man;
 mod sim;
 mod mutants;
+mod peers;
 mod bench;
 mod ci;
 
@@ -71,6 +72,8 @@ enum Verb {
     Inject(inject::Arguments),
     /// Feed arbitrary bytes to every decoder, and damaged files to openings
     Fuzz(fuzz::Arguments),
+    /// Crash the logs which came before this one, and this one, and print what each lost
+    Peers(peers::Arguments),
     /// Measure whole workloads, each beside the bare device
     Bench(bench::Arguments),
     /// Run the tests under AddressSanitizer
@@ -92,6 +95,7 @@ fn main() -> ExitCode {
         Verb::Mutants(arguments) => mutants::run(&arguments),
         Verb::Inject(arguments) => inject::run(&arguments),
         Verb::Fuzz(arguments) => fuzz::run(&arguments),
+        Verb::Peers(arguments) => peers::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments),
         Verb::Asan => sanitizers::asan(),
         Verb::Tsan => sanitizers::tsan(),

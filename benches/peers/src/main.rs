@@ -2,7 +2,8 @@
 //! many threads, in turns with this log and with the bare device, in one table.
 //!
 //! `cargo xtask bench peers` builds and runs it. Who runs when, and what is measured, is the
-//! business of `wal-bench`, which measures this repository's log alone in the same way.
+//! business of `wal-bench`, which measures this repository's log alone in the same way. What logs
+//! lose in a crash is not measured but counted, by `loss`: `cargo xtask peers --loss`.
 
 use std::process::ExitCode;
 
@@ -12,6 +13,9 @@ use wal_bench::{
     print_options,
 };
 
+#[cfg(feature = "aegis")]
+mod import;
+mod loss;
 mod peers;
 
 /// Other write-ahead logs under the workload of this one.
@@ -27,10 +31,17 @@ enum Verb {
     Table(CommitArguments),
     /// Append without making each body durable, read all back, and print a table of each load
     Appends(AppendArguments),
+    /// Crash the ancestors of our log and ours, and print what each lost
+    Loss(loss::Arguments),
+    /// Bring a log of aegis-storage over into ours; see docs/migration.md
+    #[cfg(feature = "aegis")]
+    Import(import::Arguments),
     /// List the logs which were built in
     List,
     #[command(flatten)]
     Once(Once),
+    #[command(flatten)]
+    LossStep(loss::Step),
 }
 
 fn main() -> ExitCode {
@@ -45,7 +56,11 @@ fn main() -> ExitCode {
             print_options(&peers::commits());
             Ok(())
         }
+        #[cfg(feature = "aegis")]
+        Verb::Import(arguments) => import::run(&arguments),
+        Verb::Loss(arguments) => loss::run(&arguments),
         Verb::Once(once) => take(&once),
+        Verb::LossStep(step) => step.take(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

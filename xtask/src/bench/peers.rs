@@ -10,6 +10,7 @@ use std::process::Command;
 use clap::Args;
 
 use crate::outcome::Outcome;
+use crate::peers;
 use crate::shell;
 use crate::workspace::Workspace;
 
@@ -58,21 +59,13 @@ pub(crate) struct Arguments {
 /// When a peer does not build, or the run fails; what a single log did wrong is in its row.
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let workspace = Workspace::load()?;
-    let mut build = shell::cargo();
-    build.args(["build", "--release", "--locked", "--manifest-path"]);
-    build.arg(workspace.root.join("benches/peers/Cargo.toml"));
-    build.arg("--target-dir").arg(&workspace.target_dir);
-    if !arguments.logs.is_empty() {
-        build.arg("--no-default-features");
-    }
     let features = features(&arguments.logs, arguments.rocksdb);
-    if !features.is_empty() {
-        build.arg("--features").arg(features.join(","));
-    } else if arguments.logs.is_empty() {
+    let all = arguments.logs.is_empty();
+    if all && !arguments.rocksdb {
         println!("RocksDB is left out: it is long to build; `--rocksdb` takes it in");
     }
-    shell::run(&mut build)?;
-    let mut table = Command::new(workspace.target_dir.join("release/wal-peers"));
+    let program = peers::build(&workspace, &features, all)?;
+    let mut table = Command::new(program);
     table.args(words(arguments)).arg("--results");
     table.arg(arguments.results.clone().unwrap_or_else(|| workspace.target_dir.join("bench")));
     shell::run(&mut table)
