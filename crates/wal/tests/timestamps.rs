@@ -104,8 +104,11 @@ fn put(wal: &Wal, bytes: &[u8]) {
     wal.append(bytes).unwrap().wait_durable().unwrap();
 }
 
+/// A body, and since when it can be there.
+type Timed = (Vec<u8>, Option<u64>);
+
 /// What a look at the log shows: the times that it tells, and its bodies with their times.
-fn look(storage: &Arc<dyn Storage>) -> (Vec<u64>, Vec<(Vec<u8>, Option<u64>)>) {
+fn look(storage: &Arc<dyn Storage>) -> (Vec<u64>, Vec<Timed>) {
     let view = LogView::open_in(Arc::clone(storage)).unwrap();
     let (mut told, mut bodies, mut times) = (Vec::new(), Vec::new(), RecordTimes::default());
     let ended = view.for_each(view.range(), |record| {
