@@ -24,8 +24,8 @@ use wal_io::{ChainLink, SegmentName, Storage};
 
 use crate::epochs::decode_under_any;
 use crate::error::RecoveryError;
-use crate::window::Window;
-use ahead::{Ahead, Reached};
+use crate::window::{WINDOW_BYTES, Window};
+use ahead::{Ahead, Reached, Share};
 pub(crate) use cut::{Cut, Run};
 
 /// What a scan meets next.
@@ -131,15 +131,20 @@ impl Scanner {
     }
 
     /// The same scan, with a helper; on one thread where none can be started.
-    pub(crate) fn with_helper(mut self) -> Self {
-        let cutter = Self::new(
+    pub(crate) fn with_helper(self) -> Self {
+        self.helped(Share::WhenBehind)
+    }
+
+    fn helped(mut self, share: Share) -> Self {
+        let mut cutter = Self::new(
             Arc::clone(&self.storage),
             Arc::clone(&self.links),
             self.log_id,
             self.highest_epoch,
             LsnRange { start: self.position, end: self.end },
         );
-        self.ahead = Ahead::start(cutter, ahead::Share::WhenBehind);
+        let cut = move |bytes: &mut Vec<u8>| cutter.cut_ahead(WINDOW_BYTES, bytes);
+        self.ahead = Ahead::start(self.log_id, Box::new(cut), share);
         self
     }
 

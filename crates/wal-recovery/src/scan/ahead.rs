@@ -17,9 +17,6 @@ use std::thread::{self, JoinHandle};
 use parking_lot::Mutex;
 use wal_format::{Epoch, EpochTracker, LogId, Lsn, RecordHeader, TxnLink};
 
-use super::{Cut, Run, Scanner};
-use crate::window::WINDOW_BYTES;
-
 #[cfg(test)]
 mod tests;
 
@@ -38,6 +35,10 @@ pub(super) enum Share {
     #[cfg(test)]
     Fixed(bool),
 }
+
+/// Fills the buffer with the next run; its address, and the lowest epoch of a record in it. `None`
+/// at the end, and where the caller has to look by itself.
+pub(super) type Cutter = Box<dyn FnMut(&mut Vec<u8>) -> Option<(Lsn, Epoch)> + Send>;
 
 /// A run that was read.
 #[derive(Debug)]
@@ -81,16 +82,14 @@ pub(super) enum Reached {
 }
 
 impl Ahead {
-    /// Starts a helper that reads what `cutter` does; `None` where there is no thread to be had.
-    pub(super) fn start(cutter: Scanner, share: Share) -> Option<Self> {
+    /// Starts a helper that takes its runs from `cut`; `None` where there is no thread to be had.
+    pub(super) fn start(log_id: LogId, cut: Cutter, share: Share) -> Option<Self> {
         let (sender, runs) = mpsc::channel();
         let (spares, free) = mpsc::channel();
         for _ in 0..RUNS {
             spares.send(Spare { held: Held::empty(), epoch: Epoch::NONE }).ok()?;
         }
-        let log_id = cutter.log_id;
-        let helper =
-            Helper { cutter, log_id, runs: sender, free, share, epoch: None, waiting: None };
+        let helper = Helper { cut, log_id, runs: sender, free, share, epoch: None, waiting: None };
         let thread = thread::Builder::new().name("wal-scan".into());
         let handle = thread.spawn(move || helper.run()).ok()?;
         Some(Self {
@@ -219,7 +218,7 @@ impl Held {
 
 /// The helper's side.
 struct Helper {
-    cutter: Scanner,
+    cut: Cutter,
     log_id: LogId,
     runs: Sender<Held>,
     free: Receiver<Spare>,
@@ -239,27 +238,16 @@ impl Helper {
             self.learn(epoch);
             held.proven.clear();
             held.next = 0;
-            let Some(run) = self.cut(&mut held.bytes) else { return };
-            held.start = run.start;
+            let Some((start, lowest)) = (self.cut)(&mut held.bytes) else { return };
+            held.start = start;
             if self.is_mine()
                 && let Some(epoch) = self.epoch
             {
-                let behind = held.prove(self.log_id, epoch.max(run.lowest_epoch()));
+                let behind = held.prove(self.log_id, epoch.max(lowest));
                 self.learn(behind);
             }
             if self.runs.send(held).is_err() {
                 return;
-            }
-        }
-    }
-
-    /// The next run; `None` at the end, and where the caller has to look by itself.
-    fn cut(&mut self, bytes: &mut Vec<u8>) -> Option<Run> {
-        loop {
-            match self.cutter.cut(WINDOW_BYTES, WINDOW_BYTES, bytes) {
-                Ok(Cut::Run(run)) => return Some(run),
-                Ok(Cut::Jump { .. } | Cut::Long) => {}
-                Ok(Cut::Stopped(_)) | Err(_) => return None,
             }
         }
     }

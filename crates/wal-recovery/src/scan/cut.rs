@@ -39,6 +39,22 @@ pub(crate) enum Cut {
 }
 
 impl Scanner {
+    /// The next run of up to `longest` bytes, for a helper: its address, and the lowest epoch of a
+    /// record in it. `None` at the end, and where the scan has to look by itself.
+    pub(super) fn cut_ahead(
+        &mut self,
+        longest: usize,
+        bytes: &mut Vec<u8>,
+    ) -> Option<(Lsn, Epoch)> {
+        loop {
+            match self.cut(longest, longest, bytes) {
+                Ok(Cut::Run(run)) => return Some((run.start, run.lowest)),
+                Ok(Cut::Jump { .. } | Cut::Long) => {}
+                Ok(Cut::Stopped(_)) | Err(_) => return None,
+            }
+        }
+    }
+
     /// Fills `bytes` with the next run of records: about `target` bytes, or one longer record of
     /// up to `longest`.
     ///
@@ -177,11 +193,6 @@ fn whole_records(bytes: &[u8], start: Lsn) -> (usize, Result<(), DecodeError>) {
 }
 
 impl Run {
-    /// The epoch of the segment's header: no record of the run is of a lower one.
-    pub(super) const fn lowest_epoch(&self) -> Epoch {
-        self.lowest
-    }
-
     /// The address of the record at `place`, in bytes from the start.
     pub(crate) fn address_of(&self, place: usize) -> Lsn {
         self.start.checked_add(place as u64).unwrap_or(Lsn::MAX)

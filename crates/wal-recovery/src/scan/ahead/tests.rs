@@ -12,8 +12,9 @@ use wal_io::{Access, Storage};
 
 use self::log_builder::{Built, LogBuilder, txn};
 use super::*;
-use crate::scan::Step;
+use crate::scan::{Cut, Scanner, Step};
 use crate::source::LogSource;
+use crate::window::WINDOW_BYTES;
 
 /// Small segments make small runs: the log is longer than what fits in memory.
 const SEGMENT_BYTES: u64 = 2048;
@@ -29,11 +30,10 @@ const HELPED: [Who; 3] =
     [Who::With(Share::Fixed(true)), Who::With(Share::Fixed(false)), Who::With(Share::WhenBehind)];
 
 fn scanner(source: &LogSource, range: LsnRange, who: Who) -> Scanner {
-    let mut scanner = source.scan(range);
-    if let Who::With(share) = who {
-        scanner.ahead = Ahead::start(source.scan(range), share);
-        assert!(scanner.ahead.is_some());
-    }
+    let scanner = source.scan(range);
+    let Who::With(share) = who else { return scanner };
+    let scanner = scanner.helped(share);
+    assert!(scanner.ahead.is_some());
     scanner
 }
 
