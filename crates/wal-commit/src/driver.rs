@@ -12,7 +12,7 @@ use wal_format::Lsn;
 use wal_io::LogSink;
 
 use crate::buffer::Part;
-use crate::config::{Durability, SyncPolicy};
+use crate::config::Durability;
 use crate::error::CommitError;
 use crate::group::{Want, Work};
 use crate::meters::Landing;
@@ -20,7 +20,7 @@ use crate::poison::PoisonCause;
 use crate::runway::{LegId, SlotSet, slot_set};
 use crate::shared::{Guard, Phase, Shared, Slot, State, push_all};
 use crate::signal::Signal;
-use crate::sync::{FIXED, yield_now};
+use crate::sync::FIXED;
 use crate::waiting::{Limit, Woken};
 use crate::wake::Wakes;
 
@@ -105,69 +105,6 @@ impl Shared {
             self.prepare_ahead();
         }
         landed
-    }
-
-    /// Lets others run before the buffer is taken, as the policy says. A lone committer never
-    /// waits.
-    fn gather<'a>(&'a self, state: Guard<'a>) -> Guard<'a> {
-        let sync = state.usual_sync;
-        match self.config.policy {
-            // Those who were answered last time come back within microseconds and join this flush.
-            SyncPolicy::Group => self.gather_those_answered(state, sync),
-            SyncPolicy::SquareRoot { wait_cost_percent } => {
-                // A model has no clock, and so no rate: two, that one may wait for another.
-                let measured = state.arrivals.batch(sync, wait_cost_percent);
-                let batch = if FIXED { 2 } else { measured };
-                let missing = batch.saturating_sub(state.group.gathered());
-                let window = state.arrivals.window(sync, missing);
-                self.gather_until(state, window, |state| state.group.gathered() >= batch)
-            }
-            _ => state,
-        }
-    }
-
-    fn gather_those_answered<'a>(&'a self, state: Guard<'a>, sync: Duration) -> Guard<'a> {
-        let missing = state.group.missing();
-        if missing == 0 {
-            return state;
-        }
-        let window = state.gathering.window(sync, state.group.about());
-        let enough = self.joined.get() + missing;
-        drop(state);
-        // Counted without the lock: whoever comes back needs it.
-        let begun = Instant::now();
-        let in_time = loop {
-            yield_now();
-            if self.joined.get() >= enough {
-                break true;
-            }
-            if begun.elapsed() >= window {
-                break false;
-            }
-        };
-        let mut state = self.lock();
-        state.gathering.learn(in_time);
-        state
-    }
-
-    fn gather_until<'a>(
-        &'a self,
-        mut state: Guard<'a>,
-        window: Duration,
-        enough: impl Fn(&State) -> bool,
-    ) -> Guard<'a> {
-        if enough(&state) {
-            return state;
-        }
-        let begun = Instant::now();
-        loop {
-            drop(state);
-            yield_now();
-            state = self.lock();
-            if enough(&state) || begun.elapsed() >= window {
-                return state;
-            }
-        }
     }
 }
 

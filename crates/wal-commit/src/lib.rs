@@ -45,6 +45,7 @@ mod shared;
 mod waiting;
 mod segments;
 mod promise;
+mod gather;
 mod driver;
 mod append;
 mod oversized;

@@ -150,6 +150,15 @@ fn count_of(sinks: &[Box<dyn LogSink>]) -> Result<usize, CommitError> {
     Err(CommitError::Invalid { what: "there must be 1 to 8 sinks", value: count as u64 })
 }
 
+/// Bytes of the longest batch, where a part holds `usable` bytes.
+fn batch_bytes_max(usable: u64, segment_bytes: u64, timestamps: Option<&Timestamps>) -> u64 {
+    // The padding in front of a batch is at most 16 bytes longer than the batch: both
+    // together, or one after the other, always fit into a part (rule 18).
+    let together_max = (usable - 24).min(segment_bytes / 2) & !7;
+    // What goes into the log together may have a mark before it.
+    together_max - timestamps.map_or(0, |_| TIME_RECORD_BYTES)
+}
+
 impl Shared {
     pub(crate) fn new(
         config: CommitConfig,
@@ -165,12 +174,7 @@ impl Shared {
         let usable = config.usable_part_bytes(slots, block_bytes)?;
         let part_bytes = config.part_bytes(slots);
         let segment_bytes = preparer.segment_bytes();
-        // The padding in front of a batch is at most 16 bytes longer than the batch: both
-        // together, or one after the other, always fit into a part (rule 18).
-        let together_max = (usable as u64 - 24).min(segment_bytes / 2) & !7;
-        // What goes into the log together may have a mark before it.
-        let mark = timestamps.as_ref().map_or(0, |_| TIME_RECORD_BYTES);
-        let batch_bytes_max = together_max - mark;
+        let batch_bytes_max = batch_bytes_max(usable as u64, segment_bytes, timestamps.as_ref());
         let promises = sinks.iter().all(|sink| sink.can_promise());
         let earmarks = Earmarks::new(batch_bytes_max, segment_bytes, block_bytes as u64);
         let held_back = preparer.held_back();

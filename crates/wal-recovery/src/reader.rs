@@ -10,13 +10,14 @@
 //!
 //! Left to others: what the records mean, waiting for more of them, and repairing anything.
 
+mod owned;
 mod index;
 mod links;
 mod fate;
 mod time;
 
 use wal_format::layout::RECORD_ALIGN_BYTES;
-use wal_format::{Lsn, RecordHeader, RecordKind, RecordRef, TxnId};
+use wal_format::{Lsn, RecordKind, RecordRef};
 use wal_io::{ChainLink, IoError, SegmentReader};
 
 use crate::error::RecoveryError;
@@ -25,36 +26,8 @@ use crate::record_cache::{Heading, Located, Lookup, RecordCache, is_lost};
 pub use fate::CommitFate;
 use index::{SegmentIndex, SparseIndex};
 pub use links::{LinkSource, LogSnapshot};
+pub use owned::OwnedRecord;
 use time::TimesPassed;
-
-/// A record with a body of its own, to be kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OwnedRecord {
-    /// The fields of the header.
-    pub header: RecordHeader,
-    /// The transaction, for a record in one.
-    pub txn: Option<TxnId>,
-    /// The body as stored.
-    pub body: Vec<u8>,
-}
-
-impl OwnedRecord {
-    /// A copy of `record`.
-    #[must_use]
-    pub fn of(record: &RecordRef<'_>) -> Self {
-        Self {
-            header: record.header,
-            txn: record.txn.map(|link| link.txn_id),
-            body: record.body.to_vec(),
-        }
-    }
-
-    /// Address of the record.
-    #[must_use]
-    pub const fn lsn(&self) -> Lsn {
-        self.header.lsn
-    }
-}
 
 /// Reads a log from anywhere, in either direction.
 ///
@@ -85,6 +58,16 @@ struct Around {
 }
 
 impl<S: LinkSource> LogReader<S> {
+    /// When the record that [`next`](Self::next) gave last was appended, in microseconds since
+    /// 1970: at this time or later, by the clock of the log.
+    ///
+    /// `None` when nothing told the time since the reader was last moved: it learns times from the
+    /// housekeeping it passes on its way forwards.
+    #[must_use]
+    pub const fn unix_us(&self) -> Option<u64> {
+        self.times.unix_us()
+    }
+
     /// A reader of `source` that stands at its head.
     ///
     /// # Cost

@@ -16,7 +16,7 @@ fn log(records: u32) -> Arc<dyn Storage> {
     for half in 0..2 {
         let (wal, _) = reopen(&storage);
         for n in 0..records / 2 {
-            let _ = wal.append(format!("record {n} of half {half}").as_bytes()).unwrap();
+            drop(wal.append(format!("record {n} of half {half}").as_bytes()).unwrap());
         }
         wal.close().unwrap();
     }

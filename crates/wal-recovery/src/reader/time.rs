@@ -4,8 +4,6 @@
 
 use wal_format::{Lsn, RecordRef, RecordTimes};
 
-use super::{LinkSource, LogReader};
-
 /// The times that were passed in one go.
 #[derive(Debug, Default)]
 pub(super) struct TimesPassed {
@@ -24,16 +22,9 @@ impl TimesPassed {
         self.last = (record.lsn(), record.end());
         self.times.observe(record);
     }
-}
 
-impl<S: LinkSource> LogReader<S> {
-    /// When the record that [`next`](Self::next) gave last was appended, in microseconds since
-    /// 1970: at this time or later, by the clock of the log.
-    ///
-    /// `None` when nothing told the time since the reader was last moved: it learns times from the
-    /// housekeeping it passes on its way forwards.
-    #[must_use]
-    pub const fn unix_us(&self) -> Option<u64> {
-        self.times.times.unix_us()
+    /// The last time that was told.
+    pub(super) const fn unix_us(&self) -> Option<u64> {
+        self.times.unix_us()
     }
 }
