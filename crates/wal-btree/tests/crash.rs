@@ -111,7 +111,7 @@ fn committed_contents_and_the_shape_of_the_tree_survive_any_power_cut() {
 
 #[test]
 fn a31_a_recovery_that_is_cut_and_cut_again_converges() {
-    let explorer = Explorer::new(2).torn().kills().depth(3).cuts_max(5).states_per_cut(2);
+    let explorer = Explorer::new(2).torn().kills().depth(3).cuts_max(8).states_per_cut(2);
     let explorer = explorer.recovery_cuts_max(3).recovery_states_per_cut(2);
     let coverage = explorer.record(workload, check).unwrap_or_else(|failure| panic!("{failure}"));
     assert!(coverage.cuts_in_recovery > 30, "{coverage}");
