@@ -110,7 +110,7 @@ fn check(disk: SimDisk, told: &Told) -> Result<(), String> {
 
 #[test]
 fn nothing_promised_is_lost_wherever_the_power_goes() {
-    let explorer = Explorer::new(1).torn().kills().states_per_cut(8).threads(2);
+    let explorer = Explorer::new(1).torn().kills().states_per_cut(12).threads(2);
     let coverage = explorer.record(workload, check).unwrap_or_else(|failure| panic!("{failure}"));
     let floors = Floors::new()
         .distinct(100)

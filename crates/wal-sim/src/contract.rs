@@ -189,6 +189,7 @@ macro_rules! contract_tests {
             removed_files_stay_usable
             the_lock_excludes_until_it_is_dropped
             the_lock_is_not_a_file_of_the_log
+            the_lock_of_holds_excludes_beside_the_lock
             places_have_a_name
             handles_are_independent
             threads_write_and_read_disjoint_ranges

@@ -330,6 +330,8 @@ impl From<CommitError> for Error {
         let kind = match &error {
             CommitError::WouldBlock => ErrorKind::WouldBlock,
             CommitError::NoSpace(_) | CommitError::NoRoom { .. } => ErrorKind::NoSpace,
+            // The control file failed, and no segment can be made: no poison of commits.
+            CommitError::NotPrepared(IoError::Poisoned { .. }) => ErrorKind::Io,
             CommitError::NotPrepared(cause) => io_kind(cause),
             CommitError::Poisoned { .. } => ErrorKind::Poisoned,
             CommitError::Closed | CommitError::Abandoned => ErrorKind::Closed,
