@@ -331,7 +331,9 @@ impl From<CommitError> for Error {
             CommitError::WouldBlock => ErrorKind::WouldBlock,
             CommitError::NoSpace(_) | CommitError::NoRoom { .. } => ErrorKind::NoSpace,
             // The control file failed, and no segment can be made: no poison of commits.
-            CommitError::NotPrepared(IoError::Poisoned { .. }) => ErrorKind::Io,
+            CommitError::NotPrepared(cause) if matches!(**cause, IoError::Poisoned { .. }) => {
+                ErrorKind::Io
+            }
             CommitError::NotPrepared(cause) => io_kind(cause),
             CommitError::Poisoned { .. } => ErrorKind::Poisoned,
             CommitError::Closed | CommitError::Abandoned => ErrorKind::Closed,
