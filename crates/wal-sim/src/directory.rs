@@ -15,6 +15,16 @@ pub(crate) type Ino = u64;
 
 pub(crate) type Entries = BTreeMap<Arc<str>, Ino>;
 
+/// A directory of the disk by the beginning of its names, such as `orders/`, the root's empty;
+/// `None`: all names of the disk, as if it had one directory.
+pub(crate) type Within = Option<Arc<str>>;
+
+/// Whether the file `name` lies in the directory `within`, and not deeper.
+pub(crate) fn lies(name: &str, within: &Within) -> bool {
+    let inside = |dir: &Arc<str>| name.strip_prefix(&**dir).is_some_and(|rest| !rest.contains('/'));
+    within.as_ref().is_none_or(inside)
+}
+
 /// The entries as programs see them, and as the device holds them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Directory {
@@ -91,11 +101,12 @@ impl Directory {
         self.changes
     }
 
-    /// Makes durable every change made up to `mark`, except those a failed sync has lost.
-    pub(crate) fn sync_to(&mut self, mark: u64) {
+    /// Makes durable every change made up to `mark` to names `within` that directory, except those
+    /// a failed sync has lost.
+    pub(crate) fn sync_to(&mut self, mark: u64, within: Within) {
         let mut doubtful: Vec<Change> = Vec::new();
         for change in std::mem::take(&mut self.pending) {
-            if change.dirty && change.number <= mark {
+            if change.dirty && change.number <= mark && change.lies(&within) {
                 // A lost change which this one builds upon is contained in it.
                 doubtful.retain(|lost| !change.depends_on(lost));
                 change.apply(Arc::make_mut(&mut self.durable));
@@ -107,8 +118,8 @@ impl Directory {
     }
 
     /// A sync fails: what it covered may or may not be on the device, now and for ever.
-    pub(crate) fn fail_sync(&mut self) {
-        for change in &mut self.pending {
+    pub(crate) fn fail_sync(&mut self, within: &Within) {
+        for change in self.pending.iter_mut().filter(|change| change.lies(within)) {
             change.dirty = false;
         }
     }
@@ -137,6 +148,11 @@ impl Change {
         let mine = self.names();
         self.ino == earlier.ino
             || earlier.names().into_iter().flatten().any(|name| mine.contains(&Some(name)))
+    }
+
+    /// No rename leads out of its directory.
+    fn lies(&self, within: &Within) -> bool {
+        self.names().into_iter().flatten().all(|name| lies(name, within))
     }
 
     fn names(&self) -> [Option<&str>; 2] {
@@ -232,7 +248,7 @@ mod tests {
         let mut directory = synced(&[("a", 1)]);
         directory.rename("a", "b", 1);
         directory.create("c", 2);
-        directory.sync_to(directory.mark());
+        directory.sync_to(directory.mark(), None);
         assert_eq!(outcomes(&directory), ["b=1 c=2"]);
     }
 
@@ -242,7 +258,7 @@ mod tests {
         directory.create("a", 1);
         let mark = directory.mark();
         directory.create("b", 2);
-        directory.sync_to(mark);
+        directory.sync_to(mark, None);
         assert_eq!(outcomes(&directory), ["a=1", "a=1 b=2"]);
     }
 
@@ -250,9 +266,9 @@ mod tests {
     fn a_failed_sync_is_not_mended_by_a_later_one() {
         let mut directory = Directory::default();
         directory.create("lost", 1);
-        directory.fail_sync();
+        directory.fail_sync(&None);
         directory.create("kept", 2);
-        directory.sync_to(directory.mark());
+        directory.sync_to(directory.mark(), None);
         assert_eq!(outcomes(&directory), ["kept=2", "kept=2 lost=1"]);
     }
 
@@ -261,9 +277,9 @@ mod tests {
         let mut directory = synced(&[("b", 9)]);
         directory.create("a.tmp", 1);
         directory.rename("a.tmp", "b", 1);
-        directory.fail_sync();
+        directory.fail_sync(&None);
         directory.rename("b", "c", 1);
-        directory.sync_to(directory.mark());
+        directory.sync_to(directory.mark(), None);
         assert_eq!(outcomes(&directory), ["c=1"]);
     }
 
@@ -272,7 +288,7 @@ mod tests {
         let mut directory = synced(&[("a", 1)]);
         directory.remove("a", 1);
         assert!(directory.may_name(1));
-        directory.sync_to(directory.mark());
+        directory.sync_to(directory.mark(), None);
         assert!(!directory.may_name(1));
     }
 }

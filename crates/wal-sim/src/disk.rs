@@ -119,7 +119,7 @@ impl SimDisk {
     ///
     /// On the copy the power goes during the call, so that it shows what a cut at this very place
     /// would, without running anything twice.
-    fn step<T>(&self, call: impl Fn(&mut State) -> io::Result<T>) -> io::Result<T> {
+    pub(crate) fn step<T>(&self, call: impl Fn(&mut State) -> io::Result<T>) -> io::Result<T> {
         self.ask(|state| {
             if let Some(recorder) = self.recorder.as_ref().filter(|_| !state.off) {
                 let mut twin = state.clone();
@@ -142,7 +142,7 @@ impl SimDisk {
         clippy::panic,
         reason = "a caller that does not heed errors can be stopped by nothing else"
     )]
-    fn ask<T>(&self, call: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
+    pub(crate) fn ask<T>(&self, call: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
         let mut state = self.state.lock();
         let answer = call(&mut state);
         state.in_vain = if answer.is_ok() { 0 } else { state.in_vain + 1 };
@@ -287,7 +287,7 @@ impl SimDisk {
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         let mut state = self.state.lock();
-        state.learn_names();
+        state.learn_names(&None);
         state.files().map(|(name, _)| name.to_owned()).collect()
     }
 
@@ -295,7 +295,7 @@ impl SimDisk {
     #[must_use]
     pub fn files(&self) -> Vec<(String, u64)> {
         let mut state = self.state.lock();
-        state.learn_names();
+        state.learn_names(&None);
         state.files().map(|(name, inode)| (name.to_owned(), inode.written().len())).collect()
     }
 
@@ -374,7 +374,7 @@ impl SimDisk {
 
 impl Storage for SimDisk {
     fn list(&self) -> io::Result<Vec<FileEntry>> {
-        let files = self.ask(State::list)?;
+        let files = self.ask(|state| state.list(&None))?;
         Ok(files.into_iter().map(|(name, len)| FileEntry { name, len }).collect())
     }
 
@@ -401,7 +401,7 @@ impl Storage for SimDisk {
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        self.step(State::sync_dir)
+        self.step(|state| state.sync_dir(&None))
     }
 
     fn lock(&self) -> io::Result<Box<dyn StorageLock>> {

@@ -142,6 +142,8 @@ mod after;
 
 mod disk;
 
+mod folder;
+
 mod damage;
 
 mod power_cut;
@@ -179,6 +181,7 @@ pub use explore::{Outcome, explore};
 pub use explorer::Explorer;
 pub use fault_kind::{Call, FaultKind};
 pub use faults::{Faults, SimError};
+pub use folder::SimFolder;
 pub use image::SECTOR_BYTES;
 pub use model::Model;
 pub use notes::Notes;

@@ -9,13 +9,13 @@
 //! A disk that is *watched* folds whatever a program learns of it into one number: two disks on
 //! which a deterministic program ends with equal numbers differ in nothing that it read.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 
 use wal_io::Access;
 
-use crate::directory::{Directory, Ino};
+use crate::directory::{Directory, Ino, Within, lies};
 use crate::fault_kind::{Call, FaultKind};
 use crate::faults::{Effect, Faults, SimError};
 use crate::image::Image;
@@ -43,6 +43,8 @@ pub(crate) struct State {
     pub(crate) next_id: u64,
     pub(crate) locked: bool,
     pub(crate) holds_locked: bool,
+    /// Locks of directories of the disk that are held, by their names.
+    pub(crate) locked_in: BTreeSet<String>,
     pub(crate) faults: Faults,
     /// Faults that hit, and calls that were made.
     pub(crate) fired: BTreeMap<Call, u64>,
@@ -86,10 +88,10 @@ pub(crate) struct Lie {
 }
 
 /// What a sync covers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Synced {
     File(Ino, Mark),
-    Directory(u64),
+    Directory(u64, Within),
 }
 
 /// Decay of a durable file, made by a test or by the explorer.
@@ -142,6 +144,7 @@ impl State {
             next_id: 1,
             locked: false,
             holds_locked: false,
+            locked_in: BTreeSet::new(),
             faults: Faults::default(),
             fired: BTreeMap::new(),
             met: BTreeMap::new(),
@@ -239,9 +242,10 @@ impl State {
     }
 
     /// A program learned which files there are, and their lengths.
-    pub(crate) fn learn_names(&mut self) {
+    pub(crate) fn learn_names(&mut self, within: &Within) {
         self.learn(|state| {
-            state.files().fold(1, |hash, (name, inode)| {
+            let files = state.files().filter(|(name, _)| lies(name, within));
+            files.fold(1, |hash, (name, inode)| {
                 fold(fold_bytes(hash, name.as_bytes()), inode.written().len())
             })
         });
@@ -276,8 +280,8 @@ impl State {
                     Arc::make_mut(inode).sync_to(mark);
                 }
             }
-            Synced::Directory(mark) => {
-                self.dir.sync_to(mark);
+            Synced::Directory(mark, within) => {
+                self.dir.sync_to(mark, within);
                 self.forget_unreachable();
             }
         }

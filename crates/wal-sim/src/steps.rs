@@ -7,6 +7,7 @@ use std::io;
 
 use wal_io::Access;
 
+use crate::directory::{Within, lies};
 use crate::fault_kind::{Call, FaultKind};
 use crate::faults::{Effect, SimError};
 use crate::inode::Inode;
@@ -16,10 +17,11 @@ use crate::state::{HandleId, State, Step, Synced, stale};
 impl State {
     // ---- The directory.
 
-    pub(crate) fn list(&mut self) -> io::Result<Vec<(String, u64)>> {
+    pub(crate) fn list(&mut self, within: &Within) -> io::Result<Vec<(String, u64)>> {
         self.begin(Call::List, &"".into())?.failing()?;
-        self.learn_names();
-        Ok(self.files().map(|(name, inode)| (name.to_owned(), inode.written().len())).collect())
+        self.learn_names(within);
+        let files = self.files().filter(|(name, _)| lies(name, within));
+        Ok(files.map(|(name, inode)| (name.to_owned(), inode.written().len())).collect())
     }
 
     pub(crate) fn create(&mut self, name: &str, len: u64) -> io::Result<HandleId> {
@@ -75,16 +77,16 @@ impl State {
         step.end(())
     }
 
-    pub(crate) fn sync_dir(&mut self) -> io::Result<()> {
-        let step = self.begin(Call::SyncDir, &"".into())?;
+    pub(crate) fn sync_dir(&mut self, within: &Within) -> io::Result<()> {
+        let step = self.begin(Call::SyncDir, &within.clone().unwrap_or_default())?;
         if step.dying {
             return step.end(());
         }
         if step.fails() {
-            self.dir.fail_sync();
+            self.dir.fail_sync(within);
             return step.failing();
         }
-        self.settle(Synced::Directory(self.dir.mark()));
+        self.settle(Synced::Directory(self.dir.mark(), within.clone()));
         Ok(())
     }
 
