@@ -279,9 +279,7 @@ impl Shared {
         if state.wants_preparation() && self.has_helpers() {
             self.prepare.notify_one();
         }
-        if std::mem::take(&mut state.hibernating) {
-            self.serve.notify_one();
-        }
+        self.rouse(state);
     }
 
     /// Goes on after the hook, or poisons and lets its panic go on: what it had to keep in step

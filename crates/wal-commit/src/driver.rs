@@ -424,6 +424,8 @@ impl<'a> Flight<'a> {
         }
         let covered = self.slots.iter().fold(0, |covered, (slot, _)| covered | slot_set(*slot));
         let covered = covered & self.due;
+        // With this there may be a watermark to write.
+        self.shared.rouse(state);
         self.advance(state, wakes, |shared, state| {
             state.runway.synced(covered);
             let durable = state.runway.durable();

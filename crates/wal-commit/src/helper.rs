@@ -78,7 +78,7 @@ enum Work {
     Serve(Wish),
     /// A period is over.
     Period,
-    /// The idle clock ticks.
+    /// The idle clock ticks; where what was appended ends.
     Tick(Lsn),
 }
 
@@ -104,10 +104,12 @@ fn serve_loop(shared: &Shared) {
                     drop(shared.wait(end, Durability::Durable, Limit::None));
                 }
             }
-            Work::Tick(end) => match clock.tick(end) {
+            Work::Tick(data_end) => match clock.tick(data_end) {
                 Tick::Busy => {}
-                Tick::Idle => drop(shared.mark_idle()),
-                Tick::Hibernate => alarms.hibernate(shared, end),
+                Tick::Idle => {
+                    drop(shared.mark_idle());
+                    alarms.hibernate(shared, data_end);
+                }
             },
         }
     }
@@ -130,8 +132,8 @@ fn next_work(shared: &Shared, alarms: &mut Alarms) -> Work {
         let (awake, late) = alarms.sleep(shared, state);
         state = awake;
         if late {
-            let end = state.cursor.end();
-            if let Some(work) = alarms.rung(Instant::now(), end) {
+            let data_end = state.data_end;
+            if let Some(work) = alarms.rung(Instant::now(), data_end) {
                 return work;
             }
         }
@@ -149,10 +151,10 @@ struct Alarms {
 
 impl Alarms {
     fn new(period: Option<Duration>, idle_after: Option<Duration>) -> Self {
-        let now = Instant::now();
-        let after = |time: Option<Duration>| time.and_then(|time| now.checked_add(time));
-        let (next_period, next_tick) = (after(period), after(idle_after));
-        Self { period, next_period, idle_after, next_tick, asleep: false }
+        let (next_period, next_tick) = (None, None);
+        let mut alarms = Self { period, next_period, idle_after, next_tick, asleep: true };
+        alarms.wake();
+        alarms
     }
 
     fn sleep<'a>(&self, shared: &'a Shared, state: Guard<'a>) -> (Guard<'a>, bool) {
@@ -163,32 +165,37 @@ impl Alarms {
     }
 
     /// What is due at `now`, and when it is due again.
-    fn rung(&mut self, now: Instant, end: Lsn) -> Option<Work> {
+    fn rung(&mut self, now: Instant, data_end: Lsn) -> Option<Work> {
         if self.next_period.is_some_and(|at| at <= now) {
             self.next_period = self.period.and_then(|every| now.checked_add(every));
             return Some(Work::Period);
         }
         if self.next_tick.is_some_and(|at| at <= now) {
             self.next_tick = self.idle_after.and_then(|after| now.checked_add(after));
-            return Some(Work::Tick(end));
+            return Some(Work::Tick(data_end));
         }
         None
     }
 
-    /// Stops ticking until the next append, unless one came in between.
-    fn hibernate(&mut self, shared: &Shared, seen: Lsn) {
+    /// Stops the clocks until the next append or sync, unless an append came in between or there
+    /// is something left to do.
+    fn hibernate(&mut self, shared: &Shared, data_end: Lsn) {
         let mut state = shared.lock();
-        if state.cursor.end() == seen {
+        let due = shared.mark_is_due(&state)
+            || self.period.is_some() && shared.periodic_target(&state).is_some();
+        if state.data_end == data_end && !due {
             state.hibernating = true;
             self.asleep = true;
-            self.next_tick = None;
+            (self.next_period, self.next_tick) = (None, None);
         }
     }
 
-    /// Ticks again after an append.
+    /// Has the clocks run again.
     fn wake(&mut self) {
         if std::mem::take(&mut self.asleep) {
-            self.next_tick = self.idle_after.and_then(|after| Instant::now().checked_add(after));
+            let now = Instant::now();
+            let after = |time: Option<Duration>| time.and_then(|time| now.checked_add(time));
+            (self.next_period, self.next_tick) = (after(self.period), after(self.idle_after));
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! The records of the last group cannot say that they are durable themselves: the window that no
 //! evidence covers. Once nothing happens any more, one record that says so is written, and not
-//! synced. It claims everything before it, so nothing is left to claim, and none follows.
+//! synced. It claims everything before it, so nothing is left to claim, and none follows: the thread
+//! that wrote it sleeps until something happens.
 
 use wal_format::{Lsn, RecordDraft, RecordKind};
 
@@ -25,32 +26,26 @@ pub(crate) fn would_prove(positions: &Positions, data_end: Lsn, claimed: Lsn) ->
 pub(crate) enum Tick {
     /// Something happened since the last one.
     Busy,
-    /// Nothing happened: write the watermark if it proves anything.
+    /// Nothing happened: write the watermark if it proves anything, and sleep until told.
     Idle,
-    /// Nothing happened for so long that ticking makes no sense: sleep until told.
-    Hibernate,
 }
 
-/// Tells an idle log from a busy one, by its end.
+/// Tells an idle log from a busy one, by the end of what was appended.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct IdleClock {
     seen: Lsn,
-    idle_ticks: u32,
 }
 
 impl IdleClock {
-    /// Ticks without any append before the thread sleeps for good.
-    const HIBERNATE_TICKS: u32 = 60;
-
-    /// The clock ticked while the log ended at `end`.
-    pub(crate) fn tick(&mut self, end: Lsn) -> Tick {
-        if std::mem::replace(&mut self.seen, end) != end {
-            self.idle_ticks = 0;
-            return Tick::Busy;
-        }
-        self.idle_ticks = self.idle_ticks.saturating_add(1);
-        if self.idle_ticks < Self::HIBERNATE_TICKS { Tick::Idle } else { Tick::Hibernate }
+    /// The clock ticked while what was appended ended at `data_end`.
+    pub(crate) fn tick(&mut self, data_end: Lsn) -> Tick {
+        let before = std::mem::replace(&mut self.seen, data_end);
+        if before == data_end { Tick::Idle } else { Tick::Busy }
     }
+}
+
+const fn mark() -> RecordDraft<'static> {
+    RecordDraft::new(RecordKind::WATERMARK, &[])
 }
 
 impl Shared {
@@ -60,13 +55,7 @@ impl Shared {
     pub(crate) fn mark_idle(&self) -> Result<Option<Lsn>, CommitError> {
         let mut state = self.lock();
         state.waitable()?;
-        let positions = self.marks.positions();
-        if state.phase != Phase::Open
-            || !self.promises
-            || self.earmarks.is_tight()
-            || !would_prove(&positions, state.data_end, state.claimed)
-            || !state.group.take_alone()
-        {
+        if !self.mark_is_due(&state) || !state.group.take_alone() {
             return Ok(None);
         }
         let placed = self.place_watermark(&mut state);
@@ -88,15 +77,25 @@ impl Shared {
         flight.land(written).map(|()| Some(lsn))
     }
 
-    /// Puts the record into the buffer; `None` when it does not fit into the active segment: a
-    /// watermark is not worth a rotation.
+    /// Whether a watermark is to be written as soon as nobody uses the device.
+    pub(crate) fn mark_is_due(&self, state: &State) -> bool {
+        state.phase == Phase::Open
+            && state.poison.is_none()
+            && self.promises
+            && !self.earmarks.is_tight()
+            // It is not worth a rotation.
+            && fits(state.cursor.left(), mark().encoded_bytes() as u64)
+            && would_prove(&self.marks.positions(), state.data_end, state.claimed)
+    }
+
+    /// Puts the record into the buffer; `None` when there is something else in it.
     fn place_watermark(&self, state: &mut State) -> Result<Option<Lsn>, PoisonCause> {
         let broken = || PoisonCause::invariant("a watermark fits into an empty buffer");
-        let draft = RecordDraft::new(RecordKind::WATERMARK, &[]);
-        let bytes = draft.encoded_bytes();
-        if !fits(state.cursor.left(), bytes as u64) || !state.parts.is_empty() {
+        if !state.parts.is_empty() {
             return Ok(None);
         }
+        let draft = mark();
+        let bytes = draft.encoded_bytes();
         let (lsn, claim) = (state.cursor.end(), self.claim());
         let space = state.parts.extend(bytes).ok_or_else(broken)?;
         draft.encode_into(&self.seed, lsn, claim, space).map_err(|_| broken())?;
@@ -131,13 +130,11 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_stays_idle_lets_its_thread_sleep() {
+    fn a_log_is_idle_when_nothing_was_appended_between_two_ticks() {
         let mut clock = IdleClock::default();
         assert_eq!(clock.tick(lsn(80)), Tick::Busy);
-        for _ in 1..IdleClock::HIBERNATE_TICKS {
-            assert_eq!(clock.tick(lsn(80)), Tick::Idle);
-        }
-        assert_eq!(clock.tick(lsn(80)), Tick::Hibernate);
-        assert_eq!(clock.tick(lsn(88)), Tick::Busy, "and wakes up again");
+        assert_eq!(clock.tick(lsn(80)), Tick::Idle);
+        assert_eq!(clock.tick(lsn(88)), Tick::Busy);
+        assert_eq!(clock.tick(lsn(88)), Tick::Idle);
     }
 }

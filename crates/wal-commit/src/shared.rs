@@ -91,7 +91,7 @@ pub(crate) struct State {
     pub(crate) wish: Wish,
     /// What was appended since a limit had a sync asked for.
     pub(crate) unasked: Unasked,
-    /// The serving thread sleeps without a deadline, for the log was idle for long.
+    /// The serving thread sleeps without a deadline, for the log is idle: `rouse` it.
     pub(crate) hibernating: bool,
     pub(crate) stop: bool,
     /// End of the last record that is not housekeeping of the commit path.
@@ -342,6 +342,13 @@ impl Shared {
             Durability::Durable => state.wish.durable = state.wish.durable.max(end),
         }
         self.serve.notify_one();
+    }
+
+    /// Has the serving thread look again at a log that it took for idle.
+    pub(crate) fn rouse(&self, state: &mut State) {
+        if std::mem::take(&mut state.hibernating) {
+            self.serve.notify_one();
+        }
     }
 
     /// Counts records appended, and has them synced when there are enough of them.
