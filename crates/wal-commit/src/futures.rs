@@ -99,6 +99,8 @@ impl Future for Reach {
         let Self { place, end, level } = self.get_mut();
         let (shared, end, level) = (Arc::clone(&place.shared), *end, *level);
         if shared.marks.reached(end, level) {
+            // Who brings it there takes all out who wait for that: nobody is left to withdraw.
+            place.queued = None;
             return Poll::Ready(Ok(()));
         }
         if !shared.has_helpers() {

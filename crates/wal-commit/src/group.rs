@@ -135,6 +135,7 @@ pub(crate) struct Group<W, G> {
     alone: bool,
     /// How many wait to be alone.
     want_alone: usize,
+    /// In the order of arrival, and so of their ids.
     waiters: Vec<Waiter<W>>,
     /// In the order of what they wait for; only the last one can be open.
     crowds: VecDeque<Crowd<G>>,
@@ -251,13 +252,19 @@ impl<W, G: Clone> Group<W, G> {
 
     /// The wake-up of a waiter which still waits.
     pub(crate) fn wake_of(&mut self, id: WaiterId) -> Option<&mut W> {
-        self.waiters.iter_mut().find(|waiter| waiter.id == id).map(|waiter| &mut waiter.wake)
+        let index = self.index_of(id)?;
+        self.waiters.get_mut(index).map(|waiter| &mut waiter.wake)
     }
 
     /// Takes a waiter out; `None` when it was already told something, or is about to be.
     pub(crate) fn withdraw(&mut self, id: WaiterId) -> Option<Waiter<W>> {
-        let index = self.waiters.iter().position(|waiter| waiter.id == id)?;
+        let index = self.index_of(id)?;
         Some(self.remove(index))
+    }
+
+    /// A thousand tasks may wait, and each asks: so it is not looked for from one end.
+    fn index_of(&self, id: WaiterId) -> Option<usize> {
+        self.waiters.binary_search_by_key(&id.0, |waiter| waiter.id.0).ok()
     }
 
     fn remove(&mut self, index: usize) -> Waiter<W> {
@@ -559,6 +566,23 @@ mod tests {
         let (waiters, gates) = group.everybody();
         assert_eq!((names(waiters), gates), (vec!["room"], vec!["first", "second"]));
         assert_eq!(group.crowd_size(), 0);
+    }
+
+    #[test]
+    fn whoever_withdraws_is_found_among_many_and_nobody_else_is() {
+        let mut group: TestGroup = Group::new(1);
+        let ids: Vec<_> = (0..100)
+            .map(|n| {
+                // Crowds are numbered with those who wait alone.
+                group.join(lsn(4200), || "crowd");
+                group.enlist(durable(4200 + 8 * n), false, "task")
+            })
+            .collect();
+        ids.iter().step_by(7).for_each(|id| assert!(group.withdraw(*id).is_some()));
+        for (n, id) in ids.iter().enumerate() {
+            assert_eq!(group.wake_of(*id).is_some(), n % 7 != 0, "{n}");
+        }
+        assert!(ids.iter().step_by(7).all(|id| group.withdraw(*id).is_none()), "they are gone");
     }
 
     #[test]

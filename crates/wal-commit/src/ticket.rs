@@ -194,7 +194,8 @@ impl Future for Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let Some(id) = self.queued else {
+        // Who makes it durable takes all out who wait for that: nobody is left to withdraw.
+        let Some(id) = self.queued.filter(|_| !self.is_durable()) else {
             return;
         };
         let withdrawn = self.shared.lock().group.withdraw(id);
