@@ -137,6 +137,8 @@ pub(crate) struct Group<W, G> {
     want_alone: usize,
     /// In the order of arrival, and so of their ids.
     waiters: Vec<Waiter<W>>,
+    /// Of those, the committers who came for what the next flush takes.
+    queued: u64,
     /// In the order of what they wait for; only the last one can be open.
     crowds: VecDeque<Crowd<G>>,
     next_id: u64,
@@ -154,6 +156,7 @@ impl<W, G: Clone> Group<W, G> {
             alone: false,
             want_alone: 0,
             waiters: Vec::new(),
+            queued: 0,
             crowds: VecDeque::new(),
             next_id: 0,
             about: 0,
@@ -205,6 +208,8 @@ impl<W, G: Clone> Group<W, G> {
     pub(crate) fn enlist(&mut self, want: Want, leads: bool, wake: W) -> WaiterId {
         let id = WaiterId(self.take_id());
         self.want_alone += usize::from(want == Want::Baton);
+        let durable = matches!(want, Want::Reach { level: Durability::Durable, .. });
+        self.queued += u64::from(durable);
         self.waiters.push(Waiter { id, want, leads, wake });
         id
     }
@@ -231,6 +236,7 @@ impl<W, G: Clone> Group<W, G> {
 
     /// Closes the open crowd: a flush takes everything before `end`.
     pub(crate) fn seal(&mut self, end: Lsn) {
+        self.queued = 0;
         let many = self.crowds.len() >= self.slots as usize;
         match self.crowds.back_mut() {
             // Nobody is in it: it may as well be the crowd of this flush, unless it is that of one
@@ -358,7 +364,7 @@ impl<W, G: Clone> Group<W, G> {
     /// How many committers the flush of a new leader, who is one of them, would answer.
     pub(crate) fn gathered(&self) -> u64 {
         let gathered = self.crowds.back().filter(|crowd| crowd.sealed_at.is_none());
-        gathered.map_or(0, |crowd| crowd.members) + 1
+        gathered.map_or(0, |crowd| crowd.members) + self.queued + 1
     }
 
     /// How many committers are about, as far as the last flush told.
@@ -566,6 +572,20 @@ mod tests {
         let (waiters, gates) = group.everybody();
         assert_eq!((names(waiters), gates), (vec!["room"], vec!["first", "second"]));
         assert_eq!(group.crowd_size(), 0);
+    }
+
+    #[test]
+    fn committers_who_cannot_lead_are_gathered_like_those_who_can() {
+        let mut group: TestGroup = Group::new(1);
+        assert!(group.take());
+        next(&mut group, 4);
+        assert_eq!((group.gathered(), group.missing()), (1, 3));
+        group.join(lsn(4200), || "crowd");
+        group.enlist(durable(4208), false, "task");
+        group.enlist(written(4208), false, "asks for no sync");
+        assert_eq!((group.gathered(), group.missing()), (3, 1));
+        group.seal(lsn(4208));
+        assert_eq!(group.gathered(), 1, "a flush has taken what they came for");
     }
 
     #[test]

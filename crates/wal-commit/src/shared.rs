@@ -132,7 +132,7 @@ pub(crate) struct Shared {
     pub(crate) serve: Condvar,
     /// Tells the thread which prepares segments.
     pub(crate) prepare: Condvar,
-    /// How many committers have joined a crowd.
+    /// How many committers have joined a crowd or asked for a sync.
     pub(crate) joined: Tally,
     pub(crate) linger: Linger,
     /// Never locked under the lock of the state: a recorder is foreign code.
@@ -339,16 +339,13 @@ impl Shared {
         match level {
             Durability::Ordered => return,
             Durability::Written => state.wish.written = state.wish.written.max(end),
-            Durability::Durable => state.wish.durable = state.wish.durable.max(end),
+            Durability::Durable => {
+                // Leaders look at it while they gather.
+                self.joined.count();
+                state.wish.durable = state.wish.durable.max(end);
+            }
         }
         self.serve.notify_one();
-    }
-
-    /// Has the serving thread look again at a log that it took for idle.
-    pub(crate) fn rouse(&self, state: &mut State) {
-        if std::mem::take(&mut state.hibernating) {
-            self.serve.notify_one();
-        }
     }
 
     /// Counts records appended, and has them synced when there are enough of them.
