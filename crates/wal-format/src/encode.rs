@@ -160,14 +160,19 @@ impl<'a> RecordDraft<'a> {
         let Some(place) = out.get_mut(..needed) else {
             return Err(EncodeError::BufferTooSmall { needed, given });
         };
-        let head = self.head_without_checksum(seed, lsn, durable, body_bytes);
-        let head_bytes = self.head_bytes();
+        let header = self.header_without_checksum(seed, lsn, durable, body_bytes);
         // The alignment is less than one unit: the last one is cleared, then the body is put in.
         if let Some(last) = place.last_chunk_mut::<RECORD_ALIGN_BYTES>() {
             *last = [0; RECORD_ALIGN_BYTES];
         }
-        put(place, 0, head.get(..head_bytes).unwrap_or(&head));
-        let mut at = head_bytes;
+        // Each piece goes straight to its place: a copy of the head made first costs as much again.
+        if let Some(start) = place.first_chunk_mut() {
+            *start = header;
+        }
+        if let Some(link) = &self.txn {
+            put_link(place, link);
+        }
+        let mut at = self.head_bytes();
         for part in self.parts {
             put(place, at, part);
             at += part.len();
@@ -182,7 +187,6 @@ impl<'a> RecordDraft<'a> {
     }
 
     /// Header and extension, with zeros for the checksum.
-    #[inline]
     fn head_without_checksum(
         &self,
         seed: &RecordSeed,
@@ -191,23 +195,34 @@ impl<'a> RecordDraft<'a> {
         body_bytes: usize,
     ) -> [u8; RECORD_HEADER_BYTES + TXN_LINK_BYTES] {
         let mut head = [0_u8; RECORD_HEADER_BYTES + TXN_LINK_BYTES];
-        let mut flags = self.flags.without(RecordFlags::IN_TXN);
-        if let Some(link) = self.txn {
-            flags = flags.with(RecordFlags::IN_TXN);
-            put(&mut head, RECORD_HEADER_BYTES + TXN_LINK_TXN_ID, &link.txn_id.get().to_le_bytes());
-            put(
-                &mut head,
-                RECORD_HEADER_BYTES + TXN_LINK_PREV_LSN,
-                &link.prev_lsn.get().to_le_bytes(),
-            );
+        put(&mut head, 0, &self.header_without_checksum(seed, lsn, durable, body_bytes));
+        if let Some(link) = &self.txn {
+            put_link(&mut head, link);
         }
-        put(&mut head, RECORD_BODY_LEN, &(body_bytes as u32).to_le_bytes());
-        put(&mut head, RECORD_LSN, &lsn.get().to_le_bytes());
-        put(&mut head, RECORD_DURABLE_BACK, &durable_back(lsn, durable).to_le_bytes());
-        put(&mut head, RECORD_EPOCH, &seed.epoch().low_bits().to_le_bytes());
-        put(&mut head, RECORD_KIND, &[self.kind.get()]);
-        put(&mut head, RECORD_FLAGS, &[flags.bits()]);
         head
+    }
+
+    /// The header alone, with zeros for the checksum.
+    #[inline]
+    fn header_without_checksum(
+        &self,
+        seed: &RecordSeed,
+        lsn: Lsn,
+        durable: Option<Lsn>,
+        body_bytes: usize,
+    ) -> [u8; RECORD_HEADER_BYTES] {
+        let mut header = [0_u8; RECORD_HEADER_BYTES];
+        let mut flags = self.flags.without(RecordFlags::IN_TXN);
+        if self.txn.is_some() {
+            flags = flags.with(RecordFlags::IN_TXN);
+        }
+        put(&mut header, RECORD_BODY_LEN, &(body_bytes as u32).to_le_bytes());
+        put(&mut header, RECORD_LSN, &lsn.get().to_le_bytes());
+        put(&mut header, RECORD_DURABLE_BACK, &durable_back(lsn, durable).to_le_bytes());
+        put(&mut header, RECORD_EPOCH, &seed.epoch().low_bits().to_le_bytes());
+        put(&mut header, RECORD_KIND, &[self.kind.get()]);
+        put(&mut header, RECORD_FLAGS, &[flags.bits()]);
+        header
     }
 
     /// What a decoder would refuse is not written. Returns the bytes of the body.
@@ -228,6 +243,12 @@ impl<'a> RecordDraft<'a> {
             .map_err(|field| EncodeError::BadField { field })?;
         Ok(body_bytes)
     }
+}
+
+/// Puts the extension of a record in a transaction behind its header.
+fn put_link(record: &mut [u8], link: &TxnLink) {
+    put(record, RECORD_HEADER_BYTES + TXN_LINK_TXN_ID, &link.txn_id.get().to_le_bytes());
+    put(record, RECORD_HEADER_BYTES + TXN_LINK_PREV_LSN, &link.prev_lsn.get().to_le_bytes());
 }
 
 /// Puts the checksums into the records of `bytes`, one after the other, that were
@@ -251,6 +272,9 @@ pub fn write_checksums(
     bytes: &mut [u8],
 ) -> Result<(), EncodeError> {
     let mut rest = bytes;
+    // Records of one length begin alike, and neighbours mostly are of one length: the checksum of
+    // that beginning is computed once.
+    let mut begun = (0, seed_and_length(seed, 0));
     while !rest.is_empty() {
         let body_bytes = u32_at(rest, RECORD_BODY_LEN) as usize;
         let [flags] = array_at(rest, RECORD_FLAGS);
@@ -261,15 +285,24 @@ pub fn write_checksums(
             return Err(EncodeError::BufferTooSmall { needed, given });
         };
         if body_bytes <= body_bytes_max {
+            if begun.0 != body_bytes {
+                begun = (body_bytes, seed_and_length(seed, body_bytes));
+            }
             let extension = if in_txn { TXN_LINK_BYTES } else { 0 };
             let end = RECORD_HEADER_BYTES + extension + body_bytes;
-            let checked = record.get(RECORD_CHECKED_FROM..end).unwrap_or_default();
-            let checksum = crc::append(seed.start(), checked);
+            let checked = record.get(RECORD_LSN..end).unwrap_or_default();
+            let checksum = crc::append(begun.1, checked);
             put(record, RECORD_CHECKSUM, &checksum.to_le_bytes());
         }
         rest = behind;
     }
     Ok(())
+}
+
+/// The checksum of what comes before the address in a record with a body of `body_bytes`.
+fn seed_and_length(seed: &RecordSeed, body_bytes: usize) -> u32 {
+    const { assert!(RECORD_CHECKED_FROM == RECORD_BODY_LEN && RECORD_BODY_LEN + 4 == RECORD_LSN) };
+    crc::append(seed.start(), &(body_bytes as u32).to_le_bytes())
 }
 
 #[cfg(test)]

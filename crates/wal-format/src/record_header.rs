@@ -138,6 +138,7 @@ impl RecordHeader {
 }
 
 /// The `durable_back` field of a record at `lsn`, written while `durable` is known.
+#[inline]
 pub(crate) fn durable_back(lsn: Lsn, durable: Option<Lsn>) -> u32 {
     durable
         .and_then(|durable| lsn.distance_from(durable))
