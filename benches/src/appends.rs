@@ -148,6 +148,8 @@ pub fn run(
     let entries = chosen(&arguments.logs, entries)?;
     let entries: Vec<_> =
         entries.into_iter().filter(|entry| entry.committers != Committers::Tasks).collect();
+    println!("How each appends{}:", if read { ", and how it is read back" } else { "" });
+    entries.iter().for_each(|entry| println!("* {}", in_words(entry)));
     let mut all = Vec::new();
     for &body_bytes in &arguments.body_bytes {
         for &threads in &arguments.threads {
@@ -170,7 +172,15 @@ pub fn run(
         "medians of {} rounds in turns; {} MiB of bodies each",
         common.rounds, arguments.mebibytes
     );
-    report.write_csv("", &how, sheet(&all))
+    let mut sheet = sheet(&all);
+    sheet.notes.extend(entries.iter().map(in_words));
+    report.write_csv("", &how, sheet)
+}
+
+fn in_words(entry: &Entry) -> String {
+    let name = format!("{} {}", entry.name, entry.version);
+    let how = if entry.appends.is_empty() { "is not asked to" } else { entry.appends };
+    format!("{}: {how}", name.trim_end())
 }
 
 /// One log under one load.
@@ -217,6 +227,12 @@ impl Row {
     fn read(&self) -> Option<f64> {
         middle(self.rounds.iter().filter_map(|round| round.read_a_second))
     }
+
+    /// As [`read`](Self::read), where all was met in every round.
+    fn read_whole(&self) -> Option<f64> {
+        let whole = self.rounds.iter().all(|round| round.read_failure.is_none());
+        self.read().filter(|_| whole)
+    }
 }
 
 /// The bare device is the first row.
@@ -246,6 +262,32 @@ fn print(rows: &[Row], read: bool) {
     }
     head.push("");
     print_table(&head, rows.iter().map(cells).collect());
+    for (row, other, verb, ratio) in over_the_best(rows) {
+        println!("{row} is {ratio:.2} of the best other log, {other}, {verb}.");
+    }
+}
+
+/// The rows of our log.
+const OURS: [&str; 3] = ["wal", "wal-two", "wal-once"];
+
+/// A figure of a row.
+type Rate = fn(&Row) -> Option<f64>;
+
+/// Ours over the best of the other logs: our row, its name, what is done, and the ratio. A log of
+/// which not all was read back is not read.
+fn over_the_best(rows: &[Row]) -> Vec<(&'static str, &'static str, &'static str, f64)> {
+    let of: [(&str, Rate); 2] = [("appending", Row::appended), ("reading", Row::read_whole)];
+    let mut found = Vec::new();
+    for (verb, of) in of {
+        let is_other = |row: &&Row| !row.log.starts_with("raw") && !OURS.contains(&row.log);
+        let rates = rows.iter().filter(is_other).filter_map(|row| Some((row.log, of(row)?)));
+        let Some((other, best)) = rates.max_by(|one, two| one.1.total_cmp(&two.1)) else {
+            continue;
+        };
+        let ours = rows.iter().filter(|row| OURS.contains(&row.log));
+        found.extend(ours.filter_map(|row| Some((row.log, other, verb, of(row)? / best))));
+    }
+    found
 }
 
 /// What more threads are worth, of each log which ran with one and with more.
@@ -294,8 +336,8 @@ mod tests {
 
     #[test]
     fn a_mebibyte_is_appended_and_read_back_by_each() {
-        let ours = [ours::ENTRY];
-        for entry in bare::APPENDS.iter().chain(&ours) {
+        let [two, once] = ours::READINGS;
+        for entry in bare::APPENDS.iter().chain(&[ours::ENTRY, two, once]) {
             let dir = tempfile::tempdir().unwrap();
             let plan = Plan {
                 log: entry.name.to_owned(),
@@ -309,6 +351,30 @@ mod tests {
             assert_eq!(measured.read_failure, None, "{}", entry.name);
             assert!(measured.appended_a_second > 0.0 && measured.read_a_second.is_some());
         }
+    }
+
+    #[test]
+    fn ours_is_held_against_the_best_other_log_that_was_read_whole() {
+        let row = |log, appended, read, missed: Option<&str>| {
+            let entry = Entry { name: log, ..ours::ENTRY };
+            let mut row = Row::new(entry, 1, 128);
+            row.rounds.push(Measured {
+                appended_a_second: appended,
+                cpu_nanos_per_append: 1.0,
+                read_a_second: Some(read),
+                read_failure: missed.map(str::to_owned),
+            });
+            row
+        };
+        let rows = [
+            row("raw", 99.0, 99.0, None),
+            row("wal", 9.0, 6.0, None),
+            row("wal-db", 3.0, 4.0, None),
+            row("half", 2.0, 50.0, Some("met 1 of 2")),
+        ];
+        let expected = [("wal", "wal-db", "appending", 3.0), ("wal", "wal-db", "reading", 1.5)];
+        assert_eq!(over_the_best(&rows), expected);
+        assert!(over_the_best(&rows[..2]).is_empty());
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub const RAW: Entry = Entry {
     name: "raw",
     version: "",
     options: "one thread: pwrite and fdatasync of body and 24 bytes in a prepared file of 16 MiB",
+    appends: "",
     caveat: "",
     committers: Committers::Fixed(1),
     open: |dir, load| open(dir, load, CACHED),
@@ -78,35 +79,35 @@ pub const IN_FLIGHT: [Entry; 5] = [
 /// What an append costs bare: all of it first, then each part alone.
 pub const APPENDS: [Entry; 5] = [
     Entry {
-        options: "copy, CRC-32C and write, to a file that was written before",
+        appends: "copy, CRC-32C and write, to a file that was written before; read and CRC-32C",
         committers: Committers::Threads,
         open: |dir, load| append_to(dir, load, ALL_WORK),
         ..RAW
     },
     Entry {
         name: "raw-fresh",
-        options: "copy, CRC-32C and write, to a file whose space was only reserved",
+        appends: "copy, CRC-32C and write, to a file whose space was only reserved",
         committers: Committers::Threads,
         open: |dir, load| append_to(dir, load, Work { fresh: true, ..ALL_WORK }),
         ..RAW
     },
     Entry {
         name: "raw-copy",
-        options: "copy to a buffer, and no more",
+        appends: "copy to a buffer, and no more",
         committers: Committers::Threads,
         open: |dir, load| append_to(dir, load, Work { checksum: false, write: false, ..ALL_WORK }),
         ..RAW
     },
     Entry {
         name: "raw-crc32c",
-        options: "CRC-32C, and no more",
+        appends: "CRC-32C, and no more",
         committers: Committers::Threads,
         open: |dir, load| append_to(dir, load, Work { copy: false, write: false, ..ALL_WORK }),
         ..RAW
     },
     Entry {
         name: "raw-write",
-        options: "write of a buffer, and no more",
+        appends: "write of a buffer, and no more",
         committers: Committers::Threads,
         open: |dir, load| append_to(dir, load, Work { copy: false, checksum: false, ..ALL_WORK }),
         ..RAW

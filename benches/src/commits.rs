@@ -26,10 +26,12 @@ pub fn run(
     rivals: &[&str],
 ) -> Result<(), Failure> {
     let report = Report::begin(name, &arguments.common);
-    print_options(&chosen(&arguments.logs, entries)?);
+    let chosen = chosen(&arguments.logs, entries)?;
+    print_options(&chosen);
     println!("{}", how(arguments));
     let cases = turns::run(arguments, entries, |cases| print(cases, rivals))?;
-    write(&report, arguments, &cases)
+    print_tasks(&cases, rivals);
+    write(&report, arguments, &chosen, &cases)
 }
 
 /// How it was measured, in a sentence.
@@ -45,12 +47,16 @@ fn how(arguments: &Arguments) -> String {
 pub fn print_options(entries: &[Entry]) {
     println!("Options, of each its fastest which are durable:");
     for entry in entries {
-        let name = format!("{} {}", entry.name, entry.version);
-        println!("* {}: {}", name.trim_end(), entry.options);
+        println!("* {}", options_in_words(entry));
         if !entry.caveat.is_empty() {
             println!("  ({})", entry.caveat);
         }
     }
+}
+
+fn options_in_words(entry: &Entry) -> String {
+    let name = format!("{} {}", entry.name, entry.version);
+    format!("{}: {}", name.trim_end(), entry.options)
 }
 
 /// Prints one load: its cases have the bare device first.
@@ -99,6 +105,39 @@ fn print(cases: &[Case], rivals: &[&str]) {
             println!("wal-tasks is {:.2} of it.", tasks / best);
         }
     }
+}
+
+/// Prints what tasks are of the best that a rival made of any load which tasks were run under.
+fn print_tasks(all: &[Case], rivals: &[&str]) {
+    for case in all.iter().filter(|case| case.entry.name == "wal-tasks") {
+        if let Some((tasks, best)) = case.rate().zip(best_beside_tasks(case, all, rivals)) {
+            let (name, threads, rate) = best;
+            println!(
+                "{} wal-tasks, bodies of {} bytes, are {:.2} of the best rival under as many threads \
+                 or fewer that tasks were run under: {name} with {threads} threads.",
+                case.threads,
+                case.body_bytes,
+                tasks / rate
+            );
+        }
+    }
+}
+
+fn best_beside_tasks(
+    tasks: &Case,
+    all: &[Case],
+    rivals: &[&str],
+) -> Option<(&'static str, usize, f64)> {
+    let beside = |case: &&Case| {
+        rivals.contains(&case.entry.name)
+            && !case.is_not_durable()
+            && case.body_bytes == tasks.body_bytes
+            && (turns::TASKS_MIN..=tasks.threads).contains(&case.threads)
+    };
+    all.iter()
+        .filter(beside)
+        .filter_map(|case| Some((case.entry.name, case.threads, case.rate()?)))
+        .max_by(|one, other| one.2.total_cmp(&other.2))
 }
 
 /// The fastest of the logs which ours is held against, if one of them was run and is durable.
@@ -209,7 +248,12 @@ impl From<&Measured> for Round {
     }
 }
 
-fn write(report: &Report<'_>, arguments: &Arguments, cases: &[Case]) -> Result<(), Failure> {
+fn write(
+    report: &Report<'_>,
+    arguments: &Arguments,
+    entries: &[Entry],
+    cases: &[Case],
+) -> Result<(), Failure> {
     let whole = Commits {
         rounds: arguments.common.rounds,
         millis: arguments.millis,
@@ -218,7 +262,9 @@ fn write(report: &Report<'_>, arguments: &Arguments, cases: &[Case]) -> Result<(
         loads: cases.iter().map(load).collect(),
     };
     report.write_json(&whole)?;
-    report.write_csv("", &how(arguments), sheet(cases, &whole.loads))?;
+    let mut sheet = sheet(cases, &whole.loads);
+    sheet.notes.extend(entries.iter().map(options_in_words));
+    report.write_csv("", &how(arguments), sheet)?;
     report.write_csv("-latencies", &how(arguments), curves(cases)?)
 }
 
@@ -352,6 +398,22 @@ mod tests {
             (cells[2].as_str(), cells[3].as_str(), cells[5].as_str()),
             ("0.50", "1.00", "2.00")
         );
+    }
+
+    #[test]
+    fn tasks_are_held_against_the_best_of_the_loads_which_they_were_run_under() {
+        let under = |threads, entry, micros| Case { threads, ..case(entry, &[micros]) };
+        let tasks = under(1024, ours::IN_TASKS, 100);
+        let all = [
+            under(32, ENTRIES[0], 50),
+            under(128, ENTRIES[0], 100),
+            under(1024, ENTRIES[0], 200),
+            Case { body_bytes: 4096, ..under(1024, ENTRIES[0], 10) },
+            under(1024, ENTRIES[1], 20),
+        ];
+        let found = best_beside_tasks(&tasks, &all, &["raw"]);
+        assert_eq!(found, Some(("raw", 128, 1000.0)));
+        assert_eq!(best_beside_tasks(&tasks, &all, &["none"]), None);
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub const ENTRY: Entry = Entry {
     name: "wal",
     version: "here",
     options: "the defaults",
+    appends: "append_untracked, SyncPolicy::Never; read by LogView::for_each, opened beforehand",
     caveat: "",
     committers: Committers::Threads,
     open,
@@ -31,6 +32,22 @@ pub const IN_TASKS: Entry = Entry {
     committers: Committers::Tasks,
     ..ENTRY
 };
+
+/// This log, read back on two threads, and in one pass from nothing to the verdict.
+pub const READINGS: [Entry; 2] = [
+    Entry {
+        name: "wal-two",
+        appends: "as wal; read by LogView::for_each on two threads, opened beforehand",
+        open: |dir, load| open_to_read(dir, load, read_on_two),
+        ..ENTRY
+    },
+    Entry {
+        name: "wal-once",
+        appends: "as wal; read by LogView::scan, which opens and checks the log in the same pass",
+        open: |dir, load| open_to_read(dir, load, read_once),
+        ..ENTRY
+    },
+];
 
 /// This log, truncated all the while, so that its files are used again.
 pub const RECYCLING: Entry = Entry {
@@ -66,23 +83,28 @@ fn open_under(dir: &Path, load: Load, policy: SyncPolicy) -> Result<Box<dyn Peer
     let replay = |_: &ReplayRecord<'_>| Ok::<(), io::Error>(());
     let options = baseline::options().sync_policy(policy);
     let wal = Arc::new(Wal::open(dir.join("log"), options, replay)?);
-    Ok(Box::new(Log { wal, durable: load.durable, truncating: None }))
+    Ok(Box::new(Log { wal, durable: load.durable, reads: read, truncating: None }))
 }
 
 pub(crate) fn open(dir: &Path, load: Load) -> Result<Box<dyn Peer>, Failure> {
-    Ok(Box::new(Log { wal: open_log(dir, load)?, durable: load.durable, truncating: None }))
+    open_to_read(dir, load, read)
+}
+
+fn open_to_read(dir: &Path, load: Load, reads: Reads) -> Result<Box<dyn Peer>, Failure> {
+    let wal = open_log(dir, load)?;
+    Ok(Box::new(Log { wal, durable: load.durable, reads, truncating: None }))
 }
 
 /// A log that was opened in another way.
 #[cfg(all(target_os = "linux", feature = "io-uring"))]
 pub(crate) fn opened(wal: Wal, load: Load) -> Box<dyn Peer> {
-    Box::new(Log { wal: Arc::new(wal), durable: load.durable, truncating: None })
+    Box::new(Log { wal: Arc::new(wal), durable: load.durable, reads: read, truncating: None })
 }
 
 fn open_recycling(dir: &Path, load: Load) -> Result<Box<dyn Peer>, Failure> {
     let wal = open_log(dir, load)?;
     let truncating = Some(Truncating::start(&wal));
-    Ok(Box::new(Log { wal, durable: load.durable, truncating }))
+    Ok(Box::new(Log { wal, durable: load.durable, reads: read, truncating }))
 }
 
 fn open_log(dir: &Path, load: Load) -> Result<Arc<Wal>, Failure> {
@@ -100,6 +122,7 @@ fn open_log(dir: &Path, load: Load) -> Result<Arc<Wal>, Failure> {
 struct Log {
     wal: Arc<Wal>,
     durable: bool,
+    reads: Reads,
     truncating: Option<Truncating>,
 }
 
@@ -121,8 +144,9 @@ impl Peer for Log {
     }
 
     fn scan(self: Box<Self>, dir: &Path, clock: &mut Clock) -> Result<u64, Failure> {
+        let reads = self.reads;
         drop(self);
-        read(&dir.join("log"), clock)
+        reads(&dir.join("log"), clock)
     }
 
     fn stored_bytes(&self) -> Option<u64> {
@@ -145,10 +169,20 @@ impl Drop for Log {
     }
 }
 
-/// Reads all records of the log in the directory `log`, which was opened before the clock starts;
-/// how many of an engine's it met.
+/// A way to read all records of the log in a directory; how many of an engine's it met.
+type Reads = fn(&Path, &mut Clock) -> Result<u64, Failure>;
+
+/// On one thread, of a log which is opened before the clock starts.
 pub(crate) fn read(log: &Path, clock: &mut Clock) -> Result<u64, Failure> {
-    let view = LogView::open(log)?;
+    read_view(&LogView::open(log)?, clock)
+}
+
+/// The same on two threads.
+pub(crate) fn read_on_two(log: &Path, clock: &mut Clock) -> Result<u64, Failure> {
+    read_view(&LogView::open(log)?.scan_threads(2), clock)
+}
+
+fn read_view(view: &LogView, clock: &mut Clock) -> Result<u64, Failure> {
     clock.start();
     let mut records = 0;
     view.for_each(view.range(), |record| {
@@ -156,6 +190,20 @@ pub(crate) fn read(log: &Path, clock: &mut Clock) -> Result<u64, Failure> {
         ControlFlow::<()>::Continue(())
     })?;
     Ok(records)
+}
+
+/// In one pass, opening and verdict included; the clock sees all of it.
+pub(crate) fn read_once(log: &Path, clock: &mut Clock) -> Result<u64, Failure> {
+    clock.start();
+    let mut records = 0;
+    let view = LogView::scan(log, 1, |record| {
+        records += u64::from(record.kind().is_engine());
+        ControlFlow::<()>::Continue(())
+    })?;
+    match view {
+        ControlFlow::Continue(view) if !view.verdict().is_damage() => Ok(records),
+        _ => Err("the log is damaged".into()),
+    }
 }
 
 /// A thread which gives up what is durable, until it is dropped.

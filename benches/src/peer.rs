@@ -143,6 +143,9 @@ pub struct Entry {
     pub version: &'static str,
     /// The options it is opened with: its fastest which are durable.
     pub options: &'static str,
+    /// How it takes bodies which need not be durable, and how they are read back; nothing if it is
+    /// not asked to.
+    pub appends: &'static str,
     /// What a reader of the figures must know about it, or nothing.
     pub caveat: &'static str,
     /// What commits to it.

@@ -43,12 +43,15 @@ impl<'a> Report<'a> {
         results.join(format!("{name}{part}-{}.{ending}", machine.taken))
     }
 
-    /// Writes `<name><part>-<time>.csv`, under a note of the machine and one of how it was done.
+    /// Writes `<name><part>-<time>.csv`, under a note of the machine, one of how it was done, and
+    /// the notes of `sheet`.
     pub(crate) fn write_csv(&self, part: &str, how: &str, mut sheet: Sheet) -> Result<(), Failure> {
         let Some(results) = self.results else { return Ok(()) };
         fs::create_dir_all(results)?;
         let machine = self.machine.in_words();
+        let own = std::mem::take(&mut sheet.notes);
         sheet.notes = vec![machine, format!("wal options: {}", self.wal_options), how.to_owned()];
+        sheet.notes.extend(own);
         if self.machine.is_busy() {
             sheet.notes.push("BUSY: other work on the machine shows in these figures".to_owned());
         }
@@ -93,12 +96,14 @@ mod tests {
         let report = Report::begin("commits", &common);
         let mut sheet = Sheet::new(&["log"]);
         sheet.push(["wal".to_owned()]);
+        sheet.notes.push("wal: the defaults".to_owned());
         report.write_csv("-curves", "five rounds", sheet).unwrap();
         report.write_json(&[1, 2]).unwrap();
         let path = dir.path().join(format!("commits-curves-{}.csv", report.machine.taken));
         let read = Sheet::read(&path).unwrap();
         assert!(read.notes[0].contains(&report.machine.kernel), "{:?}", read.notes);
         assert_eq!(read.notes[2], "five rounds");
+        assert!(read.notes.iter().any(|note| note == "wal: the defaults"));
         assert_eq!(read.rows().next().unwrap().text("log"), "wal");
         let json = dir.path().join(format!("commits-{}.json", report.machine.taken));
         let json: serde_json::Value =

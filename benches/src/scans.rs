@@ -45,10 +45,20 @@ enum Way {
     RawCrc32c,
     /// Our scan of all records
     Wal,
+    /// The same with a helper
+    WalTwo,
+    /// From nothing to the verdict, all records met on the way
+    WalOnce,
 }
 
 impl Way {
-    const ALL: [Self; 4] = [Self::Raw, Self::RawRead, Self::RawCrc32c, Self::Wal];
+    const ALL: [Self; 6] =
+        [Self::Raw, Self::RawRead, Self::RawCrc32c, Self::Wal, Self::WalTwo, Self::WalOnce];
+
+    /// Whether it takes the log apart.
+    const fn is_ours(self) -> bool {
+        matches!(self, Self::Wal | Self::WalTwo | Self::WalOnce)
+    }
 
     const fn name(self) -> &'static str {
         match self {
@@ -56,6 +66,8 @@ impl Way {
             Self::RawRead => "raw-read",
             Self::RawCrc32c => "raw-crc32c",
             Self::Wal => "wal",
+            Self::WalTwo => "wal-two",
+            Self::WalOnce => "wal-once",
         }
     }
 }
@@ -95,6 +107,8 @@ pub(crate) fn run_once(plan: &Plan) -> Result<Measured, Failure> {
     let mut records = None;
     match plan.way {
         Way::Wal => records = Some(ours::read(&plan.log, &mut clock)?),
+        Way::WalTwo => records = Some(ours::read_on_two(&plan.log, &mut clock)?),
+        Way::WalOnce => records = Some(ours::read_once(&plan.log, &mut clock)?),
         Way::RawCrc32c => {
             clock.start();
             bare::checksum_memory(plan.bytes);
@@ -163,7 +177,7 @@ impl Row {
     }
 
     fn opening(&self) -> Option<f64> {
-        let opens = self.way == Way::Wal;
+        let opens = matches!(self.way, Way::Wal | Way::WalTwo);
         self.median(|round| round.open_seconds).filter(|_| opens)
     }
 }
@@ -226,8 +240,10 @@ fn print(rows: &[Row], made: Made) {
     print_table(&head, rows.iter().map(cells).collect());
     let rate = |name: &str| rows.iter().find(|row| row.log == name).and_then(Row::bytes_a_second);
     let slower = rate("raw-read").zip(rate("raw-crc32c")).map(|(read, crc)| read.min(crc));
-    if let Some(ratio) = ratio(rate("wal"), slower) {
-        println!("wal is {ratio:.2} of the slower of reading and CRC-32C.");
+    for row in rows.iter().filter(|row| row.way.is_ours()) {
+        if let Some(ratio) = ratio(row.bytes_a_second(), slower) {
+            println!("{} is {ratio:.2} of the slower of reading and CRC-32C.", row.log);
+        }
     }
 }
 
@@ -269,7 +285,7 @@ mod tests {
         for way in Way::ALL {
             let plan = Plan { way, log: log.clone(), bytes: made.bytes };
             let measured = run_once(&plan).unwrap();
-            assert_eq!(measured.records, (way == Way::Wal).then_some(made.records));
+            assert_eq!(measured.records, way.is_ours().then_some(made.records));
             assert!(measured.seconds > 0.0, "{way:?}");
         }
     }

@@ -37,6 +37,16 @@ impl Sheet {
         self.rows.iter().map(|values| Line { head: &self.head, values })
     }
 
+    /// The notes, and the lines whose number in the column called `name` is one of `numbers`.
+    #[must_use]
+    pub fn only(&self, name: &str, numbers: &[u64]) -> Self {
+        let is_one = |line: &Line<'_>| {
+            line.number(name).is_some_and(|found| numbers.iter().any(|one| *one as f64 == found))
+        };
+        let kept = self.rows().filter(is_one).map(|line| line.values.to_vec()).collect();
+        Self { notes: self.notes.clone(), head: self.head.clone(), rows: kept }
+    }
+
     /// The table as text.
     #[must_use]
     pub fn to_text(&self) -> String {
@@ -94,6 +104,14 @@ impl<'a> Line<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_lines_with_the_number_are_kept_and_all_notes() {
+        let sheet = Sheet::from_text("# taken\nlog,body\nraw,128\nwal,4096\nold,\n");
+        let only = sheet.only("body", &[128]);
+        assert_eq!(only.to_text(), "# taken\nlog,body\nraw,128\n");
+        assert_eq!(sheet.only("none", &[128]).rows().count(), 0);
+    }
 
     #[test]
     fn what_is_written_is_read_back() {

@@ -143,7 +143,7 @@ pub(crate) fn turn(
 }
 
 /// From here on a log whose commits can be awaited is run in tasks too.
-const TASKS_MIN: usize = 128;
+pub(crate) const TASKS_MIN: usize = 128;
 
 /// Whether a load of so many threads means anything to a log.
 fn runs_under(entry: &Entry, threads: usize) -> bool {

@@ -75,8 +75,32 @@ impl Kind {
     }
 }
 
-/// The newest file of a kind: names end with the time.
-pub(crate) fn newest(results: &Path, kind: Kind) -> io::Result<Option<PathBuf>> {
+/// What is shown of a kind: of each size of bodies the newest figures, and the file which they are
+/// from, the smallest bodies first. Sizes may have been measured one by one.
+pub(crate) fn newest(results: &Path, kind: Kind) -> io::Result<Vec<(PathBuf, Sheet)>> {
+    let mut shown: Vec<(u64, PathBuf, Sheet)> = Vec::new();
+    let mut seen = Vec::new();
+    for path in files(results, kind)?.into_iter().rev() {
+        let sheet = Sheet::read(&path)?;
+        let bodies = numbers(&sheet, BODY_BYTES);
+        if bodies.is_empty() && shown.is_empty() {
+            return Ok(vec![(path, sheet)]);
+        }
+        let fresh: Vec<u64> = bodies.into_iter().filter(|body| !seen.contains(body)).collect();
+        if let Some(&least) = fresh.first() {
+            shown.push((least, path, sheet.only(BODY_BYTES, &fresh)));
+            seen.extend(fresh);
+        }
+    }
+    shown.sort_by_key(|(least, _, _)| *least);
+    Ok(shown.into_iter().map(|(_, path, sheet)| (path, sheet)).collect())
+}
+
+/// The column of the bytes of a body.
+pub(crate) const BODY_BYTES: &str = "body_bytes";
+
+/// The files of a kind, the oldest first: names end with the time.
+fn files(results: &Path, kind: Kind) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(results)? {
         let path = entry?.path();
@@ -87,7 +111,8 @@ pub(crate) fn newest(results: &Path, kind: Kind) -> io::Result<Option<PathBuf>> 
             found.push(path);
         }
     }
-    Ok(found.into_iter().max())
+    found.sort_unstable();
+    Ok(found)
 }
 
 /// The file of curves that was written with `path`.
@@ -149,11 +174,29 @@ mod tests {
         ] {
             fs::write(dir.path().join(name), "").unwrap();
         }
-        let found = newest(dir.path(), Kind::Commits).unwrap().unwrap();
+        let found = newest(dir.path(), Kind::Commits).unwrap();
+        let [(found, _)] = &found[..] else { panic!("not one: {found:?}") };
         assert!(found.ends_with("commits-2026-02-01T000000Z.csv"));
-        let curves = curves_of(Kind::Commits, &found);
+        let curves = curves_of(Kind::Commits, found);
         assert!(curves.ends_with("commits-latencies-2026-02-01T000000Z.csv"));
-        assert_eq!(newest(dir.path(), Kind::Scan).unwrap(), None);
+        assert_eq!(newest(dir.path(), Kind::Scan).unwrap(), []);
+    }
+
+    #[test]
+    fn each_size_of_bodies_is_shown_from_the_newest_file_that_has_it() {
+        let dir = tempfile::tempdir().unwrap();
+        for (day, sizes) in
+            [(1, "raw,4096,1\nraw,128,2\n"), (2, "raw,4096,3\n"), (3, "raw,128,4\n")]
+        {
+            let text = format!("log,body_bytes,day\n{sizes}");
+            fs::write(dir.path().join(format!("scan-2026-01-0{day}T000000Z.csv")), text).unwrap();
+        }
+        let found = newest(dir.path(), Kind::Scan).unwrap();
+        let days: Vec<String> = found
+            .iter()
+            .flat_map(|(_, sheet)| sheet.rows().map(|line| line.text("day").to_owned()))
+            .collect();
+        assert_eq!(days, ["4", "3"]);
     }
 
     #[test]

@@ -46,13 +46,15 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut shown = Vec::new();
     for kind in Kind::ALL {
-        let Some(path) = figures::newest(&arguments.results, kind)? else {
+        let newest = figures::newest(&arguments.results, kind)?;
+        if newest.is_empty() {
             println!("no figures: {}", kind.name());
-            continue;
-        };
-        println!("read: {}", path.display());
-        let drawn = draw(arguments, kind, &path)?;
-        shown.push(page::section(kind, &Sheet::read(&path)?, &drawn));
+        }
+        for (path, sheet) in newest {
+            println!("read: {}", path.display());
+            let drawn = draw(arguments, kind, &path, &sheet)?;
+            shown.push(page::section(kind, &sheet, &drawn));
+        }
     }
     if shown.is_empty() {
         let dir = arguments.results.display();
@@ -66,13 +68,21 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The names of the pictures made of one file and, where there are any, of its curves.
-fn draw(arguments: &Arguments, kind: Kind, path: &Path) -> Result<Vec<String>, Failure> {
+/// The names of the pictures made of what is shown of one file and, where there are any, of its
+/// curves.
+fn draw(
+    arguments: &Arguments,
+    kind: Kind,
+    path: &Path,
+    sheet: &Sheet,
+) -> Result<Vec<String>, Failure> {
     fs::create_dir_all(&arguments.pictures)?;
-    let mut pictures = pictures::of(kind, &Sheet::read(path)?);
+    let mut pictures = pictures::of(kind, sheet);
     let curves = figures::curves_of(kind, path);
     if curves.exists() {
-        pictures.extend(pictures::of_curves(kind, &Sheet::read(&curves)?));
+        let bodies = figures::numbers(sheet, figures::BODY_BYTES);
+        let curves = Sheet::read(&curves)?.only(figures::BODY_BYTES, &bodies);
+        pictures.extend(pictures::of_curves(kind, &curves));
     }
     let mut names = Vec::new();
     for picture in pictures {

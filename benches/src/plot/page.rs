@@ -72,18 +72,26 @@ fn tables(kind: Kind, sheet: &Sheet) -> String {
                 ("commits_per_second", "Commits a second"),
                 ("p50_micros", "p50"),
                 ("p99_micros", "p99"),
+                ("p999_micros", "p99.9"),
                 ("cpu_micros_per_commit", "CPU of a commit"),
             ];
-            by_threads(sheet, &columns) + &ours_of(sheet)
+            let rate = ("commits_per_second", "Commits a second");
+            over_the_best(sheet, rate)
+                + &tasks(sheet)
+                + &by_threads(sheet, &columns)
+                + &ours_of(sheet)
         }
         Kind::Appends => by_threads(
             sheet,
             &[("appends_per_second", "Appends a second"), ("cpu_nanos_per_append", "CPU")],
         ),
-        Kind::PeersAppends => by_threads(
-            sheet,
-            &[("appends_per_second", "Appends a second"), ("reads_per_second", "Reads a second")],
-        ),
+        Kind::PeersAppends => {
+            let appends = ("appends_per_second", "Appends a second");
+            let reads = ("reads_per_second", "Reads a second");
+            over_the_best(sheet, appends)
+                + &over_the_best(sheet, reads)
+                + &by_threads(sheet, &[appends, reads])
+        }
         Kind::Rotations => rotations(sheet),
         Kind::Scan => scan(sheet),
         Kind::Recovery => recovery(sheet),
@@ -110,6 +118,75 @@ fn by_threads(sheet: &Sheet, columns: &[(&str, &str)]) -> String {
                 [vec!["log".to_owned()], threads.iter().map(head).collect()].concat();
             let _ = writeln!(text, "{title}, of raw's; bodies of {body} bytes:\n");
             text.push_str(&table(&head, rows));
+        }
+    }
+    text
+}
+
+/// The rows of our log.
+const OURS: [&str; 4] = ["wal", "wal-tasks", "wal-two", "wal-once"];
+
+/// The best of the other logs which are durable under a load, and its figure.
+fn best<'a>(sheet: &'a Sheet, load: &[(&str, u64)], column: &str) -> Option<(&'a str, f64)> {
+    let is_other = |log: &&str| !log.starts_with("raw") && !OURS.contains(log);
+    let others = logs(sheet).into_iter().filter(is_other).filter(|log| is_durable(sheet, log));
+    let figures = others.filter_map(|log| Some((log, number(sheet, log, load, column)?)));
+    figures.max_by(|one, two| one.1.total_cmp(&two.1))
+}
+
+/// Ours over the best of the other logs in each load, which is named.
+fn over_the_best(sheet: &Sheet, (column, title): (&str, &str)) -> String {
+    let threads = numbers(sheet, "threads");
+    let mut text = String::new();
+    for body in numbers(sheet, "body_bytes") {
+        let rows = OURS.iter().filter_map(|ours| {
+            let cell = |&threads: &u64| {
+                let load = [("threads", threads), ("body_bytes", body)];
+                let figures = number(sheet, ours, &load, column).zip(best(sheet, &load, column));
+                figures.map_or_else(String::new, |(ours, (other, best))| {
+                    format!("{:.2} ({other})", ours / best)
+                })
+            };
+            let cells: Vec<String> = threads.iter().map(cell).collect();
+            let told = cells.iter().any(|cell| !cell.is_empty());
+            told.then(|| [vec![(*ours).to_owned()], cells].concat())
+        });
+        let rows: Vec<Vec<String>> = rows.collect();
+        if rows.is_empty() {
+            continue;
+        }
+        let head = threads.iter().map(|threads| format!("{threads} threads"));
+        let head: Vec<String> = ["ours".to_owned()].into_iter().chain(head).collect();
+        let _ = writeln!(
+            text,
+            "{title}, ours over the best of the other logs, which is named; bodies of {body} bytes:\n"
+        );
+        text.push_str(&table(&head, rows.into_iter()));
+    }
+    text
+}
+
+/// The most tasks over the best that another log made of any load which tasks were run under.
+fn tasks(sheet: &Sheet) -> String {
+    const RATE: &str = "commits_per_second";
+    let mut text = String::new();
+    for body in numbers(sheet, "body_bytes") {
+        let load = |threads| [("threads", threads), ("body_bytes", body)];
+        let rate = |threads| number(sheet, "wal-tasks", &load(threads), RATE);
+        let threads = numbers(sheet, "threads");
+        let run: Vec<(u64, f64)> =
+            threads.into_iter().filter_map(|threads| Some((threads, rate(threads)?))).collect();
+        let best = run.iter().filter_map(|&(threads, _)| {
+            best(sheet, &load(threads), RATE).map(|(other, rate)| (other, threads, rate))
+        });
+        let best = best.max_by(|one, two| one.2.total_cmp(&two.2));
+        if let Some((&(tasks, rate), (other, threads, best))) = run.last().zip(best) {
+            let _ = writeln!(
+                text,
+                "{tasks} tasks on one thread, bodies of {body} bytes: {:.2} of {other} with {threads} \
+                 threads, the best of the loads that tasks were run under.\n",
+                rate / best
+            );
         }
     }
     text
@@ -252,6 +329,28 @@ mod tests {
                     raw,1,128,100,true\nwal,1,128,90,true\nfast,1,128,900,false\n";
         let section = section(Kind::PeersCommits, &Sheet::from_text(text), &[]);
         assert!(section.contains("| fast (not durable) | 0.10 |"), "{section}");
+    }
+
+    #[test]
+    fn ours_is_held_against_the_best_other_log_that_is_durable() {
+        let text = "log,threads,body_bytes,commits_per_second,durable\n\
+                    raw,128,128,100,true\nwal,128,128,90,true\nfast,128,128,900,false\n\
+                    one,128,128,60,true\ntwo,128,128,45,true\nwal-tasks,128,128,75,true\n\
+                    one,1024,128,30,true\nwal-tasks,1024,128,120,true\n";
+        let section = section(Kind::PeersCommits, &Sheet::from_text(text), &[]);
+        assert!(section.contains("| wal | 1.50 (one) |  |"), "{section}");
+        assert!(section.contains("| wal-tasks | 1.25 (one) | 4.00 (one) |"), "{section}");
+        assert!(section.contains("1024 tasks on one thread"), "{section}");
+        assert!(section.contains("2.00 of one with 128 threads"), "{section}");
+    }
+
+    #[test]
+    fn reading_is_held_against_the_best_other_log_too() {
+        let text = "log,threads,body_bytes,appends_per_second,reads_per_second\n\
+                    raw,1,128,100,100\nwal,1,128,90,60\nwal-once,1,128,80,50\nwal-db,1,128,30,20\n";
+        let section = section(Kind::PeersAppends, &Sheet::from_text(text), &[]);
+        assert!(section.contains("| wal | 3.00 (wal-db) |"), "{section}");
+        assert!(section.contains("| wal-once | 2.50 (wal-db) |"), "{section}");
     }
 
     #[test]

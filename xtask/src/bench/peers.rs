@@ -1,5 +1,5 @@
 //! `cargo xtask bench peers`: builds the workspace of peers with the logs that are asked for, and
-//! has it print its tables.
+//! has it print its tables: durable commits, and then appends which are read back.
 //!
 //! Which logs there are, and how one is measured, is the business of `benches/peers`.
 
@@ -10,7 +10,7 @@ use std::process::Command;
 use clap::Args;
 
 use crate::outcome::Outcome;
-use crate::peers;
+use crate::peers::{self, Profile};
 use crate::shell;
 use crate::workspace::Workspace;
 
@@ -23,7 +23,10 @@ pub(crate) struct Arguments {
     /// RocksDB too: a long build, which needs libclang; see benches/peers/README.md
     #[arg(long)]
     rocksdb: bool,
-    /// Instead of durable commits: append without making each durable, and read all back
+    /// Only durable commits
+    #[arg(long, conflicts_with = "appends")]
+    commits: bool,
+    /// Only appends without making each durable, and reading all back
     #[arg(long)]
     appends: bool,
     /// Mebibytes which are appended
@@ -64,16 +67,39 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     if all && !arguments.rocksdb {
         println!("RocksDB is left out: it is long to build; `--rocksdb` takes it in");
     }
-    let program = peers::build(&workspace, &features, all)?;
-    let mut table = Command::new(program);
-    table.args(words(arguments)).arg("--results");
-    table.arg(arguments.results.clone().unwrap_or_else(|| workspace.target_dir.join("bench")));
-    shell::run(&mut table)
+    let program = peers::build(&workspace, Profile::Release, &features, all)?;
+    let results = arguments.results.clone().unwrap_or_else(|| workspace.target_dir.join("bench"));
+    for tables in tables(arguments) {
+        let mut table = Command::new(&program);
+        table.args(words(arguments, tables)).arg("--results").arg(&results);
+        shell::run(&mut table)?;
+    }
+    Ok(())
+}
+
+/// What the peers' program measures in one go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tables {
+    Commits,
+    Appends,
+}
+
+fn tables(arguments: &Arguments) -> Vec<Tables> {
+    let mut tables = Vec::new();
+    if !arguments.appends {
+        tables.push(Tables::Commits);
+    }
+    if !arguments.commits {
+        tables.push(Tables::Appends);
+    }
+    tables
 }
 
 /// The features of the peers' package that `logs` need; ours and the bare device need none.
 fn features(logs: &[String], rocksdb: bool) -> Vec<&str> {
-    let is_here = |log: &&str| matches!(*log, "wal" | "wal-tasks") || log.starts_with("raw");
+    let is_here = |log: &&str| {
+        matches!(*log, "wal" | "wal-tasks" | "wal-two" | "wal-once") || log.starts_with("raw")
+    };
     let named = logs.iter().map(String::as_str).filter(|log| !is_here(log));
     // One library may be run in two ways: "motedb", "motedb-recommended".
     let named = named.map(|log| log.strip_suffix("-recommended").unwrap_or(log));
@@ -82,8 +108,9 @@ fn features(logs: &[String], rocksdb: bool) -> Vec<&str> {
 }
 
 /// The command line of the peers' program.
-fn words(arguments: &Arguments) -> Vec<String> {
-    let verb = if arguments.appends { "appends" } else { "table" };
+fn words(arguments: &Arguments, tables: Tables) -> Vec<String> {
+    let appends = tables == Tables::Appends;
+    let verb = if appends { "appends" } else { "table" };
     let mut words = vec![verb.to_owned()];
     let mut add = |name: &str, value: String| words.extend([format!("--{name}"), value]);
     let list = |numbers: &[u32]| {
@@ -95,6 +122,7 @@ fn words(arguments: &Arguments) -> Vec<String> {
         if arguments.rocksdb {
             logs.push("rocksdb".to_owned());
         }
+        logs.retain(|log| is_in(log, tables));
         add("logs", logs.join(","));
     }
     if !arguments.threads.is_empty() {
@@ -104,7 +132,7 @@ fn words(arguments: &Arguments) -> Vec<String> {
         add("body-bytes", list(&arguments.body_bytes));
     }
     add("rounds", arguments.rounds.to_string());
-    if arguments.appends {
+    if appends {
         add("mebibytes", arguments.mebibytes.to_string());
     } else {
         add("millis", arguments.millis.to_string());
@@ -112,10 +140,22 @@ fn words(arguments: &Arguments) -> Vec<String> {
     if let Some(dir) = &arguments.dir {
         add("dir", dir.display().to_string());
     }
-    if arguments.skip_syncs && !arguments.appends {
+    if arguments.skip_syncs && !appends {
         words.push("--skip-syncs".to_owned());
     }
     words
+}
+
+/// Whether a row is one of these tables: of ours and of the bare device some are in one only.
+fn is_in(log: &str, tables: Tables) -> bool {
+    let only = match log {
+        "raw-two" | "wal-tasks" => Some(Tables::Commits),
+        "wal-two" | "wal-once" | "raw-fresh" | "raw-copy" | "raw-crc32c" | "raw-write" => {
+            Some(Tables::Appends)
+        }
+        _ => None,
+    };
+    only.is_none_or(|only| only == tables)
 }
 
 #[cfg(test)]
@@ -137,8 +177,9 @@ mod tests {
     #[test]
     fn what_is_asked_for_is_handed_on() {
         let mut arguments = Arguments {
-            logs: owned(&["wal"]),
+            logs: owned(&["wal", "wal-tasks", "wal-once"]),
             rocksdb: true,
+            commits: false,
             appends: false,
             mebibytes: 64,
             threads: vec![1, 8],
@@ -150,10 +191,15 @@ mod tests {
             results: None,
         };
         let expected =
-            "table --logs wal,rocksdb --threads 1,8 --rounds 5 --millis 300 --skip-syncs";
-        assert_eq!(words(&arguments).join(" "), expected);
+            "table --logs wal,wal-tasks,rocksdb --threads 1,8 --rounds 5 --millis 300 --skip-syncs";
+        assert_eq!(words(&arguments, Tables::Commits).join(" "), expected);
+        let expected =
+            "appends --logs wal,wal-once,rocksdb --threads 1,8 --rounds 5 --mebibytes 64";
+        assert_eq!(words(&arguments, Tables::Appends).join(" "), expected);
+        assert_eq!(tables(&arguments), [Tables::Commits, Tables::Appends]);
         arguments.appends = true;
-        let expected = "appends --logs wal,rocksdb --threads 1,8 --rounds 5 --mebibytes 64";
-        assert_eq!(words(&arguments).join(" "), expected);
+        assert_eq!(tables(&arguments), [Tables::Appends]);
+        (arguments.appends, arguments.commits) = (false, true);
+        assert_eq!(tables(&arguments), [Tables::Commits]);
     }
 }

@@ -13,6 +13,7 @@ pub const ENTRY: Entry = Entry {
     name: "aegis",
     version: "0.2.6",
     options: "sync_on_commit, one insert record and a flush (it cannot preallocate)",
+    appends: "one insert record, no flush; read by open_and_recover",
     caveat: "what is appended after a torn tail is lost",
     committers: Committers::Threads,
     open,

@@ -11,6 +11,7 @@ pub const ENTRY: Entry = Entry {
     name: "fjall",
     version: "3.1",
     options: "batch of one, SyncData; memtable of 512 MiB, so that none is written out meanwhile",
+    appends: "batch of one without sync; it cannot be read back as a log",
     caveat: "one sync a commit, whatever the threads",
     committers: Committers::Threads,
     open,

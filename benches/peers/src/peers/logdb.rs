@@ -12,6 +12,7 @@ pub const ENTRY: Entry = Entry {
     version: "0.6.0",
     options: "one shard, sync after every batch, append and flush, its thread yields instead of \
               sleeping",
+    appends: "DurabilityMode::Async; flushed, then read by scan over the open log",
     caveat: "burns CPU while waiting; a torn atomic batch leaves a part of it",
     committers: Committers::Threads,
     open,

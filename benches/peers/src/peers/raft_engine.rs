@@ -13,6 +13,8 @@ pub const ENTRY: Entry = Entry {
     version: "0.4.2",
     options: "64 MiB files, 128 MiB of them prefilled, recycled, the first already used up; no \
               compression; a group a thread",
+    appends: "sync=false, files that grow, nothing purged; read by opening the engine, which \
+              verifies all and keeps where each entry is",
     caveat: "panics when a sync fails",
     committers: Committers::Threads,
     open,

@@ -13,6 +13,7 @@ pub const ENTRY: Entry = Entry {
     name: "reasonkit",
     version: "0.1.7",
     options: "Immediate (sync each append), 64 MiB segments (its preallocation does nothing)",
+    appends: "SyncMode::Async; read by recover over the open log",
     caveat: "what is appended after a torn tail is lost",
     committers: Committers::Threads,
     open,

@@ -12,6 +12,8 @@ pub const ENTRY: Entry = Entry {
     version: "0.25.0 (11.8.1)",
     options: "sync=true, recycle_log_file_num=2 with both written beforehand, 64 MiB \
               memtables written concurrently, no compression, no compaction",
+    appends: "sync=false, no recycling, a memtable of 8 GiB; read by get_updates_since(0) over the \
+              open database",
     caveat: "",
     committers: Committers::Threads,
     open,

@@ -20,6 +20,7 @@ pub const ENTRY: Entry = Entry {
     version: "0.4.3",
     options: "TxnWal under EventDrivenGroupCommit, batches from 1; from 2 to 31 threads a thread \
               of its own and waits of 100 µs, else none and 1,000 µs (it cannot preallocate)",
+    appends: "write_no_flush_refs, no commit records; read by replay over the open log",
     caveat: "its plain commit syncs before the record is written; what is appended after a torn \
              tail is lost",
     committers: Committers::Threads,

@@ -16,6 +16,7 @@ pub const ENTRY: Entry = Entry {
     version: "bundled",
     options: "WAL, synchronous=FULL, exclusive lock, WAL file of 64 MiB written beforehand and \
               reused, one connection behind a mutex",
+    appends: "",
     caveat: "one sync a commit, whatever the threads; writes whole pages",
     committers: Committers::Threads,
     open,

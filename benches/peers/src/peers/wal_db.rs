@@ -11,6 +11,7 @@ pub const ENTRY: Entry = Entry {
     name: "wal-db",
     version: "1.1.0",
     options: "one growing file (it cannot preallocate), append_and_sync",
+    appends: "append; read by iter over the open log",
     caveat: "goes on acknowledging after a failed sync",
     committers: Committers::Threads,
     open,
