@@ -285,6 +285,40 @@ fn a_follower_ends_with_the_log_that_is_closed_when_asked_to() {
 }
 
 #[test]
+fn a_follower_that_truncation_overtakes_says_what_it_missed_goes_on_and_ends_with_code_4() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let options = wal::Options::default().segment_bytes(1 << 16);
+    let none = |_: &wal::ReplayRecord<'_>| Ok::<(), std::io::Error>(());
+    let log = wal::Wal::open(&path, options, none).unwrap();
+    let append = |from: usize, to: usize| {
+        (from..to).for_each(|number| drop(log.append(format!("{number:>900}").as_bytes())));
+        log.sync().unwrap();
+    };
+    append(0, 2000);
+    let (mut child, mut lines) = follow(path.to_str().unwrap(), &["--until-closed"]);
+    // Its output is not read any further, so it stands still when what fits into a pipe is printed.
+    let mut found = vec![lines.next().unwrap()];
+    let truncated = log.truncate_before(log.positions().durable).unwrap();
+    assert!(truncated.segments > 10, "far more than it has read: {truncated:?}");
+    append(2000, 2010);
+    log.close().unwrap();
+    found.extend(lines);
+    assert_eq!(child.wait().unwrap().code(), Some(4));
+
+    let gap = found.iter().position(|line| line.get("truncated").is_some()).unwrap();
+    let number = |value: &Value| value.as_u64().unwrap();
+    assert_eq!(found[gap]["truncated"]["from"], found[gap - 1]["end"], "from where it stood");
+    assert_eq!(found[gap]["truncated"]["to"], truncated.head.get());
+    assert!(number(&found[gap + 1]["lsn"]) >= truncated.head.get());
+    found.remove(gap);
+    assert!(found.iter().all(|line| line.get("truncated").is_none()), "said once");
+    assert!(found.windows(2).all(|two| number(&two[0]["end"]) <= number(&two[1]["lsn"])));
+    let last = found.iter().rfind(|line| line["kind"] == "data").unwrap();
+    assert_eq!(last["body"].as_str().unwrap().trim(), "2009");
+}
+
+#[test]
 fn a_follower_that_is_interrupted_ends_by_the_signal_with_its_lines_whole() {
     use std::os::unix::process::ExitStatusExt;
     let log = TestLog::new(State::Torn);

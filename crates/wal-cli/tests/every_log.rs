@@ -78,10 +78,7 @@ fn a_range_before_the_damage_is_whole() {
     assert_eq!(code(&wal(&["verify", log.name(), "--from", &at])), 4);
     let counted = &json(&["verify", log.name(), "--to", &at])[0];
     // The opening and three records.
-    assert_eq!(
-        (counted["records"].as_u64(), counted["in_range"].as_bool()),
-        (Some(4), Some(false))
-    );
+    assert_eq!((counted["records"].as_u64(), counted["damaged"].as_bool()), (Some(4), Some(false)));
 }
 
 #[test]

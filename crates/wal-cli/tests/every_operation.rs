@@ -12,7 +12,7 @@ use logs::{State, TestLog, code, stderr, stdout, wal};
 /// a place for another one.
 const COMMANDS: [(&[&str], [i32; 6]); 9] = [
     (&["segments", "DIR", "--checksum"], [0, 0, 4, 5, 0, 0]),
-    (&["scrub", "DIR", "--rate", "0"], [0, 0, 0, 0, 0, 0]),
+    (&["scrub", "DIR", "--rate", "0"], [0, 0, 0, 5, 0, 0]),
     (&["checkpoint", "list", "DIR"], [0, 0, 4, 5, 0, 0]),
     (&["hold", "list", "DIR"], [0, 0, 0, 0, 0, 0]),
     (&["truncate", "DIR", "--before", "8192", "--dry-run"], [0, 0, 4, 5, 0, 0]),

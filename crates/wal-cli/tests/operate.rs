@@ -433,6 +433,48 @@ fn segments_that_are_ready_to_archive_are_told_with_a_checksum_that_stays_true()
     assert!(text.contains("sealed, durable") && text.contains("open"), "{text}");
 }
 
+/// How many bytes of segments a command reads, as the kernel counts them; `None` where it cannot.
+fn bytes_read(args: &[&str]) -> Option<(i32, u64)> {
+    let trace = tempfile::NamedTempFile::new().unwrap();
+    let output = Command::new("strace")
+        .args(["-f", "-y", "-e", "trace=pread64,preadv,read", "-o", trace.path().to_str().unwrap()])
+        .arg(env!("CARGO_BIN_EXE_wal"))
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .ok()
+        .filter(|output| !stderr(output).contains("strace"))?;
+    let trace = fs::read_to_string(trace.path()).unwrap();
+    let of_segments = trace.lines().filter(|line| line.contains(".wal>"));
+    let counts =
+        of_segments.filter_map(|line| line.rsplit("= ").next()?.trim().parse::<u64>().ok());
+    Some((output.status.code()?, counts.sum()))
+}
+
+#[test]
+fn verify_of_a_range_reads_what_the_range_needs_and_finds_damage_in_it_only() {
+    let log = Log::long();
+    let links = json(&["segments", &log.name, "--json"]);
+    let base = |index: usize| links[index]["base"].as_u64().unwrap();
+    // Line 10 is in the first segment, line 150 in the third.
+    let (from, to) = ((base(1) + 1000).to_string(), (base(2)).to_string());
+    let range = ["verify", &log.name, "--from", &from, "--to", &to];
+    log.damage(10);
+    log.damage(150);
+    assert_eq!(code(&wal(&range)), 0);
+    let told = &json(&[&range[..], &["--json"]].concat())[0];
+    assert_eq!((&told["verdict"], &told["end"]), (&Value::from("clean-end"), &links[2]["base"]));
+    assert!(told["records"].as_u64().unwrap() > 40, "{told}");
+    for (from, to) in [(base(0), base(1)), (base(0), base(2)), (base(2), u64::MAX - 7)] {
+        let (from, to) = (from.to_string(), to.to_string());
+        let output = wal(&["verify", &log.name, "--from", &from, "--to", &to]);
+        assert_eq!(code(&output), 4, "{from} to {to}: {}", stdout(&output));
+    }
+    let Some((0, some)) = bytes_read(&range) else { return eprintln!("SKIPPED: strace") };
+    // Twice, and a header and a window each; the whole log has seven segments.
+    assert!(some < 4 * 65_536, "{some} bytes");
+}
+
 #[test]
 fn scrub_reads_every_sealed_record_and_finds_nothing_in_a_whole_log() {
     let log = Log::long();
@@ -465,6 +507,58 @@ fn scrub_names_every_damaged_segment_and_goes_on_behind_it() {
     let text = wal(&["scrub", &log.name, "--rate", "0"]);
     assert_eq!(stdout(&text).matches("damaged: `").count(), 2);
     assert_eq!(log.contents(), before);
+}
+
+#[test]
+fn scrub_tells_of_a_segment_that_is_missing() {
+    let log = Log::long();
+    fs::remove_file(&log.segments()[2]).unwrap();
+    let output = wal(&["scrub", &log.name, "--rate", "0"]);
+    assert_eq!(code(&output), 4, "{}", stdout(&output));
+    assert!(stdout(&output).contains("are missing; restore them from a copy"));
+    let rows = stdout(&wal(&["scrub", &log.name, "--rate", "0", "--json"]));
+    let summary: Value = serde_json::from_str(rows.lines().last().unwrap()).unwrap();
+    assert_eq!(summary["problems"].as_array().unwrap().len(), 1, "{summary}");
+}
+
+#[test]
+fn scrub_names_every_damaged_place_of_a_segment_and_counts_what_verifies_between_them() {
+    let log = Log::long();
+    let whole = json(&["scrub", &log.name, "--rate", "0", "--json"]);
+    let places = [10, 12, 13, 20];
+    places.iter().for_each(|number| log.damage(*number));
+    let output = wal(&["scrub", &log.name, "--rate", "0", "--json"]);
+    assert_eq!(code(&output), 4, "{}", stderr(&output));
+    let rows: Vec<Value> =
+        stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let records = |rows: &[Value]| rows.last().unwrap()["records"].as_u64().unwrap();
+    assert_eq!(records(&rows), records(&whole) - places.len() as u64);
+    let row = rows.iter().find(|row| row["finding"] == "damaged").unwrap();
+    let listed = row["places"].as_array().unwrap();
+    // Two of them lie side by side.
+    assert_eq!((listed.len(), row["damaged_places"].as_u64()), (3, Some(3)));
+    assert_eq!((&listed[0]["from"], &listed[0]["offset"]), (&row["at"], &row["offset"]));
+    let bytes = |place: &Value| place["to"].as_u64().unwrap() - place["from"].as_u64().unwrap();
+    assert_eq!(bytes(&listed[1]), 2 * bytes(&listed[0]));
+    let all: u64 = listed.iter().map(bytes).sum();
+    assert_eq!(rows.last().unwrap()["damaged_bytes"], all);
+    let text = stdout(&wal(&["scrub", &log.name, "--rate", "0"]));
+    assert_eq!(text.matches("damaged: `").count(), 3, "{text}");
+    assert!(text.contains(&format!("1 damaged, in 3 places of {all} bytes")), "{text}");
+}
+
+#[test]
+fn scrub_of_a_segment_with_many_damaged_places_lists_some_and_counts_all() {
+    let log = Log::empty();
+    let line = |number| format!("line {number} {}\n", "x".repeat(40));
+    append(&log.name, &(1..=1500).map(line).collect::<String>());
+    (0..70).for_each(|number| log.damage(10 + 2 * number));
+    let output = wal(&["scrub", &log.name, "--rate", "0", "--json"]);
+    let row: Value = serde_json::from_str(stdout(&output).lines().next().unwrap()).unwrap();
+    assert_eq!(row["damaged_places"], 70);
+    assert_eq!(row["places"].as_array().unwrap().len(), 64);
+    let text = stdout(&wal(&["scrub", &log.name, "--rate", "0"]));
+    assert!(text.contains("6 more places behind"), "{text}");
 }
 
 #[test]

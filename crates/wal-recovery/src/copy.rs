@@ -31,6 +31,7 @@ use wal_io::{
 use crate::error::RecoveryError;
 use crate::examine::{Depth, Examination, examine};
 use crate::progress::{Pace, Phase, Progress};
+use crate::resync::decode_at;
 use crate::source::LogSource;
 use crate::verdict::{Dropped, Verdict, VerdictKind};
 use crate::window::Window;
@@ -232,9 +233,8 @@ fn copy_run(log: &LogSource, run: &Run, mut file: RunFile) -> Result<u64, Recove
     let mut window = Window::open(&**log.storage(), link)?;
     let (mut at, mut records) = (start, 0);
     while at < end {
-        let pushed = walk::decode_at(log, &mut window, at, |record| {
-            file.push(record).map(|()| record.end())
-        })?;
+        let pushed =
+            decode_at(log, &mut window, at, |record| file.push(record).map(|()| record.end()))?;
         at = pushed.map_err(|_| changed(at))??;
         records += 1;
     }

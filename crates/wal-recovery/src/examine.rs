@@ -38,6 +38,10 @@ pub enum Depth {
     FromCheckpoint,
     /// From the head on: every record is verified.
     Full,
+    /// From the beginning of the segment in which the range starts, whose header proves it, to the
+    /// end of the range. What lies before and behind is not read: the verdict is on the range, and
+    /// on what the files themselves tell.
+    Within(LsnRange),
 }
 
 /// What a scan passed.
@@ -227,17 +231,22 @@ fn examine_once<V: Visit>(
     let source = source_of(&survey, storage)?;
     let mut claims = claims_of(&survey, log_id);
     let named = named_checkpoint(&source, &survey)?;
-    let start = match (depth, named) {
-        (Depth::FromCheckpoint, Some(pointer)) => pointer.redo_from,
-        _ => source.range().start,
-    };
-    let scanner = source.scan_on(LsnRange::new(start, Lsn::MAX), threads);
+    let range = range_of(depth, named, &source);
+    let start = range.start;
+    let scanner = source.scan_on(range, threads);
     let scan = match scan_all(&source, scanner, &mut claims, progress, visit)? {
         ControlFlow::Continue(scan) => scan,
         ControlFlow::Break(value) => return Ok(ControlFlow::Break(value)),
     };
-    let behind = look_ahead(&source, &scan.stop, &mut claims, progress)?;
-    let facts = facts_of(&survey, &scan.stop, &claims, behind);
+    // All that was asked for is there: what is promised behind it is not judged.
+    let is_within = matches!(depth, Depth::Within(_)) && scan.stop.why == StopReason::RangeEnd;
+    let behind = if is_within {
+        Behind { class: StopClass::Blank, dropped: Dropped::default() }
+    } else {
+        look_ahead(&source, &scan.stop, &mut claims, progress)?
+    };
+    let mut facts = facts_of(&survey, &scan.stop, &claims, behind);
+    facts.promised &= !is_within;
     let verdict = verdict_of(&facts, &survey, &scan.stop, &claims, behind.dropped);
     // No slot names one after both were lost, and the slot which an opening then makes is whole:
     // that nothing is named is no proof that there is nothing. Nothing named, all was scanned.
@@ -260,6 +269,20 @@ fn examine_once<V: Visit>(
         kept_links,
         survey,
     }))
+}
+
+/// What is scanned.
+fn range_of(depth: Depth, named: Option<CheckpointPointer>, source: &LogSource) -> LsnRange {
+    match (depth, named) {
+        (Depth::FromCheckpoint, Some(pointer)) => LsnRange::new(pointer.redo_from, Lsn::MAX),
+        (Depth::Within(LsnRange { start, end }), _) => {
+            let bases = source.links().iter().map(|link| link.range().start);
+            let base = bases.rev().find(|base| *base <= start);
+            let base = base.unwrap_or_else(|| source.range().start);
+            LsnRange::new(base, end.max(base))
+        }
+        _ => LsnRange::new(source.range().start, Lsn::MAX),
+    }
 }
 
 fn source_of(survey: &Survey, storage: &Arc<dyn Storage>) -> Result<LogSource, RecoveryError> {

@@ -20,6 +20,7 @@ use wal_io::{ChainLink, ControlView, Storage, Survey};
 use crate::error::RecoveryError;
 use crate::evidence::{Claims, Evidence};
 use crate::examine::{Depth, claims_of, examine};
+use crate::lookahead::look_behind;
 use crate::reader::{LinkSource, LogReader};
 use crate::scan::{Step, Stop, StopReason};
 use crate::source::LogSource;
@@ -29,6 +30,11 @@ use crate::verdict::Verdict;
 const STRIDE_BYTES: u64 = 8 << 20;
 /// A writer that truncates faster than this many looks is not a race any more.
 const ATTEMPTS_MAX: usize = 16;
+/// How far behind a place that cannot be read it is looked for proof that it was durable.
+const PROOF_BYTES: u64 = 256 << 10;
+/// Of the questions whether a place is damaged, asked while the scout stands there, the first, the
+/// second, the fourth and so on looks for that proof, and each so many-th.
+const LOOKS_APART: u32 = 64;
 
 /// The chain as it was last looked at, and how far it may be read.
 #[derive(Debug)]
@@ -79,8 +85,10 @@ pub struct LogFollower {
     claims: Claims,
     /// Where the scout goes on reading: a record boundary.
     scout: Lsn,
-    /// Where the scout last came to a stand, and was judged.
-    judged: Lsn,
+    /// Where the scout stands, and how often it was asked whether that is damage.
+    still: (Lsn, u32),
+    /// Where the log was judged last, and whether something had proven that there must be more.
+    judged: (Lsn, bool),
 }
 
 impl LogFollower {
@@ -112,7 +120,8 @@ impl LogFollower {
         let mut reader = LogReader::new(watched);
         reader.show_housekeeping(true);
         let claims = claims_of(&survey, log_id);
-        Ok(Self { reader, claims, scout: head, judged: Lsn::NONE, control: survey.control })
+        let (still, judged) = ((Lsn::NONE, 0), (Lsn::NONE, false));
+        Ok(Self { reader, claims, scout: head, still, judged, control: survey.control })
     }
 
     /// The boundary up to which records were handed out.
@@ -200,19 +209,46 @@ impl LogFollower {
     ///
     /// # Cost
     ///
-    /// One read of 4 KiB; once for each place that is not blank, the whole log.
+    /// One read of 4 KiB, and seldom of up to 512 KiB. Once for each place that is not blank the
+    /// whole log, and once more when something proves that there must be a record.
     pub fn judge(&mut self) -> Result<(), RecoveryError> {
-        let promised = self.claims.durable() > self.scout;
-        if self.judged == self.scout || !(promised || self.stands_before_bytes()?) {
+        if self.judged == (self.scout, true) {
             return Ok(());
         }
-        self.judged = self.scout;
+        let promised = self.is_promised()?;
+        // A record that decayed before anything behind it was written looks like a torn tail; what
+        // comes later proves that it is none.
+        if !promised && (self.judged.0 == self.scout || !self.stands_before_bytes()?) {
+            return Ok(());
+        }
+        self.judged = (self.scout, promised);
         let storage = Arc::clone(self.reader.source().storage());
         let found = examine(&storage, Depth::Full, &mut ())?;
         if found.verdict.is_damage() {
             return Err(RecoveryError::Refused(Box::new(found.verdict)));
         }
         Ok(())
+    }
+
+    /// Whether anything proves that a record must stand where the scout cannot go on.
+    fn is_promised(&mut self) -> Result<bool, RecoveryError> {
+        if self.claims.durable() > self.scout {
+            return Ok(true);
+        }
+        let (at, asked) = self.still;
+        let asked = if at == self.scout { asked.saturating_add(1) } else { 1 };
+        self.still = (self.scout, asked);
+        if !asked.is_power_of_two() && !asked.is_multiple_of(LOOKS_APART) {
+            return Ok(false);
+        }
+        // Looked at, and not kept: what the verdict is then asked says it again.
+        let mut claims = self.claims;
+        let source = self.reader.source().view();
+        match look_behind(&source, self.scout, PROOF_BYTES, &mut claims) {
+            Ok(()) => Ok(claims.durable() > self.scout),
+            Err(RecoveryError::Truncated { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn hand_out<B>(
@@ -314,11 +350,13 @@ impl LogFollower {
     /// Whether anything but blank space stands where the scout cannot go on.
     fn stands_before_bytes(&self) -> Result<bool, RecoveryError> {
         match self.reader.source().view().read_record(self.scout, &mut Vec::new()) {
-            // Another address is what an earlier use of the file left there. Where it is a damaged
-            // one, the control file tells of more sooner or later.
-            Err(RecoveryError::Unreadable { source, .. }) => {
-                Ok(!matches!(source, DecodeError::Zeroed | DecodeError::WrongLsn { .. }))
+            Err(RecoveryError::Unreadable { source: DecodeError::Zeroed, .. }) => Ok(false),
+            // Another address is what an earlier use of the file left there; or the right one, with
+            // a bit flipped. What else it may be, the records behind it prove.
+            Err(RecoveryError::Unreadable { source: DecodeError::WrongLsn { found }, .. }) => {
+                Ok((found ^ self.scout.get()).is_power_of_two())
             }
+            Err(RecoveryError::Unreadable { .. }) => Ok(true),
             Ok(_) | Err(RecoveryError::OutOfRange { .. } | RecoveryError::Truncated { .. }) => {
                 Ok(false)
             }

@@ -19,6 +19,7 @@ mod window;
 
 mod scan;
 mod source;
+mod resync;
 
 mod lookahead;
 mod judge;
@@ -59,6 +60,7 @@ pub use report::{
     UndoCounts,
 };
 pub use resume::{Resumed, resume};
+pub use resync::find_next_record;
 pub use scan::{Scanner, Step, Stop, StopReason};
 pub use source::LogSource;
 pub use strategy::{RecoveryLog, RecoveryStrategy};

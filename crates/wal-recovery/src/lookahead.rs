@@ -66,6 +66,27 @@ pub(crate) fn look_ahead(
     Ok(Behind { class, dropped: Dropped { bytes, records: search.records } })
 }
 
+/// Searches the `bytes` behind `at`, within its segment, and adds to `claims` what is claimed there.
+///
+/// For who asks often, and asks for a whole verdict when this has found something: records of
+/// earlier epochs count from the epoch of the segment on, which is more than a verdict believes.
+pub(crate) fn look_behind(
+    source: &LogSource,
+    at: Lsn,
+    bytes: u64,
+    claims: &mut Claims,
+) -> Result<(), RecoveryError> {
+    let Some((_, link)) = source.link_of(at) else { return Ok(()) };
+    let mut window = Window::open(&**source.storage(), link)?;
+    let lowest = link.header.epoch;
+    let mut search = Search { source, claims, lowest, records: 0, written_end: at };
+    let mut next = Some(at);
+    while let Some(from) = next.filter(|from| from.distance_from(at) < Some(bytes)) {
+        next = search.sweep(&mut window, from)?;
+    }
+    Ok(())
+}
+
 /// Whether a place that is not a record was never written, or holds what an earlier use of the
 /// file left there.
 fn classify(

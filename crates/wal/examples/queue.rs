@@ -82,8 +82,12 @@ struct Queue {
 
 impl Queue {
     fn open(dir: &Path) -> Result<Self, wal::Error> {
+        Self::open_with(dir, Options::default())
+    }
+
+    fn open_with(dir: &Path, options: Options) -> Result<Self, wal::Error> {
         let mut recovered = Recovered::default();
-        let log = Options::default().recover_with(RedoOnly::default()).open(dir, &mut recovered)?;
+        let log = options.recover_with(RedoOnly::default()).open(dir, &mut recovered)?;
         let mut queue = Self { log, positions: BTreeMap::new(), holds: BTreeMap::new() };
         for (name, position) in recovered.0 {
             queue.hold(&name, position)?;
@@ -202,4 +206,111 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     Ok(queue.log.close()?)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Where a test that starts itself again, to be killed, finds the queue.
+    const KILLED_AT: &str = "WAL_QUEUE_KILLED_AT";
+
+    fn take(queue: &mut Queue, name: &str, limit: usize) -> Vec<String> {
+        let mut taken = Vec::new();
+        queue
+            .take(name, limit, |body| taken.push(String::from_utf8(body.to_vec()).unwrap()))
+            .unwrap();
+        taken
+    }
+
+    fn segments(queue: &Queue) -> u64 {
+        queue.log.stats().segments
+    }
+
+    /// Ends the process as a kill does, between the second message and its position.
+    fn be_killed(dir: &Path) {
+        let mut queue = Queue::open(dir).unwrap();
+        queue.push(&["three", "four"]).unwrap();
+        let mut seen = 0;
+        let _never = queue.take("mailer", 9, |_| {
+            seen += 1;
+            if seen == 2 {
+                std::process::abort();
+            }
+        });
+    }
+
+    #[test]
+    fn a_consumer_that_is_killed_before_its_position_is_logged_gets_the_same_messages_again() {
+        if let Some(dir) = std::env::var_os(KILLED_AT) {
+            return be_killed(Path::new(&dir));
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let mut queue = Queue::open(dir.path()).unwrap();
+        queue.push(&["before anybody subscribed"]).unwrap();
+        queue.subscribe("mailer").unwrap();
+        queue.push(&["one"]).unwrap();
+        queue.push(&["two"]).unwrap();
+        assert_eq!(take(&mut queue, "mailer", 1), ["one"]);
+        drop(queue);
+        let name = "a_consumer_that_is_killed_before_its_position_is_logged_gets_the_same";
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .arg(name)
+            .env(KILLED_AT, dir.path())
+            .output()
+            .unwrap();
+        assert_eq!(child.status.code(), None, "by a signal");
+        for _ in 0..2 {
+            let mut queue = Queue::open(dir.path()).unwrap();
+            // What the killed one had pushed is there too, and nothing twice.
+            assert_eq!(take(&mut queue, "mailer", 9), ["two", "three", "four"]);
+            assert_eq!(take(&mut queue, "mailer", 9), [""; 0]);
+            queue.push(&["two"]).unwrap();
+            queue.push(&["three", "four"]).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_the_slowest_consumer_still_needs_is_kept_and_the_rest_is_truncated() {
+        let dir = tempfile::tempdir().unwrap();
+        let small = Options::default().segment_bytes(1 << 16);
+        let mut queue = Queue::open_with(dir.path(), small.clone()).unwrap();
+        queue.subscribe("fast").unwrap();
+        queue.subscribe("slow").unwrap();
+        let text = |number: usize| format!("{number:>4000}");
+        (0..100).for_each(|number| queue.push(&[&text(number)]).unwrap());
+        let all = segments(&queue);
+        assert_eq!(take(&mut queue, "fast", 100).len(), 100);
+        for _ in 0..2 {
+            queue.truncate().unwrap();
+            assert!(segments(&queue) >= all, "the slow one needs them");
+        }
+        queue.log.close().unwrap();
+        // Positions come back from the checkpoint, and with them the holds.
+        let mut queue = Queue::open_with(dir.path(), small).unwrap();
+        queue.truncate().unwrap();
+        assert!(segments(&queue) >= all);
+        let taken = take(&mut queue, "slow", 100);
+        assert_eq!(taken, (0..100).map(text).collect::<Vec<_>>());
+        // Two checkpoints are retained: the second truncation passes the older of them.
+        queue.truncate().unwrap();
+        queue.truncate().unwrap();
+        assert!(segments(&queue) < all / 2, "{} of {all}", segments(&queue));
+        assert_eq!(take(&mut queue, "slow", 100), [""; 0]);
+    }
+
+    #[test]
+    fn what_was_pushed_together_is_taken_together_and_who_left_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut queue = Queue::open(dir.path()).unwrap();
+        queue.subscribe("one").unwrap();
+        queue.push(&["a", "b", "c"]).unwrap();
+        queue.push(&["d"]).unwrap();
+        assert_eq!(take(&mut queue, "one", 2), ["a", "b", "c"]);
+        queue.unsubscribe("one").unwrap();
+        drop(queue);
+        let mut queue = Queue::open(dir.path()).unwrap();
+        assert!(queue.take("one", 1, |_| ()).is_err());
+    }
 }

@@ -62,7 +62,7 @@ pub use persistent_hold::{
 };
 pub use published::PublishedStats;
 pub use reader::{Reader, Tail};
-pub use scrub::{Finding, Scrub, Scrubbed};
+pub use scrub::{DamagedPlace, Finding, Scrub, Scrubbed};
 pub use ticket::Ticket;
 pub use transaction::{Committed, Transaction};
 #[cfg(feature = "serde")]

@@ -49,7 +49,25 @@ impl LogView {
     ///
     /// As [`open`](Self::open).
     pub fn open_with(path: impl AsRef<Path>, progress: &mut dyn Progress) -> Result<Self, Error> {
-        Self::examine(place::viewed(path.as_ref())?, progress)
+        Self::examine(place::viewed(path.as_ref())?, Depth::Full, progress)
+    }
+
+    /// As [`open_with`](Self::open_with), reading no more than `range` needs: from the beginning of
+    /// the segment in which it starts to its end.
+    ///
+    /// [`verdict`](Self::verdict) is on what was read, and on the files: headers, segments that are
+    /// missing. [`end`](Self::end) is where reading ended; where that is the end of the range, what
+    /// lies behind is not looked at, and [`is_clean`](Self::is_clean) is false.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_range(
+        path: impl AsRef<Path>,
+        range: LsnRange,
+        progress: &mut dyn Progress,
+    ) -> Result<Self, Error> {
+        Self::examine(place::viewed(path.as_ref())?, Depth::Within(range), progress)
     }
 
     /// As [`open`](Self::open), in any [`Storage`].
@@ -58,11 +76,15 @@ impl LogView {
     ///
     /// As [`open`](Self::open).
     pub fn open_in(storage: Arc<dyn Storage>) -> Result<Self, Error> {
-        Self::examine(storage, &mut ())
+        Self::examine(storage, Depth::Full, &mut ())
     }
 
-    fn examine(storage: Arc<dyn Storage>, progress: &mut dyn Progress) -> Result<Self, Error> {
-        let examined = wal_recovery::examine(&storage, Depth::Full, progress)?;
+    fn examine(
+        storage: Arc<dyn Storage>,
+        depth: Depth,
+        progress: &mut dyn Progress,
+    ) -> Result<Self, Error> {
+        let examined = wal_recovery::examine(&storage, depth, progress)?;
         Ok(Self::of(examined, &storage))
     }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use common::{body, flip, place_of, reopen, small};
 use wal::{Durability, Error, ErrorKind, Follower, Lsn, MemoryStorage, RecordKind, Storage, Wal};
+use wal_recovery::{LogFollower, RecoveryError};
 
 fn storage() -> Arc<dyn Storage> {
     Arc::new(MemoryStorage::new())
@@ -150,6 +151,39 @@ fn damage_in_the_way_is_an_error_and_no_silence() {
     assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
     // Of record 4 no whole record says that it was durable.
     assert_eq!(count, 4);
+}
+
+/// Whether a follower that finds nothing more says, asked a few times, that it stands at damage.
+fn says_damaged(follower: &mut LogFollower) -> bool {
+    (0..9).any(|_| {
+        let found = follower.drain(|_| ControlFlow::Break(())).unwrap();
+        assert_eq!(found, None, "nothing can be read there");
+        match follower.judge() {
+            Ok(()) => false,
+            Err(RecoveryError::Refused(verdict)) => verdict.is_damage(),
+            Err(error) => panic!("{error}"),
+        }
+    })
+}
+
+#[test]
+fn a_record_that_decayed_is_told_as_soon_as_later_ones_prove_that_it_was_there() {
+    // In the body, in two bytes of the address, and in the length.
+    for bit in [8 * 26, 8 * 10 + 3, 8 * 8 + 3, 8 * 5] {
+        let storage = storage();
+        let (wal, _) = reopen(&storage);
+        append(&wal, 0..6);
+        let mut follower = LogFollower::open(&storage).unwrap();
+        follower.drain(|_| ControlFlow::<()>::Continue(())).unwrap();
+        let ticket = wal.append(&body(6)).unwrap();
+        ticket.wait_durable().unwrap();
+        // It decays before the follower comes there.
+        let (name, offset) = place_of(storage.as_ref(), ticket.lsn().get());
+        flip(storage.as_ref(), &name, offset * 8 + bit);
+        assert!(!says_damaged(&mut follower), "bit {bit}: nothing tells it from a torn tail");
+        append(&wal, 7..9);
+        assert!(says_damaged(&mut follower), "bit {bit}: silence");
+    }
 }
 
 #[test]

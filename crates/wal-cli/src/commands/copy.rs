@@ -47,7 +47,7 @@ pub(crate) struct Copy {
 impl Copy {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         let interrupt = Interrupt::watch().map_err(|error| Failure::io("signals", error))?;
-        let new = NewLog::claim(&self.new)?;
+        let new = NewLog::claim(&self.dir, &self.new)?;
         let name = self.hold.clone().unwrap_or_else(|| format!("wal-copy-{}", std::process::id()));
         let limit = HoldLimit { bytes: self.hold_limit, over: OverLimit::DropHold };
         let hold = PersistentHold::place(&self.dir, &name, None, Some(limit))?;
@@ -57,7 +57,7 @@ impl Copy {
         let copied = match done {
             Ok(copied) => copied,
             Err(failure) => {
-                new.discard();
+                new.discard_after(&failure);
                 if matches!(held, Ok(None)) {
                     let text =
                         format!("hold `{name}` was dropped meanwhile, and the log truncated");

@@ -90,7 +90,7 @@ impl Dump {
             None => None,
         };
         let printer = RecordPrinter::new(stdout(), self.json, self.hex, decoder);
-        let wanted = Wanted::of(&self);
+        let wanted = Wanted::of(&self)?;
         if self.follow {
             return Following { wanted, printer, until_closed: self.until_closed, missed: false }
                 .run(Follower::open(dir)?);
@@ -108,7 +108,7 @@ impl Dump {
         for link in &view.survey().links {
             printer.note(&segment_text(link), segment_json(link))?;
         }
-        let range = narrowed(view, self.range.range(), self.since, self.until)?;
+        let range = narrowed(view, self.range.range()?, self.since, self.until)?;
         let ended = for_each_in(view, range, |record| wanted.pass(record, &mut printer))?;
         ended.unwrap_or(Ok(()))?;
         finish(printer.finish()?, view)
@@ -134,14 +134,14 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn of(dump: &Dump) -> Self {
-        Self {
-            range: dump.range.range(),
+    fn of(dump: &Dump) -> Result<Self, Failure> {
+        Ok(Self {
+            range: dump.range.range()?,
             kinds: dump.kind.clone(),
             txns: dump.txn.iter().copied().map(TxnId::new).collect(),
             left: dump.limit.unwrap_or(u64::MAX),
             times: RecordTimes::default(),
-        }
+        })
     }
 
     /// Prints the record if it is wanted; breaks off when nothing more is.
@@ -199,9 +199,11 @@ impl<W: Write> Following<W> {
                     return self.end(&interrupt);
                 }
                 Err(error) if error.kind() == ErrorKind::Truncated => {
+                    // Records may have been printed since this turn began.
+                    let from = follower.position();
                     let to = follower.skip_to_head()?;
-                    if to > before {
-                        self.note_gap(before, to)?;
+                    if to > from {
+                        self.note_gap(from, to)?;
                     }
                 }
                 Err(error) => {

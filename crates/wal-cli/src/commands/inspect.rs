@@ -48,7 +48,7 @@ pub(crate) struct Inspect {
 impl Inspect {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         let view = open_view(&self.dir)?;
-        let census = Census::take(&view, self.range.range())?;
+        let census = Census::take(&view, self.range.range()?)?;
         let holds = persistent_holds(&self.dir)?;
         let found = Found { view: &view, census: &census, holds: &holds };
         if let Some(path) = &self.html {

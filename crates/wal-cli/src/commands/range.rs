@@ -22,9 +22,12 @@ pub(crate) struct RangeArgs {
 
 impl RangeArgs {
     /// The addresses asked for. The first need not be the start of a record.
-    pub(crate) fn range(&self) -> LsnRange {
-        let start = self.from.unwrap_or(Lsn::NONE);
-        LsnRange::new(start, self.to.unwrap_or(Lsn::MAX).max(start))
+    pub(crate) fn range(&self) -> Result<LsnRange, Failure> {
+        let (start, end) = (self.from.unwrap_or(Lsn::NONE), self.to.unwrap_or(Lsn::MAX));
+        if end < start {
+            return Err(Failure::Input(format!("`--to {end}` lies before `--from {start}`")));
+        }
+        Ok(LsnRange::new(start, end))
     }
 
     /// Whether all of the log was asked for.

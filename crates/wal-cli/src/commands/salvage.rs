@@ -32,11 +32,13 @@ pub(crate) struct Salvage {
 impl Salvage {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         let interrupt = Interrupt::watch().map_err(|error| Failure::io("signals", error))?;
-        let new = NewLog::claim(&self.new)?;
+        let new = NewLog::claim(&self.dir, &self.new)?;
         let clean_up = || new.discard();
         let report = wal::salvage(&self.dir, &self.new, &mut Stoppable::new(&interrupt, &clean_up))
+            .map_err(Failure::from)
+            .inspect_err(|failure| new.discard_after(failure))?;
+        let copy = LogView::open_with(&self.new, &mut Stoppable::new(&interrupt, &clean_up))
             .inspect_err(|_| new.discard())?;
-        let copy = LogView::open_with(&self.new, &mut Stoppable::new(&interrupt, &|| {}))?;
         let mut out = stdout();
         if self.json {
             json_line(&mut out, &as_json(&report, &copy))?;

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::json;
 use wal::{
-    Access, FileEntry, Finding, LogFile, Scrub as SealedSegments, Scrubbed, Storage, StorageLock,
+    Access, ChainProblem, DamagedPlace, FileEntry, Finding, LogFile, LsnRange,
+    Scrub as SealedSegments, Scrubbed, Storage, StorageLock,
 };
 
 use super::output::{json_line, line, scrub_bar, stdout};
@@ -25,8 +26,10 @@ const NAP: Duration = Duration::from_millis(50);
 ///
 /// Past the page cache where the file system allows it (`O_DIRECT`, Linux), so that the device is
 /// asked and not the memory. The log may be in use and is not changed; segments that are truncated
-/// away meanwhile count as gone. Of each damaged segment the first damaged place is told. Exit
-/// codes: 0 all is whole, 4 damage. Interrupted, it reports what it has read, and ends by the signal.
+/// away meanwhile count as gone. Every damaged place is told: the first 64 of a segment one by one,
+/// the others by their number. Exit codes: 0 all is whole, 4 damage or a missing segment, 5 a file of
+/// another log or format. Interrupted, it reports what it
+/// has read, and ends by the signal.
 #[derive(Debug, Args)]
 pub(crate) struct Scrub {
     /// Directory of the log.
@@ -146,15 +149,20 @@ struct Totals {
     records: u64,
     bytes: u64,
     damaged: u64,
+    places: u64,
+    lost_bytes: u64,
     gone: u64,
     left: u64,
 }
 
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { segments, records, bytes, damaged, gone, left } = self;
+        let Self { segments, records, bytes, damaged, places, lost_bytes, gone, left } = self;
         write!(f, "{segments} sealed segments read, {records} records, {bytes} bytes; ")?;
         write!(f, "{damaged} damaged")?;
+        if *damaged > 0 {
+            write!(f, ", in {places} places of {lost_bytes} bytes")?;
+        }
         if *gone > 0 {
             write!(f, ", {gone} truncated away meanwhile")?;
         }
@@ -184,10 +192,12 @@ impl Scrub {
         pace.bar.set_length(scrub.left().iter().map(|link| link.range().bytes()).sum());
         pace.bar.set_position(0);
         let mut out = stdout();
+        let problems = scrub.problems().to_vec();
+        self.print_problems(&problems, &mut out)?;
         let totals = self.read(scrub, &interrupt, &mut out)?;
         pace.bar.finish_and_clear();
         if self.json {
-            json_line(&mut out, &totals.as_json(direct))?;
+            json_line(&mut out, &totals.as_json(&problems, direct))?;
         } else {
             line(&mut out, &totals)?;
             if !direct {
@@ -198,8 +208,20 @@ impl Scrub {
         match interrupt.signal() {
             Some(signal) => Err(Failure::Interrupted(signal)),
             None if totals.damaged > 0 => Ok(Exit::Damaged),
-            None => Ok(Exit::Done),
+            None => Ok(exit_of(&problems)),
         }
+    }
+
+    /// What is wrong with the files themselves, before any of them is read.
+    fn print_problems(
+        &self,
+        problems: &[ChainProblem],
+        out: &mut impl Write,
+    ) -> Result<(), Failure> {
+        if self.json {
+            return Ok(());
+        }
+        problems.iter().try_for_each(|problem| line(out, format_args!("wrong: {problem}")))
     }
 
     fn read(
@@ -223,26 +245,56 @@ impl Scrub {
     }
 
     fn print(&self, read: &Scrubbed, out: &mut impl Write) -> Result<(), Failure> {
-        let (at, offset, why) = match &read.finding {
-            Finding::Damaged { at, offset, why } => (Some(at.get()), Some(*offset), Some(why)),
-            _ => (None, None, None),
-        };
         if self.json {
-            return json_line(
+            return json_line(out, &segment_json(read));
+        }
+        let segment = read.segment;
+        for DamagedPlace { range, offset, why, .. } in &read.places {
+            let (LsnRange { start, end }, bytes) = (range, range.bytes());
+            line(
                 out,
-                &json!({
-                    "segment": read.segment.to_string(), "base": read.range.start.get(),
-                    "end": read.range.end.get(), "records": read.records,
-                    "finding": name_of(&read.finding), "at": at, "offset": offset, "why": why,
-                }),
-            );
+                format_args!(
+                    "damaged: `{segment}`, byte {offset}, LSN {start} to {end}, {bytes} bytes: {why}"
+                ),
+            )?;
         }
-        if let (Some(at), Some(offset), Some(why)) = (at, offset, why) {
-            let segment = read.segment;
-            line(out, format_args!("damaged: `{segment}`, byte {offset}, LSN {at}: {why}"))?;
+        match read.damaged_places - read.places.len() as u64 {
+            0 => Ok(()),
+            more => line(out, format_args!("damaged: `{segment}`, {more} more places behind")),
         }
-        Ok(())
     }
+}
+
+/// What files that are wrong come to: worse than another log's is one of this log's.
+fn exit_of(problems: &[ChainProblem]) -> Exit {
+    let is_foreign = |problem: &ChainProblem| {
+        matches!(problem, ChainProblem::Foreign { .. } | ChainProblem::UnsupportedVersion { .. })
+    };
+    match problems {
+        [] => Exit::Done,
+        all if all.iter().all(is_foreign) => Exit::NotOurs,
+        _ => Exit::Damaged,
+    }
+}
+
+fn segment_json(read: &Scrubbed) -> serde_json::Value {
+    let (at, offset, why) = match &read.finding {
+        Finding::Damaged { at, offset, why } => (Some(at.get()), Some(*offset), Some(why)),
+        _ => (None, None, None),
+    };
+    let place = |place: &DamagedPlace| {
+        json!({
+            "from": place.range.start.get(), "to": place.range.end.get(),
+            "offset": place.offset, "why": place.why,
+        })
+    };
+    json!({
+        "segment": read.segment.to_string(), "base": read.range.start.get(),
+        "end": read.range.end.get(), "records": read.records,
+        "finding": name_of(&read.finding), "at": at, "offset": offset, "why": why,
+        "places": read.places.iter().map(place).collect::<Vec<_>>(),
+        "damaged_places": read.damaged_places, "damaged_bytes": read.damaged_bytes,
+    })
 }
 
 impl Totals {
@@ -256,12 +308,17 @@ impl Totals {
             }
         }
         self.damaged += u64::from(matches!(read.finding, Finding::Damaged { .. }));
+        self.places += read.damaged_places;
+        self.lost_bytes += read.damaged_bytes;
     }
 
-    fn as_json(&self, direct: bool) -> serde_json::Value {
+    fn as_json(&self, problems: &[ChainProblem], direct: bool) -> serde_json::Value {
+        let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
         json!({
+            "problems": problems,
             "segments": self.segments, "records": self.records, "bytes": self.bytes,
-            "damaged": self.damaged, "gone": self.gone, "not_read": self.left,
+            "damaged": self.damaged, "damaged_places": self.places,
+            "damaged_bytes": self.lost_bytes, "gone": self.gone, "not_read": self.left,
             "past_page_cache": direct,
         })
     }

@@ -104,7 +104,7 @@ impl Txn {
     fn collect(&self, view: &LogView) -> Result<Vec<Chain>, Failure> {
         let id = TxnId::new(self.id);
         let mut chains: Vec<Chain> = Vec::new();
-        for_each_in(view, self.range.range(), |record| {
+        for_each_in(view, self.range.range()?, |record| {
             match record.txn.filter(|link| link.txn_id == id) {
                 Some(link) => {
                     let last = chains.last().and_then(|chain| chain.entries.last());

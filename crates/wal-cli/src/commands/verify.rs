@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use wal::{ErrorKind, FlippedBit, LogView, Lsn, Verdict};
 
-use super::output::{Paint, json_line, line, open_view, stdout};
+use super::output::{Paint, Watcher, json_line, line, open_view, stdout};
 use super::range::{RangeArgs, for_each_in};
 use crate::exit::{Exit, Failure};
 
@@ -16,7 +16,7 @@ use crate::exit::{Exit, Failure};
 ///
 /// Checks every record from the head to the end, and searches behind the end for evidence that
 /// something durable is missing. Where a single flipped bit is all that is wrong, it is named. With
-/// a range only what concerns the range is judged. Exit codes: 0 whole, 3 a torn tail (nothing that
+/// a range only that is read, from the beginning of the segment in which it starts. Exit codes: 0 whole, 3 a torn tail (nothing that
 /// evidence covers is lost), 4 damaged or missing, 5 foreign or newer, 6 no log here. The log is not
 /// changed.
 #[derive(Debug, Args)]
@@ -43,7 +43,7 @@ struct Found<'a> {
 
 impl Verify {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
-        let view = open_view(&self.dir)?;
+        let view = self.view()?;
         let flipped = match view.flipped_bit() {
             Ok(flipped) => flipped,
             // The diagnosis is an extra: the verdict stands without it.
@@ -51,12 +51,13 @@ impl Verify {
             Err(error) => return Err(error.into()),
         };
         let (mut records, mut bytes) = (0, 0);
-        for_each_in(&view, self.range.range(), |record| {
+        for_each_in(&view, self.range.range()?, |record| {
             records += 1;
             bytes += record.encoded_bytes() as u64;
             ControlFlow::<()>::Continue(())
         })?;
-        let concerns = first_wrong(&view).is_none_or(|wrong| wrong < self.range.range().end);
+        let end = self.range.range()?.end;
+        let concerns = first_wrong(&view).is_none_or(|wrong| wrong < end);
         let found = Found { view: &view, flipped, records, bytes, concerns };
         let mut out = stdout();
         if self.json {
@@ -68,9 +69,24 @@ impl Verify {
         Ok(if concerns { Exit::of(view.verdict()) } else { Exit::Done })
     }
 
+    fn view(&self) -> Result<LogView, Failure> {
+        if self.range.is_all() {
+            return open_view(&self.dir);
+        }
+        Ok(LogView::open_range(&self.dir, self.range.range()?, &mut Watcher::default())?)
+    }
+
+    /// The verdict in words.
+    fn message(&self, view: &LogView) -> String {
+        if self.range.is_all() || view.verdict() != &Verdict::CleanEnd {
+            return view.verdict().to_string();
+        }
+        "whole up to the end of the range; nothing else was read".to_owned()
+    }
+
     fn print_text(&self, out: &mut impl Write, found: &Found<'_>) -> Result<(), Failure> {
         let (view, paint) = (found.view, Paint::of_stdout());
-        let verdict = view.verdict().to_string();
+        let verdict = self.message(view);
         if found.concerns {
             line(out, coloured(paint, view.verdict(), &verdict))?;
         } else {
@@ -82,13 +98,15 @@ impl Verify {
         }
         let (head, end, durable) = (view.head(), view.end(), view.durable().min(view.end()));
         let closed = if view.is_clean() { "closed cleanly" } else { "not closed cleanly" };
-        line(
-            out,
-            format_args!("records from {head} to {end}; proven durable to {durable}; {closed}"),
-        )?;
-        if !self.range.is_all() {
+        if self.range.is_all() {
+            line(
+                out,
+                format_args!("records from {head} to {end}; proven durable to {durable}; {closed}"),
+            )?;
+        } else {
             let Found { records, bytes, .. } = found;
             line(out, format_args!("in the range: {records} records of {bytes} bytes"))?;
+            line(out, format_args!("read up to {end} of the log from {head} on"))?;
         }
         if durable < end {
             line(
@@ -109,7 +127,7 @@ impl Verify {
             _ => (0, 0),
         };
         json!({
-            "verdict": verdict.kind().name(), "message": verdict.to_string(),
+            "verdict": verdict.kind().name(), "message": self.message(view),
             "damaged": verdict.is_damage(), "in_range": found.concerns, "clean": view.is_clean(),
             "head": view.head().get(), "end": view.end().get(), "durable": view.durable().get(),
             "epoch": view.epoch().get(), "log_id": view.log_id().map(|id| id.to_string()),

@@ -6,15 +6,12 @@
 //! shows to have been durable. It never follows what lies off the chain (rule 2).
 
 use wal_format::body::Opened;
-use wal_format::layout::{RECORD_ALIGN_BYTES, RECORD_HEADER_BYTES};
-use wal_format::{
-    DecodeError, Lsn, LsnRange, RecordKind, RecordRef, SegmentFlags, find_record_candidate,
-};
+use wal_format::{Lsn, LsnRange, RecordKind, RecordRef, SegmentFlags};
 use wal_io::{ChainLink, Survey};
 
 use super::loss::{LossReason, LostRange};
-use crate::epochs::decode_under_any;
 use crate::error::RecoveryError;
+use crate::resync::{decode_at, next_record};
 use crate::source::LogSource;
 use crate::window::Window;
 
@@ -136,7 +133,7 @@ impl Walk<'_, '_> {
                 // Nobody was promised what stands here: the log ends as at any opening.
                 Err(_) if at >= self.durable => return Ok(true),
                 Err(why) => {
-                    let next = self.resync(&mut window)?;
+                    let next = next_record(self.source, &mut window, at)?;
                     let is_last = self.source.links().last() == Some(link);
                     let lost_to = next.unwrap_or(if is_last { end.min(self.durable) } else { end });
                     let place = Some((link.name, link.offset_of(at)));
@@ -148,34 +145,6 @@ impl Walk<'_, '_> {
             }
         }
         Ok(false)
-    }
-
-    /// The next address in this segment, behind the present one, at which a record stands.
-    fn resync(&self, window: &mut Window) -> Result<Option<Lsn>, RecoveryError> {
-        let step = |at: Lsn, bytes: usize| at.checked_add(bytes as u64);
-        let mut at = step(self.at, RECORD_ALIGN_BYTES);
-        while let Some(from) = at {
-            let left = window.left(from);
-            let bytes = window.bytes(from, RECORD_HEADER_BYTES)?;
-            let is_last = bytes.len() as u64 >= left;
-            at = match find_record_candidate(bytes, from) {
-                Some(skipped) => {
-                    let Some(candidate) = step(from, skipped) else { return Ok(None) };
-                    if decode_at(self.source, window, candidate, |_| ())?.is_ok() {
-                        return Ok(Some(candidate));
-                    }
-                    step(candidate, RECORD_ALIGN_BYTES)
-                }
-                None if is_last => return Ok(None),
-                // A header which the end of the window cuts is met again in the next one.
-                None => {
-                    let whole =
-                        bytes.len().saturating_sub(RECORD_HEADER_BYTES) + RECORD_ALIGN_BYTES;
-                    step(from, whole / RECORD_ALIGN_BYTES * RECORD_ALIGN_BYTES)
-                }
-            };
-        }
-        Ok(None)
     }
 
     fn lose(
@@ -191,17 +160,4 @@ impl Walk<'_, '_> {
         self.at = to;
         (self.visit)(Met::Lost(LostRange { range, place, why }))
     }
-}
-
-/// Decodes the record at `at` under any epoch that can prove it, and shows it to `look`.
-pub(super) fn decode_at<T>(
-    source: &LogSource,
-    window: &mut Window,
-    at: Lsn,
-    mut look: impl FnMut(&RecordRef<'_>) -> T,
-) -> Result<Result<T, DecodeError>, RecoveryError> {
-    let (lowest, highest) = (window.link().header.epoch, source.highest_epoch());
-    window.decode(at, |bytes| {
-        decode_under_any(bytes, at, source.log_id(), lowest, highest).map(|record| look(&record))
-    })
 }

@@ -85,8 +85,8 @@ pub(super) static BUGS: &[Mutant] = &[
         about: "evidence behind the first unreadable place is not believed",
         edits: &[Edit {
             file: EXAMINE,
-            find: "look_ahead(&source, &scan.stop, &mut claims, progress)?;",
-            replace: "look_ahead(&source, &scan.stop, &mut Claims::default(), progress)?;",
+            find: "look_ahead(&source, &scan.stop, &mut claims, progress)?",
+            replace: "look_ahead(&source, &scan.stop, &mut Claims::default(), progress)?",
         }],
     },
     Mutant {
