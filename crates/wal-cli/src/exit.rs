@@ -51,7 +51,7 @@ pub(crate) enum Failure {
     /// What was found is such that nothing was done.
     #[error("{1}")]
     Judged(Exit, String),
-    #[error("there is no log in `{0}`")]
+    #[error("there is no log in `{0}`; check the path, or create one")]
     NoLog(String),
     /// The user's decoder died, hung, or did not answer as it must.
     #[error("the decoder {0}")]

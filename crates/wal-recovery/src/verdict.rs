@@ -165,7 +165,7 @@ impl Verdict {
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::CleanEnd => f.write_str("the log ends cleanly; nothing to do"),
+            Self::CleanEnd => f.write_str("the log is whole; nothing to do"),
             Self::TornTail { at, dropped } => write!(
                 f,
                 "the log ends at {at} in unfinished writes which no evidence shows to have been \

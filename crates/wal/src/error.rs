@@ -93,7 +93,7 @@ pub(crate) enum Refusal {
     HoldFault { name: String, fault: wal_io::HoldFault },
     #[error("`{place}` takes holds only of the process which has the log open")]
     NoSharedHolds { place: String },
-    #[error("there is no log in `{place}`")]
+    #[error("there is no log in `{place}`; check the path, or create one")]
     NoLogThere { place: String },
     #[error("the log is kept without syncs (SyncMethod::None), so nothing can be made durable")]
     NotPromised,

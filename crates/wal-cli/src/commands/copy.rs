@@ -50,7 +50,8 @@ impl Copy {
         let new = NewLog::claim(&self.dir, &self.new)?;
         let name = self.hold.clone().unwrap_or_else(|| format!("wal-copy-{}", std::process::id()));
         let limit = HoldLimit { bytes: self.hold_limit, over: OverLimit::DropHold };
-        let hold = PersistentHold::place(&self.dir, &name, None, Some(limit))?;
+        let hold = PersistentHold::place(&self.dir, &name, None, Some(limit))
+            .map_err(|error| self.unheld(error))?;
         let done = self.copy(&interrupt, &new, &name);
         let held = hold.lsn();
         let released = hold.release();
@@ -69,6 +70,26 @@ impl Copy {
         released?;
         self.print(&copied)?;
         Ok(Exit::Done)
+    }
+
+    /// What to do where no hold can be placed.
+    fn unheld(&self, error: wal::Error) -> Failure {
+        let mut causes =
+            std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+        let is_denied = |error: &std::io::Error| {
+            matches!(
+                error.kind(),
+                std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem
+            )
+        };
+        if !causes.any(|cause| cause.downcast_ref().is_some_and(is_denied)) {
+            return error.into();
+        }
+        Failure::Input(format!(
+            "{error}; a copy is made under a hold, which is a file in `{}`: of a log that cannot be \
+             written and is not in use, `wal salvage` makes a copy without one",
+            self.dir.display()
+        ))
     }
 
     fn copy(&self, interrupt: &Interrupt, new: &NewLog, hold: &str) -> Result<CopyReport, Failure> {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use wal::{LogView, Lsn, PersistentHoldInfo, RecordKind, SlotState, persistent_holds};
 
 use super::census::{Census, Tally};
-use super::findings::{Found, census_text, extent};
+use super::findings::{Found, census_text, extent, left_as};
 use super::map::{Ground, Map};
 use super::output::{Paint, bytes_text, finish, json_line, line, open_view, stdout};
 use super::range::RangeArgs;
@@ -137,7 +137,7 @@ fn print_text(out: &mut impl Write, found: &Found<'_>) -> Result<(), Failure> {
     let Found { view, census, holds } = found;
     let paint = Paint::of_stdout();
     let id = view.log_id().map_or_else(|| "unknown".to_owned(), |id| id.to_string());
-    let closed = if view.is_clean() { "closed cleanly" } else { "not closed cleanly" };
+    let closed = left_as(view);
     line(
         out,
         format_args!("{}, epoch {}, {closed}", paint.bold(&format!("log {id}")), view.epoch()),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use wal::{RecordKind, Verdict};
 
 use super::census::{Census, STRETCHES, Stretch, Tally};
-use super::findings::{Found, census_text, extent};
+use super::findings::{Found, census_text, extent, left_as};
 use super::map::{Ground, Map, Row};
 use super::output::bytes_text;
 use super::svg::{Bars, Series, WIDTH, escaped, push};
@@ -53,7 +53,7 @@ pub(crate) fn page(place: &str, found: &Found<'_>) -> String {
     let title = escaped(place);
     push(&mut out, format_args!("<title>{title}</title>\n<style>{STYLE}</style></head><body>\n"));
     let id = view.log_id().map_or_else(|| "unknown".to_owned(), |id| id.to_string());
-    let closed = if view.is_clean() { "closed cleanly" } else { "not closed cleanly" };
+    let closed = left_as(view);
     push(&mut out, format_args!("<h1>{title}</h1>\n"));
     push(
         &mut out,

@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use wal::{ErrorKind, FlippedBit, LogView, Lsn, Verdict};
 
+use super::findings::left_as;
 use super::output::{Paint, Watcher, json_line, line, open_view, stdout};
 use super::range::{RangeArgs, for_each_in};
 use crate::exit::{Exit, Failure};
@@ -97,7 +98,7 @@ impl Verify {
             line(out, paint.bad(&format!("{flipped}; with it flipped back it is valid")))?;
         }
         let (head, end, durable) = (view.head(), view.end(), view.durable().min(view.end()));
-        let closed = if view.is_clean() { "closed cleanly" } else { "not closed cleanly" };
+        let closed = left_as(view);
         if self.range.is_all() {
             line(
                 out,
