@@ -12,17 +12,6 @@ pub(crate) struct Found<'a> {
     pub(crate) holds: &'a [PersistentHoldInfo],
 }
 
-/// How the log was left.
-pub(crate) fn left_as(view: &LogView) -> &'static str {
-    if view.is_clean() {
-        "closed cleanly"
-    } else if view.verdict().is_damage() {
-        "damaged"
-    } else {
-        "not closed: in use, or left without a close"
-    }
-}
-
 /// From where to where, and how much of that is proven durable.
 pub(crate) fn extent(view: &LogView) -> String {
     let links = &view.survey().links;

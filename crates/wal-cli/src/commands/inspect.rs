@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use wal::{LogView, Lsn, PersistentHoldInfo, RecordKind, SlotState, persistent_holds};
 
 use super::census::{Census, Tally};
-use super::findings::{Found, census_text, extent, left_as};
+use super::findings::{Found, census_text, extent};
 use super::map::{Ground, Map};
-use super::output::{Paint, bytes_text, finish, json_line, line, open_view, stdout};
+use super::output::{Paint, bytes_text, finish, json_line, left_as, line, open_view, stdout};
 use super::range::RangeArgs;
 use super::{inspect_html, verify};
 use crate::exit::{Exit, Failure};

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use wal::{RecordKind, Verdict};
 
 use super::census::{Census, STRETCHES, Stretch, Tally};
-use super::findings::{Found, census_text, extent, left_as};
+use super::findings::{Found, census_text, extent};
 use super::map::{Ground, Map, Row};
-use super::output::bytes_text;
+use super::output::{bytes_text, left_as};
 use super::svg::{Bars, Series, WIDTH, escaped, push};
 use crate::time_arg;
 

@@ -84,6 +84,17 @@ pub(crate) fn finish(mut out: impl Write, view: &LogView) -> Result<Exit, Failur
     Ok(Exit::of(view.verdict()))
 }
 
+/// How the log was left.
+pub(crate) fn left_as(view: &LogView) -> &'static str {
+    if view.is_clean() {
+        "closed cleanly"
+    } else if view.verdict().is_damage() {
+        "damaged"
+    } else {
+        "not closed: in use, or left without a close"
+    }
+}
+
 /// One JSON value on a line of its own.
 pub(crate) fn json_line(out: &mut impl Write, value: &serde_json::Value) -> Result<(), Failure> {
     writeln!(out, "{value}").map_err(Failure::output)

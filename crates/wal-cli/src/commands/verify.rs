@@ -8,8 +8,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use wal::{ErrorKind, FlippedBit, LogView, Lsn, Verdict};
 
-use super::findings::left_as;
-use super::output::{Paint, Watcher, json_line, line, open_view, stdout};
+use super::output::{Paint, Watcher, json_line, left_as, line, open_view, stdout};
 use super::range::{RangeArgs, for_each_in};
 use crate::exit::{Exit, Failure};
 
