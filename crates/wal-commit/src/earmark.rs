@@ -12,8 +12,9 @@
 //! it out of the budget, and makes the rest of it what is left in the active segment, which nobody
 //! enters who was not promised a place, or was and leaves the others theirs.
 //!
-//! Each segment counts for less than it holds, by what may be lost at its end when the next record
-//! does not fit (rule 13). A log that promises nothing pays one store for each rotation.
+//! A successor shorter than a normal segment counts for nothing, for a normal one may take its
+//! place. Each other counts for less than it holds, by what may be lost at its end when the next
+//! record does not fit (rule 13). A log that promises nothing pays one store for each rotation.
 //!
 //! Invariant: promised <= budget + what is left in the active segment, from the moment of each
 //! promise until it is taken back; whoever appends takes back what it used after the append.
@@ -35,6 +36,7 @@ pub(crate) struct Earmarks {
     budget: AtomicU64,
     /// The longest record that a promise covers, in bytes.
     pub(crate) record_bytes_max: u64,
+    segment_bytes: u64,
     /// What a normal segment counts for.
     segment_budget: u64,
     /// What a byte counts for: 1, unless each record may be followed by the padding of a block.
@@ -51,6 +53,7 @@ impl Earmarks {
             promised: AtomicU64::new(0),
             budget: AtomicU64::new(0),
             record_bytes_max,
+            segment_bytes,
             segment_budget: usable(segment_bytes, record_bytes_max),
             inflation: 1 + padding.div_ceil(SHORTEST_BYTES),
             growth: Mutex::new(()),
@@ -60,7 +63,7 @@ impl Earmarks {
     /// Publishes what there is: to be called, under the lock, whenever that changes, before anybody
     /// can take back a promise for it.
     pub(crate) fn publish(&self, cursor: &Cursor, held_back: u64) {
-        let successor = usable(cursor.successor_bytes(), self.record_bytes_max);
+        let successor = self.successor_budget(cursor.successor_bytes());
         let held = held_back.saturating_mul(self.segment_budget);
         // Without any held back, a rotation would leave no budget until the next segment is ready.
         let budget = if held == 0 { 0 } else { successor.saturating_add(held) };
@@ -88,10 +91,16 @@ impl Earmarks {
 
     /// How many segments must be held back for `bytes` more, beside the ready successor.
     pub(crate) fn wanted(&self, bytes: u64, successor_bytes: u64) -> u64 {
-        let successor = usable(successor_bytes, self.record_bytes_max);
+        let successor = self.successor_budget(successor_bytes);
         let all = self.promised.load(Ordering::Relaxed).saturating_add(bytes);
         // At least one: the successor is entered sooner or later, and then there must be room.
         all.saturating_sub(successor).div_ceil(self.segment_budget.max(1)).max(1)
+    }
+
+    /// What the ready successor counts for: nothing if it is shorter than a normal segment, for a
+    /// record that it cannot hold has one put in its place, held back or not.
+    fn successor_budget(&self, bytes: u64) -> u64 {
+        if bytes < self.segment_bytes { 0 } else { usable(bytes, self.record_bytes_max) }
     }
 
     /// Whether one segment of `held_back` is more than the promises need without any successor,
@@ -163,6 +172,14 @@ mod tests {
         assert!(earmarks.is_tight(), "what is left in the active segment is spoken for");
         earmarks.take_back(SEGMENT);
         assert!(earmarks.promise(SEGMENT - WASTE));
+    }
+
+    #[test]
+    fn a_short_successor_counts_for_nothing_for_a_normal_one_may_take_its_place() {
+        let short = SEGMENT - 4096;
+        let earmarks = earmarks(8, short, 1);
+        assert_eq!(earmarks.wanted(SEGMENT, short), 2);
+        assert!(earmarks.promise(SEGMENT - WASTE) && !earmarks.promise(8));
     }
 
     #[test]

@@ -65,7 +65,7 @@ fn prepare_loop(shared: &Shared) {
             continue;
         }
         // A failure is remembered for the append that needs the segment.
-        state = match shared.prepare_next(state) {
+        state = match shared.prepare_next(state, Some(&|time| shared.rest(time))) {
             Ok(state) => state,
             Err(_) => shared.lock(),
         };

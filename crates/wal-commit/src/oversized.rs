@@ -127,6 +127,7 @@ impl Shared {
                 LargePlan::Next { prepare_bytes: Some(capacity), fill, .. } => (capacity, fill),
             };
             if state.preparing {
+                self.hurry(&mut state);
                 self.sleep(state, Want::Segment, false, Limit::None).map_err(Failure::Refused)?;
                 state = self.lock();
                 continue;

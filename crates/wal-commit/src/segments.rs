@@ -1,23 +1,25 @@
 //! Making the next segment ready, outside of the lock and off the commit path (rule 12).
 //!
 //! As soon as the log enters the last segment that is ready, the next one is wanted (after an
-//! opening, as soon as it is used in earnest): the preparing thread makes it, or, without
-//! threads, the next leader after its flush. An append
-//! which needs a segment that is not there makes it itself, or waits for whoever is at it, and is
-//! told when that fails. Then nothing was reserved, and the log stays usable.
+//! opening, as soon as it is used in earnest): the preparing thread makes it, with rests so that
+//! commits are not kept from the device, or, without threads, the next leader after its flush.
+//! How long it is the preparer decides. An append which needs a segment that is not there makes it
+//! itself, or waits for whoever is at it, who rests no more then, and is told when that fails. Then
+//! nothing was reserved, and the log stays usable.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use wal_format::Lsn;
 use wal_format::layout::BLOCK_BYTES;
-use wal_io::{IoError, IoOp, Preparer};
+use wal_io::{IoError, IoOp, Preparer, Rest, Rested};
 
 use crate::error::CommitError;
 use crate::group::Want;
 use crate::poison::PoisonCause;
-use crate::reserve::step;
 use crate::shared::{Guard, Phase, Shared, State, push_all};
 use crate::signal::Signal;
+use crate::sync::FIXED;
 use crate::waiting::Limit;
 use crate::wake::Wakes;
 
@@ -46,7 +48,7 @@ impl Shared {
     pub(crate) fn prepare_ahead(&self) {
         let state = self.lock();
         if state.wants_preparation() {
-            drop(self.prepare_next(state));
+            drop(self.prepare_next(state, None));
         }
     }
 
@@ -58,6 +60,7 @@ impl Shared {
     ) -> Result<Guard<'a>, CommitError> {
         state.stats.segment_waits += 1;
         if state.preparing {
+            self.hurry(&mut state);
             if patience == Patience::Refuse {
                 return Err(CommitError::WouldBlock);
             }
@@ -70,12 +73,37 @@ impl Shared {
             self.prepare.notify_one();
             return Err(failed.map_or(CommitError::WouldBlock, CommitError::unprepared));
         }
-        self.prepare_next(state)
+        self.prepare_next(state, None)
+    }
+
+    /// Somebody waits for the segment that is being made.
+    pub(crate) fn hurry(&self, state: &mut State) {
+        state.hurried = true;
+        self.prepare.notify_one();
+    }
+
+    /// Lets so much time go by between two pieces of a segment, unless somebody waits for it or the
+    /// log ends. For the thread that prepares.
+    pub(crate) fn rest(&self, time: Duration) -> Rested {
+        // A model has no clock: every rest is over at once, and others may come in between.
+        let deadline = Instant::now().checked_add(time).filter(|_| !FIXED);
+        let mut state = self.lock();
+        let mut late = deadline.is_none();
+        loop {
+            match deadline {
+                _ if state.stop || state.poison.is_some() => return Rested::Stop,
+                _ if state.hurried => return Rested::Hurry,
+                Some(deadline) if !late => {
+                    (state, late) = self.prepare.wait_until(state, deadline);
+                }
+                _ => return Rested::Over,
+            }
+        }
     }
 
     /// Puts a normal segment in the place of a ready successor which is shorter.
     ///
-    /// Also for the `try_` variants: it happens once in an opening at most, and nobody else would.
+    /// Also for the `try_` variants: it happens seldom, while segments grow, and nobody else would.
     pub(crate) fn lengthen_successor<'a>(
         &'a self,
         state: Guard<'a>,
@@ -102,7 +130,8 @@ impl Shared {
         let before = state.cursor.ready_end();
         state.cursor.forget_successor();
         self.earmarks.publish(&state.cursor, state.held_back);
-        let (mut state, outcome) = self.prepare_segment(state, base, capacity_bytes)?;
+        let size = Size::Exactly(capacity_bytes);
+        let (mut state, outcome) = self.prepare_segment(state, base, size)?;
         // The successor which was there still is, unless the failure may have touched it.
         if let Err(error) = &outcome
             && before > base
@@ -116,24 +145,28 @@ impl Shared {
         Ok((state, outcome))
     }
 
-    /// Makes a normal segment ready behind the last one.
-    pub(crate) fn prepare_next<'a>(&'a self, state: Guard<'a>) -> Result<Guard<'a>, CommitError> {
+    /// Makes a segment ready behind the last one: with `rest`, beside others who commit.
+    pub(crate) fn prepare_next<'a>(
+        &'a self,
+        state: Guard<'a>,
+        rest: Option<Rest<'_>>,
+    ) -> Result<Guard<'a>, CommitError> {
         let base = state.cursor.ready_end();
-        let (state, outcome) = self.prepare_segment(state, base, self.segment_bytes)?;
+        let (state, outcome) = self.prepare_segment(state, base, Size::Next(rest))?;
         match outcome {
             Ok(()) => Ok(state),
             Err(error) => Err(CommitError::unprepared(error)),
         }
     }
 
-    /// Makes the segment of `capacity_bytes` at `base` ready; nobody else is preparing.
+    /// Makes the segment at `base` ready; nobody else is preparing.
     ///
     /// The outcome is stored and those who wait for a segment are told.
-    pub(crate) fn prepare_segment<'a>(
+    fn prepare_segment<'a>(
         &'a self,
         mut state: Guard<'a>,
         base: Lsn,
-        capacity_bytes: u64,
+        size: Size<'_>,
     ) -> Result<(Guard<'a>, Result<(), Arc<IoError>>), CommitError> {
         self.check_process()?;
         let Some(preparer) = state.preparer.clone() else {
@@ -141,17 +174,45 @@ impl Shared {
         };
         state.preparing = true;
         // More is held back than is promised: a rollback that needed much of it is over.
-        let surplus = capacity_bytes == self.segment_bytes
+        let surplus = size.may_be_normal(self.segment_bytes)
             && base == state.cursor.ready_end()
             && self.earmarks.is_surplus(state.held_back);
         drop(state);
         let preparation = Preparation { shared: self, ended: false };
-        let outcome = if surplus {
-            preparer.prepare_from_held(base)
-        } else {
-            preparer.prepare(base, capacity_bytes)
+        let outcome = match size {
+            _ if surplus => preparer.prepare_from_held(base),
+            Size::Exactly(capacity_bytes) => preparer.prepare(base, capacity_bytes),
+            Size::Next(rest) => preparer.prepare_next(base, rest),
         };
-        Ok(preparation.end(base, capacity_bytes, outcome.map_err(Arc::new), preparer))
+        Ok(preparation.end(base, size, outcome.map_err(Arc::new), preparer))
+    }
+}
+
+/// How long a segment is to be.
+#[derive(Clone, Copy)]
+enum Size<'r> {
+    /// So many bytes, rounded up to whole blocks.
+    Exactly(u64),
+    /// What the preparer sees fit.
+    Next(Option<Rest<'r>>),
+}
+
+impl Size<'_> {
+    /// Whether a normal segment would do.
+    fn may_be_normal(self, segment_bytes: u64) -> bool {
+        match self {
+            Self::Exactly(wanted) => wanted == segment_bytes,
+            Self::Next(_) => true,
+        }
+    }
+
+    /// Whether a segment of `bytes` is what was asked for.
+    fn allows(self, bytes: u64, segment_bytes: u64) -> bool {
+        let whole = |bytes: u64| bytes.next_multiple_of(BLOCK_BYTES as u64);
+        match self {
+            Self::Exactly(wanted) => bytes == whole(wanted),
+            Self::Next(_) => bytes > 0 && bytes <= whole(segment_bytes),
+        }
     }
 }
 
@@ -170,7 +231,7 @@ impl<'a> Preparation<'a> {
     fn end(
         mut self,
         base: Lsn,
-        capacity_bytes: u64,
+        size: Size<'_>,
         outcome: Result<Lsn, Arc<IoError>>,
         preparer: Arc<dyn Preparer>,
     ) -> (Guard<'a>, Result<(), Arc<IoError>>) {
@@ -181,13 +242,13 @@ impl<'a> Preparation<'a> {
         }
         let mut wakes = Wakes::default();
         let mut state = shared.lock();
-        state.preparing = false;
-        let expected = step(base, capacity_bytes.next_multiple_of(BLOCK_BYTES as u64));
+        (state.preparing, state.hurried) = (false, false);
         let signal = match &outcome {
             Ok(end) => {
                 state.stats.segments_prepared += 1;
                 state.prepare_failed = None;
-                if *end != expected || !state.cursor.grow(*end) {
+                let bytes = end.distance_from(base).unwrap_or(0);
+                if !(size.allows(bytes, shared.segment_bytes) && state.cursor.grow(*end)) {
                     let cause =
                         PoisonCause::invariant("a segment is ready which was not asked for");
                     shared.poison_locked(&mut state, cause, &mut wakes);

@@ -84,6 +84,8 @@ pub(crate) struct State {
     pub(crate) held_back: u64,
     /// Somebody is making a segment ready.
     pub(crate) preparing: bool,
+    /// And somebody waits for it.
+    pub(crate) hurried: bool,
     /// Why the last preparation failed; preparing ahead rests until an append asks again.
     pub(crate) prepare_failed: Option<Arc<IoError>>,
     /// An oversized record is being written past the buffer: appends wait.
@@ -177,7 +179,6 @@ impl Shared {
         let batch_bytes_max = batch_bytes_max(usable as u64, segment_bytes, timestamps.as_ref());
         let promises = sinks.iter().all(|sink| sink.can_promise());
         let earmarks = Earmarks::new(batch_bytes_max, segment_bytes, block_bytes as u64);
-        let held_back = preparer.held_back();
         let mut state = State {
             phase: Phase::Open,
             poison: None,
@@ -187,9 +188,10 @@ impl Shared {
             runway: Runway::new(start.end, start.durable),
             answering: Answers::of_slots(slots),
             sinks: sinks.into_iter().map(Some).collect(),
+            held_back: preparer.held_back(),
             preparer: Some(preparer),
-            held_back,
             preparing: false,
+            hurried: false,
             prepare_failed: None,
             exclusive: false,
             wish: Wish::default(),
@@ -205,7 +207,7 @@ impl Shared {
             timestamps,
             stats: CommitStats::default(),
         };
-        earmarks.publish(&state.cursor, held_back);
+        earmarks.publish(&state.cursor, state.held_back);
         if !FIXED {
             state.group.set_flights(1);
         }

@@ -47,7 +47,7 @@ impl LogSink for Joined {
 
 /// A log without threads on `slots` joining sinks, its disk, and the count.
 fn log(slots: usize) -> (GroupCommit, Arc<Disk>, Arc<AtomicU64>) {
-    let (disk, joined) = (Arc::new(Disk::new(1 << 20)), Arc::default());
+    let (disk, joined) = (Arc::new(Disk::of_flights(1 << 20)), Arc::default());
     let mut config = CommitConfig::default();
     config.buffer_bytes = 64 << 10;
     config.policy = SyncPolicy::EveryCommit;

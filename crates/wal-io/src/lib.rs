@@ -7,6 +7,7 @@
 
 mod error;
 mod storage;
+mod pass_on;
 mod sync_method;
 
 pub mod backend {
@@ -52,7 +53,7 @@ pub use segment_name::{
     TEMPORARY_SUFFIX, is_temporary,
 };
 pub use segment_reader::SegmentReader;
-pub use sink::{LogSink, Preparer};
+pub use sink::{LogSink, Preparer, Rest, Rested};
 pub use storage::{Access, FileEntry, LogFile, Preparation, Storage, StorageLock};
 pub use store::{
     Discarded, Placement, RunWriter, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SegmentStore,

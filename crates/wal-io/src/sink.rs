@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io::IoSlice;
+use std::time::Duration;
 
 use wal_format::Lsn;
 
@@ -60,6 +61,20 @@ pub trait LogSink: Send + fmt::Debug {
     fn can_promise(&self) -> bool;
 }
 
+/// Lets so much time go by, or less; says how it ended.
+pub type Rest<'r> = &'r (dyn Fn(Duration) -> Rested + 'r);
+
+/// How a rest ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rested {
+    /// In its time.
+    Over,
+    /// Somebody waits for the segment: no more rests.
+    Hurry,
+    /// Nobody needs the segment any more: the log ends.
+    Stop,
+}
+
 /// Makes the next segment ready, off the commit path (rule 12).
 pub trait Preparer: Send + Sync + fmt::Debug {
     /// Makes the segment of `capacity_bytes` (rounded up to whole blocks of 4,096) which begins at
@@ -73,6 +88,22 @@ pub trait Preparer: Send + Sync + fmt::Debug {
     /// [`IoError::is_no_space`]: nothing was promised, the log stays usable, and another try may
     /// succeed. After any other error the segment is not ready either.
     fn prepare(&self, base: Lsn, capacity_bytes: u64) -> Result<Lsn, IoError>;
+
+    /// Makes the next segment ready before anybody needs it, behind the last ready one, which ends
+    /// at `base`. It is as long as the preparer sees fit, a normal segment at most. Returns its end.
+    ///
+    /// With `rest` the work goes on beside commits: it is done in pieces, and `rest` is called
+    /// between them with a time in which the device had better be left to others. Whoever comes to
+    /// wait for the segment meanwhile has `rest` return [`Rested::Hurry`] at once. After
+    /// [`Rested::Stop`] the work is given up.
+    ///
+    /// # Errors
+    ///
+    /// As [`prepare`](Self::prepare); [`IoError::Closed`] after [`Rested::Stop`].
+    fn prepare_next(&self, base: Lsn, rest: Option<Rest<'_>>) -> Result<Lsn, IoError> {
+        let _ = rest;
+        self.prepare(base, self.segment_bytes())
+    }
 
     /// As [`prepare`](Self::prepare) for a normal segment, in space that is
     /// [held back](Self::hold_back) as long as there is some.

@@ -29,6 +29,16 @@ pub enum Access {
     WriteThrough,
 }
 
+impl Access {
+    /// Refuses a write through a handle for reading.
+    pub(crate) fn check_writable(self) -> io::Result<()> {
+        match self {
+            Self::Read => Err(io::ErrorKind::PermissionDenied.into()),
+            Self::Write | Self::WriteThrough => Ok(()),
+        }
+    }
+}
+
 /// What the space of a new file is made ready for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -40,6 +50,9 @@ pub enum Preparation {
     /// Few syncs: the space is only reserved, if the file system can. The first sync of each part
     /// also writes what the file system notes about it.
     Reserved,
+    /// As [`Zeroed`](Self::Zeroed), while others commit: the space is reserved, and whoever makes
+    /// the file writes the zeros with [`LogFile::fill`], a piece at a time.
+    Gradual,
 }
 
 /// A file in the directory of a log.
@@ -272,6 +285,20 @@ pub trait LogFile: Send + Sync + fmt::Debug {
     ///
     /// Whatever the device reports.
     fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Writes zeros over these bytes of a file created for [`Preparation::Gradual`], and sends them
+    /// to the device, so that no later sync has them to write. Gives `false`, and does nothing,
+    /// where that would save nobody anything: then it is so for every part of the file, as here.
+    ///
+    /// `offset` and `bytes` are multiples of [`block_bytes`](Self::block_bytes).
+    ///
+    /// # Errors
+    ///
+    /// As [`write_at`](Self::write_at) and [`sync_data`](Self::sync_data).
+    fn fill(&self, offset: u64, bytes: u64) -> io::Result<bool> {
+        let _ = (offset, bytes);
+        Ok(false)
+    }
 
     /// All of the file is about to be written over, in pieces that may be smaller than what the
     /// backend reads at a time: it may bring the file into memory now, so that no later write

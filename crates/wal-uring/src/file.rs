@@ -134,6 +134,14 @@ impl LogFile for UringFile {
         self.below.set_len(len)
     }
 
+    fn fill(&self, offset: u64, bytes: u64) -> io::Result<bool> {
+        self.below.fill(offset, bytes)
+    }
+
+    fn expect_writes(&self) {
+        self.below.expect_writes();
+    }
+
     fn block_bytes(&self) -> usize {
         self.below.block_bytes()
     }

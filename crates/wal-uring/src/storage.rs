@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use wal_io::backend::{DirectStorage, FileStorage, FilesystemKind};
-use wal_io::{Access, FileEntry, LogFile, Preparation, Storage, StorageLock};
+use wal_io::{Access, LogFile, Preparation, Storage};
 
 use crate::error::UringError;
 use crate::file::{Common, UringFile};
@@ -156,9 +156,7 @@ fn try_out(path: &Path, options: &UringOptions, kernel: &mut dyn Kernel) -> io::
 }
 
 impl Storage for UringStorage {
-    fn list(&self) -> io::Result<Vec<FileEntry>> {
-        self.below.list()
-    }
+    wal_io::pass_on_names!(below);
 
     fn create(&self, name: &str, len: u64) -> io::Result<Box<dyn LogFile>> {
         self.below.create(name, len).map(|file| self.wrap(file))
@@ -176,34 +174,6 @@ impl Storage for UringStorage {
     fn open(&self, name: &str, access: Access) -> io::Result<Box<dyn LogFile>> {
         let file = self.below.open(name, access)?;
         Ok(if access == Access::Read { file } else { self.wrap(file) })
-    }
-
-    fn overwrites_in_place(&self) -> bool {
-        self.below.overwrites_in_place()
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.below.rename(from, to)
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.below.remove(name)
-    }
-
-    fn sync_dir(&self) -> io::Result<()> {
-        self.below.sync_dir()
-    }
-
-    fn lock(&self) -> io::Result<Box<dyn StorageLock>> {
-        self.below.lock()
-    }
-
-    fn lock_holds(&self) -> io::Result<Box<dyn StorageLock>> {
-        self.below.lock_holds()
-    }
-
-    fn place(&self) -> String {
-        self.below.place()
     }
 
     fn entropy(&self, buf: &mut [u8]) -> io::Result<()> {

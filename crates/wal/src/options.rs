@@ -56,7 +56,9 @@ impl Default for Options {
 impl Options {
     /// Bytes of log in one segment file: a multiple of 4,096 from 64 KiB to 1 TiB.
     ///
-    /// Default: 64 MiB. The space is taken ahead, for the segment in use and for its successor.
+    /// Default: 64 MiB. The space is taken ahead, for the segment in use and for its successor. A log
+    /// begins, and goes on after a crash, in a segment of 1 MiB at most; those made ahead of need
+    /// are up to twice as long as the one before, until they are as long as this says.
     #[must_use]
     pub const fn segment_bytes(mut self, bytes: u64) -> Self {
         self.segment_bytes = bytes;

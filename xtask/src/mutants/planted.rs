@@ -5,6 +5,7 @@
 mod bug;
 mod commit;
 mod store;
+mod growing;
 mod uring;
 mod recovery;
 mod published;
@@ -17,9 +18,10 @@ pub(super) use bug::{Finder, Mutant};
 pub(super) static MUTANTS: &[&Mutant] = &all();
 
 /// Every group of bugs, in the order of the table.
-const GROUPS: [&[Mutant]; 7] = [
+const GROUPS: [&[Mutant]; 8] = [
     commit::BUGS,
     store::BUGS,
+    growing::BUGS,
     uring::BUGS,
     recovery::BUGS,
     published::BUGS,

@@ -37,6 +37,8 @@ struct Inner {
     syncs: u64,
     /// Ends of the segments, by base.
     segments: BTreeMap<u64, u64>,
+    /// What was written before what comes before it.
+    ahead: BTreeMap<u64, Vec<u8>>,
     prepared: Vec<(u64, u64)>,
     fail_write: Option<u64>,
     fail_sync: Option<u64>,
@@ -55,6 +57,7 @@ pub struct Disk {
     pub segment_bytes: u64,
     pub block_bytes: usize,
     pub can_promise: bool,
+    overtaken: bool,
 }
 
 impl std::fmt::Debug for Disk {
@@ -81,7 +84,7 @@ impl Disk {
         inner.segments.insert(4096 + segment_bytes, 4096 + 2 * segment_bytes);
         let start = 4096;
         let inner = Mutex::new(inner);
-        Self { inner, start, segment_bytes, block_bytes: 1, can_promise: true }
+        Self { inner, start, segment_bytes, block_bytes: 1, can_promise: true, overtaken: false }
     }
 
     /// The same disk, behind a backend that writes in blocks.
@@ -92,6 +95,11 @@ impl Disk {
     /// The same disk, behind a backend that never syncs.
     pub fn without_syncs(segment_bytes: u64) -> Self {
         Self { can_promise: false, ..Self::new(segment_bytes) }
+    }
+
+    /// The same disk, where a flight may be written before the one before it is.
+    pub fn of_flights(segment_bytes: u64) -> Self {
+        Self { overtaken: true, ..Self::new(segment_bytes) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -150,6 +158,7 @@ impl Disk {
     /// Every record written, in order; each must be valid, contiguous and inside one segment.
     pub fn records(&self) -> Vec<Found> {
         let inner = self.lock();
+        assert!(inner.ahead.is_empty(), "something before them was never written");
         let seed = seed();
         let mut found = Vec::new();
         let mut at = 0;
@@ -194,6 +203,16 @@ impl Disk {
     }
 }
 
+impl Inner {
+    /// Puts the bytes where they belong, and behind them what came before its turn.
+    fn place(&mut self, start: u64, at: u64, bytes: Vec<u8>) {
+        assert_eq!(self.ahead.insert(at, bytes), None, "written once");
+        while let Some(bytes) = self.ahead.remove(&(start + self.bytes.len() as u64)) {
+            self.bytes.extend(bytes);
+        }
+    }
+}
+
 #[derive(Debug)]
 pub struct Sink(pub Arc<Disk>);
 
@@ -217,13 +236,16 @@ impl LogSink for Sink {
         }
         let bytes: u64 = bufs.iter().map(|buf| buf.len() as u64).sum();
         let end = at.get() + bytes;
-        assert_eq!(at.get(), disk.start + inner.bytes.len() as u64, "bytes come in order");
+        let next = disk.start + inner.bytes.len() as u64;
+        let in_turn = at.get() == next || disk.overtaken && at.get() > next;
+        assert!(in_turn, "bytes at {at} where {next} is next: they come in order, and once");
         assert!(bytes > 0, "an empty write is a wasted system call");
         let block = disk.block_bytes as u64;
         assert!(at.get().is_multiple_of(block) && end.is_multiple_of(block), "whole blocks");
         let ready_end = *inner.segments.values().next_back().expect("a segment");
         assert!(end <= ready_end, "rule 12: nothing is written beyond the ready segments");
-        bufs.iter().for_each(|buf| inner.bytes.extend_from_slice(buf));
+        let bytes = bufs.iter().flat_map(|buf| buf.iter().copied()).collect();
+        inner.place(disk.start, at.get(), bytes);
         Ok(())
     }
 

@@ -11,9 +11,9 @@ use std::path::Path;
 
 use super::directory::Directory;
 use super::filesystem::FilesystemKind;
-use super::positional;
+use super::{positional, space};
 use crate::error::IoError;
-use crate::storage::{Access, FileEntry, LogFile, Preparation, Storage, StorageLock};
+use crate::storage::{Access, LogFile, Preparation, Storage};
 
 /// A directory of the file system, read and written through the page cache.
 ///
@@ -84,18 +84,12 @@ impl FileStorage {
 
     fn open_file(&self, name: &str, access: Access) -> io::Result<BufferedFile> {
         let file = self.directory.open_file(name, access, 0)?;
-        Ok(BufferedFile { file, access, passes_holes: self.passes_holes })
+        Ok(BufferedFile { file, access, unfilled: false, passes_holes: self.passes_holes })
     }
 }
 
 impl Storage for FileStorage {
-    fn free_bytes(&self) -> io::Result<Option<u64>> {
-        self.directory.free_bytes()
-    }
-
-    fn list(&self) -> io::Result<Vec<FileEntry>> {
-        self.directory.list()
-    }
+    crate::pass_on_names!(directory);
 
     fn create(&self, name: &str, len: u64) -> io::Result<Box<dyn LogFile>> {
         self.create_for(name, len, Preparation::Zeroed)
@@ -107,40 +101,13 @@ impl Storage for FileStorage {
         len: u64,
         preparation: Preparation,
     ) -> io::Result<Box<dyn LogFile>> {
-        let file = self.directory.create_file(name, len, 1, 0, preparation)?;
-        Ok(Box::new(BufferedFile { file, access: Access::Write, passes_holes: self.passes_holes }))
+        let (file, unfilled) = self.directory.create_file(name, len, 1, 0, preparation)?;
+        let (access, passes_holes) = (Access::Write, self.passes_holes);
+        Ok(Box::new(BufferedFile { file, access, unfilled, passes_holes }))
     }
 
     fn open(&self, name: &str, access: Access) -> io::Result<Box<dyn LogFile>> {
         Ok(Box::new(self.open_file(name, access)?))
-    }
-
-    fn overwrites_in_place(&self) -> bool {
-        !self.directory.filesystem().copies_on_write()
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.directory.rename(from, to)
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.directory.remove(name)
-    }
-
-    fn sync_dir(&self) -> io::Result<()> {
-        self.directory.sync()
-    }
-
-    fn lock(&self) -> io::Result<Box<dyn StorageLock>> {
-        self.directory.lock()
-    }
-
-    fn lock_holds(&self) -> io::Result<Box<dyn StorageLock>> {
-        self.directory.lock_holds()
-    }
-
-    fn place(&self) -> String {
-        self.directory.root().display().to_string()
     }
 }
 
@@ -149,16 +116,9 @@ impl Storage for FileStorage {
 struct BufferedFile {
     file: File,
     access: Access,
+    /// Space was reserved, and zeros over it are worth writing.
+    unfilled: bool,
     passes_holes: bool,
-}
-
-impl BufferedFile {
-    fn writable(&self) -> io::Result<()> {
-        match self.access {
-            Access::Read => Err(io::ErrorKind::PermissionDenied.into()),
-            Access::Write | Access::WriteThrough => Ok(()),
-        }
-    }
 }
 
 impl LogFile for BufferedFile {
@@ -167,7 +127,7 @@ impl LogFile for BufferedFile {
     }
 
     fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        self.writable()?;
+        self.access.check_writable()?;
         let written = positional::write_at(&self.file, bufs, offset)?;
         // Elsewhere `O_DSYNC` is missing, or, on Apple systems, stops at the device's cache.
         #[cfg(not(target_os = "linux"))]
@@ -193,12 +153,21 @@ impl LogFile for BufferedFile {
         if self.passes_holes { positional::data_from(&self.file, offset) } else { Ok(offset) }
     }
 
+    fn fill(&self, offset: u64, bytes: u64) -> io::Result<bool> {
+        if self.unfilled {
+            space::write_zeros(&self.file, offset, bytes, 1)?;
+            // Now, or all of them wait for one sync, and every commit beside it.
+            self.file.sync_data()?;
+        }
+        Ok(self.unfilled)
+    }
+
     fn expect_writes(&self) {
         positional::will_need(&self.file);
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.writable()?;
+        self.access.check_writable()?;
         self.file.set_len(len)
     }
 
@@ -240,6 +209,26 @@ mod tests {
         let behind = asked(&passing, far + (1 << 20));
         assert!(behind == u64::MAX || behind == far + (1 << 20), "{behind}");
         assert_eq!(asked(&passing, 4 * far), u64::MAX);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_is_filled_is_written_and_nothing_else() {
+        use rustix::fs::{SeekFrom, seek};
+        let (_dir, storage) = fresh();
+        let storage = storage.passing_holes();
+        let file = storage.create_for("a", 1 << 20, Preparation::Gradual).unwrap();
+        if !file.fill(64 << 10, 64 << 10).unwrap() {
+            eprintln!("SKIPPED: nothing can be reserved here, or writes copy");
+            return;
+        }
+        assert_eq!(file.len().unwrap(), 1 << 20);
+        let file = File::open(storage.path().join("a")).unwrap();
+        // What is reserved but not written counts as a hole.
+        assert_eq!(seek(&file, SeekFrom::Data(0)).unwrap(), 64 << 10);
+        assert_eq!(seek(&file, SeekFrom::Hole(64 << 10)).unwrap(), 128 << 10);
+        let whole = storage.create("b", 1 << 20).unwrap();
+        assert!(!whole.fill(0, 4096).unwrap(), "its zeros are written");
     }
 
     #[test]

@@ -19,9 +19,9 @@ use rustix::io::Errno;
 use super::aligned::{ALIGNMENT_BYTES, BOUNCE_BYTES, BouncePool, is_aligned};
 use super::directory::Directory;
 use super::filesystem::FilesystemKind;
-use super::positional;
+use super::{positional, space};
 use crate::error::{IoError, IoOp};
-use crate::storage::{Access, FileEntry, LogFile, Preparation, Storage, StorageLock};
+use crate::storage::{Access, LogFile, Preparation, Storage};
 
 /// Unit of writing, in bytes. Devices with sectors of 512 bytes often have blocks of 4,096
 /// inside, and would read, change and write the neighbours of a smaller write.
@@ -144,18 +144,12 @@ impl DirectStorage {
         let file =
             self.directory.open_file(name, access, DIRECT).map_err(|error| self.explain(error))?;
         self.check_alignment(&file)?;
-        Ok(DirectFile { file, access, pool: Arc::clone(&self.pool) })
+        Ok(DirectFile { file, access, unfilled: false, pool: Arc::clone(&self.pool) })
     }
 }
 
 impl Storage for DirectStorage {
-    fn free_bytes(&self) -> io::Result<Option<u64>> {
-        self.directory.free_bytes()
-    }
-
-    fn list(&self) -> io::Result<Vec<FileEntry>> {
-        self.directory.list()
-    }
+    crate::pass_on_names!(directory);
 
     fn create(&self, name: &str, len: u64) -> io::Result<Box<dyn LogFile>> {
         self.create_for(name, len, Preparation::Zeroed)
@@ -167,43 +161,16 @@ impl Storage for DirectStorage {
         len: u64,
         preparation: Preparation,
     ) -> io::Result<Box<dyn LogFile>> {
-        let file = self
+        let (file, unfilled) = self
             .directory
             .create_file(name, len, BLOCK_BYTES, DIRECT, preparation)
             .map_err(|error| self.explain(error))?;
-        Ok(Box::new(DirectFile { file, access: Access::Write, pool: Arc::clone(&self.pool) }))
+        let (access, pool) = (Access::Write, Arc::clone(&self.pool));
+        Ok(Box::new(DirectFile { file, access, unfilled, pool }))
     }
 
     fn open(&self, name: &str, access: Access) -> io::Result<Box<dyn LogFile>> {
         Ok(Box::new(self.open_file(name, access)?))
-    }
-
-    fn overwrites_in_place(&self) -> bool {
-        !self.directory.filesystem().copies_on_write()
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.directory.rename(from, to)
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.directory.remove(name)
-    }
-
-    fn sync_dir(&self) -> io::Result<()> {
-        self.directory.sync()
-    }
-
-    fn lock(&self) -> io::Result<Box<dyn StorageLock>> {
-        self.directory.lock()
-    }
-
-    fn lock_holds(&self) -> io::Result<Box<dyn StorageLock>> {
-        self.directory.lock_holds()
-    }
-
-    fn place(&self) -> String {
-        self.directory.root().display().to_string()
     }
 }
 
@@ -212,16 +179,9 @@ impl Storage for DirectStorage {
 struct DirectFile {
     file: File,
     access: Access,
+    /// Space was reserved, and zeros over it are worth writing.
+    unfilled: bool,
     pool: Arc<BouncePool>,
-}
-
-impl DirectFile {
-    fn writable(&self) -> io::Result<()> {
-        match self.access {
-            Access::Read => Err(io::ErrorKind::PermissionDenied.into()),
-            Access::Write | Access::WriteThrough => Ok(()),
-        }
-    }
 }
 
 impl LogFile for DirectFile {
@@ -250,7 +210,7 @@ impl LogFile for DirectFile {
     /// Copies once, unless every buffer is whole aligned blocks; one system call, for up to
     /// 1 MiB where it copies.
     fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        self.writable()?;
+        self.access.check_writable()?;
         let total: usize = bufs.iter().map(|buf| buf.len()).sum();
         if !offset.is_multiple_of(BLOCK_BYTES as u64) || !total.is_multiple_of(BLOCK_BYTES) {
             let text = format!("{total} bytes at {offset}: not in blocks of {BLOCK_BYTES}");
@@ -281,8 +241,16 @@ impl LogFile for DirectFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.writable()?;
+        self.access.check_writable()?;
         self.file.set_len(len)
+    }
+
+    fn fill(&self, offset: u64, bytes: u64) -> io::Result<bool> {
+        if self.unfilled {
+            // What is written past the cache is at the device when the call returns.
+            space::write_zeros(&self.file, offset, bytes, BLOCK_BYTES)?;
+        }
+        Ok(self.unfilled)
     }
 
     fn descriptor(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
@@ -343,6 +311,24 @@ mod tests {
             let dsync = flags.bits().cast_signed() & O_DSYNC != 0;
             assert_eq!(dsync, access == Access::WriteThrough);
         }
+    }
+
+    #[test]
+    fn what_is_filled_is_written_and_nothing_else() {
+        use rustix::fs::{SeekFrom, seek};
+        let Some((_dir, storage)) = fresh() else { return };
+        let file = storage.create_for("a", 1 << 20, Preparation::Gradual).unwrap();
+        if !file.fill(64 << 10, 64 << 10).unwrap() {
+            eprintln!("SKIPPED: nothing can be reserved here, or writes copy");
+            return;
+        }
+        assert_eq!(file.len().unwrap(), 1 << 20);
+        let file = File::open(storage.path().join("a")).unwrap();
+        // What is reserved but not written counts as a hole.
+        assert_eq!(seek(&file, SeekFrom::Data(0)).unwrap(), 64 << 10);
+        assert_eq!(seek(&file, SeekFrom::Hole(64 << 10)).unwrap(), 128 << 10);
+        let whole = storage.create("b", 1 << 20).unwrap();
+        assert!(!whole.fill(0, 4096).unwrap(), "its zeros are written");
     }
 
     #[test]

@@ -116,6 +116,16 @@ impl Directory {
         self.filesystem
     }
 
+    /// As `Storage::place`.
+    pub(super) fn place(&self) -> String {
+        self.root.display().to_string()
+    }
+
+    /// As `Storage::overwrites_in_place`.
+    pub(super) fn overwrites_in_place(&self) -> bool {
+        !self.filesystem.copies_on_write()
+    }
+
     /// The path of the file `name`.
     ///
     /// # Errors
@@ -171,7 +181,8 @@ impl Directory {
         set_flags(&mut options, flags).open(self.path(name)?)
     }
 
-    /// Creates `name` with `len` zeros, for writing; after an error no file is left.
+    /// Creates `name` with `len` zeros, for writing; after an error no file is left. Says whether
+    /// zeros are left to be written ahead, as [`space::take`] does.
     pub(super) fn create_file(
         &self,
         name: &str,
@@ -179,7 +190,7 @@ impl Directory {
         block_bytes: usize,
         extra_flags: i32,
         preparation: Preparation,
-    ) -> io::Result<File> {
+    ) -> io::Result<(File, bool)> {
         let path = self.path(name)?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true);
@@ -190,7 +201,7 @@ impl Directory {
             }
         })?;
         match space::take(&file, len, block_bytes, self.filesystem, preparation) {
-            Ok(()) => Ok(file),
+            Ok(unfilled) => Ok((file, unfilled)),
             Err(error) => {
                 drop(file);
                 match fs::remove_file(&path) {
@@ -215,7 +226,7 @@ impl Directory {
     }
 
     /// As `Storage::sync_dir`. On Windows there is nothing to call: NTFS journals its names.
-    pub(super) fn sync(&self) -> io::Result<()> {
+    pub(super) fn sync_dir(&self) -> io::Result<()> {
         let mut failed = self.sync_failed.lock();
         if *failed {
             return Err(io::Error::other(
@@ -603,16 +614,16 @@ mod tests {
     #[cfg(unix)]
     fn a_directory_sync_that_failed_is_never_followed_by_one_that_succeeds() {
         let (_dir, mut directory) = fresh();
-        directory.sync().unwrap();
+        directory.sync_dir().unwrap();
         // A pipe cannot be synced: the system's own error, without a broken device.
         let (reader, _writer) = io::pipe().unwrap();
         let good = std::mem::replace(
             &mut directory.handle,
             File::from(std::os::fd::OwnedFd::from(reader)),
         );
-        directory.sync().unwrap_err();
+        directory.sync_dir().unwrap_err();
         directory.handle = good;
-        let error = directory.sync().unwrap_err();
+        let error = directory.sync_dir().unwrap_err();
         assert!(error.to_string().contains("earlier sync"), "{error}");
     }
 }

@@ -112,15 +112,6 @@ struct MemoryFile {
     access: Access,
 }
 
-impl MemoryFile {
-    fn writable(&self) -> io::Result<()> {
-        match self.access {
-            Access::Read => Err(io::ErrorKind::PermissionDenied.into()),
-            Access::Write | Access::WriteThrough => Ok(()),
-        }
-    }
-}
-
 impl LogFile for MemoryFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let contents = self.contents.read();
@@ -132,7 +123,7 @@ impl LogFile for MemoryFile {
     }
 
     fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        self.writable()?;
+        self.access.check_writable()?;
         let total: usize = bufs.iter().map(|buf| buf.len()).sum();
         if total == 0 {
             return Ok(0);
@@ -164,7 +155,7 @@ impl LogFile for MemoryFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.writable()?;
+        self.access.check_writable()?;
         resize(&mut self.contents.write(), len)
     }
 }

@@ -37,7 +37,8 @@ static ZEROS: Zeros = Zeros([0; ZERO_BYTES]);
 /// Makes the empty `file` `len` bytes of zeros whose space is taken.
 ///
 /// Writes whole blocks of `block_bytes`, then cuts what is too much. Nothing is durable yet: the
-/// caller syncs the file when it has also written what belongs into it.
+/// caller syncs the file when it has also written what belongs into it. Says whether zeros are left
+/// to be written, with [`write_zeros`].
 ///
 /// # Errors
 ///
@@ -54,23 +55,25 @@ pub(super) fn take(
     block_bytes: usize,
     filesystem: FilesystemKind,
     preparation: Preparation,
-) -> io::Result<()> {
+) -> io::Result<bool> {
     if len == 0 {
-        return Ok(());
+        return Ok(false);
     }
     refuse_the_impossible(file, len)?;
     let reserved = reserve(file, len)?;
     if filesystem.copies_on_write() {
-        return if reserved { Ok(()) } else { file.set_len(len) };
+        return if reserved { Ok(false) } else { file.set_len(len).map(|()| false) };
     }
-    if reserved && preparation == Preparation::Reserved {
-        return Ok(());
+    if reserved && preparation != Preparation::Zeroed {
+        return Ok(preparation == Preparation::Gradual);
     }
-    write_zeros(file, len, block_bytes)?;
-    if !len.is_multiple_of(block_bytes as u64) {
+    let whole =
+        len.checked_next_multiple_of(block_bytes as u64).ok_or(io::ErrorKind::FileTooLarge)?;
+    write_zeros(file, 0, whole, block_bytes)?;
+    if whole != len {
         file.set_len(len)?;
     }
-    Ok(())
+    Ok(false)
 }
 
 /// Refuses what is larger than everything the file system has free.
@@ -117,11 +120,11 @@ fn reserve(file: &File, len: u64) -> io::Result<bool> {
     }
 }
 
-fn write_zeros(file: &File, len: u64, block_bytes: usize) -> io::Result<()> {
-    let end =
-        len.checked_next_multiple_of(block_bytes as u64).ok_or(io::ErrorKind::FileTooLarge)?;
+/// Writes `len` zeros at `from`, both multiples of `block_bytes`; nothing is synced.
+pub(super) fn write_zeros(file: &File, from: u64, len: u64, block_bytes: usize) -> io::Result<()> {
+    let end = from.checked_add(len).ok_or(io::ErrorKind::FileTooLarge)?;
     let call_bytes = if block_bytes > 1 { ZERO_CALL_BYTES } else { ZERO_CACHED_CALL_BYTES };
-    let mut at = 0;
+    let mut at = from;
     while at < end {
         let mut left = usize::try_from(end - at).unwrap_or(usize::MAX).min(call_bytes);
         let mut bufs = Vec::with_capacity(ZERO_CALL_BYTES / ZERO_BYTES);
@@ -192,6 +195,17 @@ mod tests {
         assert_eq!(file.metadata().unwrap().len(), 1 << 20);
         // Where nothing can be reserved the zeros are written all the same.
         assert_eq!(seek(&file, SeekFrom::Data(0)).is_err(), reserved);
+    }
+
+    #[test]
+    fn what_is_to_be_filled_later_is_reserved_and_says_so_unless_zeros_save_nothing() {
+        let take = |filesystem| {
+            let file = tempfile::tempfile().unwrap();
+            take(&file, 1 << 20, 1, filesystem, Preparation::Gradual).unwrap()
+        };
+        let file = tempfile::tempfile().unwrap();
+        assert_eq!(take(FilesystemKind::Ext), reserve(&file, 4096).unwrap());
+        assert!(!take(FilesystemKind::Btrfs));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod recycle;
 mod create;
 mod run;
 mod resume;
+mod gradual;
 mod prepare;
 mod appender;
 mod retire;

@@ -16,15 +16,20 @@ pub const SEGMENT_BYTES_MAX: u64 = 1 << 40;
 ///
 /// Filling a whole segment with zeros takes longer than many a log lives, and nobody may commit
 /// before it. This much is filled at once, and holds the commits that come while the next
-/// segment, which is a normal one, is made ready off their path.
+/// segment is made ready off their path.
 pub(super) const OPENING_BYTES: u64 = 1 << 20;
+
+/// A segment made ahead of need is at most so many times as long as the one before it: what is
+/// filled beside commits stays in proportion to what they wrote.
+const GROWTH: u64 = 2;
 
 /// How a log directory is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoreOptions {
     /// Capacity of a normal segment, in bytes, without its header block: a multiple of 4,096,
-    /// at least 64 KiB. Default: 64 MiB.
+    /// at least 64 KiB. Default: 64 MiB. A log begins, and goes on after a crash, with shorter
+    /// ones: 1 MiB, then each up to twice as long as the one before.
     pub segment_bytes: u64,
     /// How written bytes are made durable. Default: [`SyncMethod::DataSync`].
     pub sync_method: SyncMethod,
@@ -81,6 +86,11 @@ impl StoreOptions {
     /// Capacity of the segment that an opening makes.
     pub(super) fn opening_bytes(&self) -> u64 {
         self.segment_bytes.min(OPENING_BYTES)
+    }
+
+    /// Capacity of the segment that is made ahead of need behind one of `bytes`.
+    pub(super) fn next_bytes(&self, bytes: u64) -> u64 {
+        bytes.saturating_mul(GROWTH).max(OPENING_BYTES).min(self.segment_bytes)
     }
 
     /// Checks that every option is within its range.
@@ -161,6 +171,27 @@ mod tests {
     #[test]
     fn the_defaults_are_in_range() {
         StoreOptions::default().check().unwrap();
+    }
+
+    #[test]
+    fn segments_double_from_a_mebibyte_to_what_is_asked_for() {
+        let grown = |options: StoreOptions| {
+            let longer = move |bytes: &u64| Some(options.next_bytes(*bytes));
+            let all = std::iter::successors(Some(options.opening_bytes()), longer);
+            all.take(8).map(|bytes| bytes >> 10).collect::<Vec<_>>()
+        };
+        let mebibyte = 1 << 10;
+        let default = StoreOptions::default();
+        assert_eq!(
+            grown(default),
+            [1, 2, 4, 8, 16, 32, 64, 64].map(|mebibytes| mebibytes * mebibyte)
+        );
+        assert_eq!(grown(default.with_segment_bytes(64 << 10)), [64; 8]);
+        let uneven = default.with_segment_bytes(6 << 20);
+        assert_eq!(grown(uneven), [1, 2, 4, 6, 6, 6, 6, 6].map(|mebibytes| mebibytes * mebibyte));
+        // As a full disk leaves one.
+        assert_eq!(default.next_bytes(64 << 10), OPENING_BYTES);
+        assert_eq!(default.next_bytes(u64::MAX), default.segment_bytes);
     }
 
     #[test]

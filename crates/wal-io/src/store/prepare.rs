@@ -5,19 +5,35 @@ use std::sync::atomic::Ordering;
 use wal_format::{Lsn, SegmentFlags, SegmentHeader};
 
 use super::directory::{HEADER_BYTES, Naming, make_segment};
-use super::segment_store::{ChainState, SegmentStore, Work, predecessor_of};
+use super::segment_store::{ChainState, SegmentStore, Work, WorkGuard, predecessor_of};
 use crate::chain::ChainLink;
 use crate::error::IoError;
-use crate::sink::Preparer;
+use crate::sink::{Preparer, Rest};
 use crate::storage::Preparation;
 
 impl Preparer for SegmentStore {
     fn prepare(&self, base: Lsn, capacity_bytes: u64) -> Result<Lsn, IoError> {
-        self.prepare_in(base, capacity_bytes, Room::Free)
+        let (_alone, mut work) = self.work_to_grow();
+        self.prepare_in(&mut work, base, &Wish::exactly(capacity_bytes))
+    }
+
+    fn prepare_next(&self, base: Lsn, rest: Option<Rest<'_>>) -> Result<Lsn, IoError> {
+        let (_alone, mut work) = self.work_to_grow();
+        let before = self.chain.lock().last().map_or(0, |link| link.header.capacity_bytes);
+        let capacity_bytes = if work.recycled.names.is_empty() {
+            self.options.next_bytes(before)
+        } else {
+            // In a file that is there already every length costs as little.
+            self.options.segment_bytes
+        };
+        let wish = Wish { or_normal: true, rest, ..Wish::exactly(capacity_bytes) };
+        self.prepare_in(&mut work, base, &wish)
     }
 
     fn prepare_from_held(&self, base: Lsn) -> Result<Lsn, IoError> {
-        self.prepare_in(base, self.options.segment_bytes, Room::Held)
+        let (_alone, mut work) = self.work_to_grow();
+        let wish = Wish { room: Room::Held, ..Wish::exactly(self.options.segment_bytes) };
+        self.prepare_in(&mut work, base, &wish)
     }
 
     fn hold_back(&self, segments: u64) -> Result<u64, IoError> {
@@ -49,21 +65,44 @@ enum Room {
     Held,
 }
 
+/// What segment is asked for.
+#[derive(Clone, Copy)]
+struct Wish<'r> {
+    capacity_bytes: u64,
+    /// A normal one serves as well.
+    or_normal: bool,
+    room: Room,
+    /// Others commit meanwhile.
+    rest: Option<Rest<'r>>,
+}
+
+impl Wish<'_> {
+    const fn exactly(capacity_bytes: u64) -> Self {
+        Self { capacity_bytes, or_normal: false, room: Room::Free, rest: None }
+    }
+}
+
 impl SegmentStore {
-    fn prepare_in(&self, base: Lsn, capacity_bytes: u64, room: Room) -> Result<Lsn, IoError> {
+    fn prepare_in(
+        &self,
+        work: &mut WorkGuard<'_>,
+        base: Lsn,
+        wish: &Wish<'_>,
+    ) -> Result<Lsn, IoError> {
         let out_of_range = IoError::OutOfRange { what: "a segment", lsn: base };
-        let Some(capacity) =
-            capacity_bytes.checked_next_multiple_of(HEADER_BYTES).filter(|bytes| *bytes > 0)
-        else {
+        let whole = wish.capacity_bytes.checked_next_multiple_of(HEADER_BYTES);
+        let Some(capacity_bytes) = whole.filter(|bytes| *bytes > 0) else {
             return Err(out_of_range);
         };
-        let mut work = self.work.lock();
-        self.check_usable(&work)?;
-        let plan = plan(&self.chain.lock(), base, capacity);
+        let wish = Wish { capacity_bytes, ..*wish };
+        self.check_usable(work)?;
+        let plan = plan(&self.chain.lock(), base, capacity_bytes);
         match plan {
             Plan::Ready(end) => Ok(end),
-            Plan::Add { after } => self.add(&mut work, &after, capacity, room),
-            Plan::Replace { old, after } => self.replace(&mut work, &old, &after, capacity, room),
+            // Of any length, and somebody else was quicker.
+            Plan::Replace { old, .. } if wish.or_normal => Ok(old.cap),
+            Plan::Add { after } => self.add(work, &after, &wish),
+            Plan::Replace { old, after } => self.replace(work, &old, &after, &wish),
             Plan::Refuse => Err(out_of_range),
         }
     }
@@ -99,12 +138,11 @@ fn plan(chain: &ChainState, base: Lsn, capacity_bytes: u64) -> Plan {
 impl SegmentStore {
     fn add(
         &self,
-        work: &mut Work,
+        work: &mut WorkGuard<'_>,
         after: &ChainLink,
-        capacity_bytes: u64,
-        room: Room,
+        wish: &Wish<'_>,
     ) -> Result<Lsn, IoError> {
-        let link = self.make_in(work, after, capacity_bytes, room, Naming::New)?;
+        let link = self.make_in(work, after, wish, Naming::New)?;
         // Rule 14: registered after it exists durably, before any record goes into it.
         let name = link.name;
         self.update_control(work, |slot| {
@@ -119,16 +157,15 @@ impl SegmentStore {
     /// same epoch, so the rename replaces one by the other at once and its registration stands.
     fn replace(
         &self,
-        work: &mut Work,
+        work: &mut WorkGuard<'_>,
         old: &ChainLink,
         after: &ChainLink,
-        capacity_bytes: u64,
-        room: Room,
+        wish: &Wish<'_>,
     ) -> Result<Lsn, IoError> {
         assert_eq!(old.name.epoch, self.epoch(), "a ready successor is of this opening");
         // While its file is being replaced, no appender may enter it.
         self.chain.lock().links.pop();
-        let made = self.make_in(work, after, capacity_bytes, room, Naming::Replacing);
+        let made = self.make_in(work, after, wish, Naming::Replacing);
         if made.is_err() && work.broken {
             return made.map(|link| link.cap);
         }
@@ -149,23 +186,24 @@ impl SegmentStore {
     /// Makes a segment in a file that was truncated, in new space, or in space that is held back.
     fn make_in(
         &self,
-        work: &mut Work,
+        work: &mut WorkGuard<'_>,
         after: &ChainLink,
-        capacity_bytes: u64,
-        room: Room,
+        wish: &Wish<'_>,
         naming: Naming,
     ) -> Result<ChainLink, IoError> {
         let held = |work: &mut Work| {
+            let normal = self.options.segment_bytes;
+            let capacity_bytes = if wish.or_normal { normal } else { wish.capacity_bytes };
             self.segment_from_held(work, self.header_after(after, capacity_bytes), naming)
         };
-        let early = if room == Room::Held { held(work) } else { None };
+        let early = if wish.room == Room::Held { held(work) } else { None };
         if let Some(made) = early {
             return made;
         }
-        let header = self.header_after(after, capacity_bytes);
+        let header = self.header_after(after, wish.capacity_bytes);
         let made = match self.segment_from_retired(work, header, naming) {
             Some(made) => made,
-            None => self.make_after(work, after, capacity_bytes, naming),
+            None => self.make_after(work, after, wish, naming),
         };
         match made {
             // Whoever gets a place in it was promised one, or leaves enough for those who were.
@@ -176,19 +214,24 @@ impl SegmentStore {
 
     fn make_after(
         &self,
-        work: &mut Work,
+        work: &mut WorkGuard<'_>,
         after: &ChainLink,
-        capacity_bytes: u64,
+        wish: &Wish<'_>,
         naming: Naming,
     ) -> Result<ChainLink, IoError> {
-        let header = self.header_after(after, capacity_bytes);
-        let preparation = self.preparation_for(capacity_bytes);
-        let storage = self.storage.as_ref();
-        let made = work.watch(make_segment(storage, header, naming, preparation));
-        if !self.makes_room(work, &made)? {
-            return made;
-        }
-        work.watch(make_segment(storage, header, naming, preparation))
+        let header = self.header_after(after, wish.capacity_bytes);
+        let preparation = self.preparation_for(wish.capacity_bytes);
+        let make = |work: &mut WorkGuard<'_>| {
+            let made = match (preparation, wish.rest) {
+                (Preparation::Zeroed, Some(rest)) => {
+                    self.make_segment_gradually(work, header, naming, rest)
+                }
+                _ => make_segment(self.storage.as_ref(), header, naming, preparation),
+            };
+            work.watch(made)
+        };
+        let made = make(work);
+        if self.makes_room(work, &made)? { make(work) } else { made }
     }
 
     /// Zeros written ahead save each sync the journal's work. Where syncs are as few as they were

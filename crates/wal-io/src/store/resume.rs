@@ -25,7 +25,7 @@ impl SegmentStore {
     /// - [`IoError::OutOfRange`]: no segment of the chain can go on at `end`.
     /// - [`IoError::Failed`]: drop the store and open again.
     pub fn resume_in_place(&self, end: Lsn) -> Result<Placement, IoError> {
-        let mut work = self.work.lock();
+        let (_alone, mut work) = self.work_to_grow();
         self.check_usable(&work)?;
         let (active, after) = self.split_at_end(end)?;
         self.extend_to_capacity(&active)?;
@@ -62,7 +62,7 @@ impl SegmentStore {
     ///   space; make room and open again. Nothing that was durable was changed.
     /// - [`IoError::Failed`]: drop the store and open again.
     pub fn resume_after(&self, predecessor: Predecessor, above: Lsn) -> Result<Placement, IoError> {
-        let mut work = self.work.lock();
+        let (_alone, mut work) = self.work_to_grow();
         self.check_usable(&work)?;
         let base = above
             .max(work.address_end)
@@ -123,11 +123,12 @@ impl SegmentStore {
         active: &ChainLink,
         mut after: Vec<ChainLink>,
     ) -> Result<Option<ChainLink>, IoError> {
-        // A smaller one than the options ask for would refuse records that they allow (rule 18).
+        // Not one that is shorter than what would be made in its place.
+        let least = self.options.next_bytes(active.header.capacity_bytes);
         let serves = |link: &ChainLink| {
             Some(link.file_bytes) == file_bytes(link.header.capacity_bytes)
                 && link.name.base == active.cap
-                && link.header.capacity_bytes >= self.options.segment_bytes
+                && link.header.capacity_bytes >= least
         };
         if !after.first().is_some_and(serves) {
             work.bury(after, DeadReason::OffChain);

@@ -88,7 +88,7 @@ impl SegmentStore {
         header: SegmentHeader,
         finished: Result<(), IoError>,
     ) -> Result<(), IoError> {
-        let mut work = self.work.lock();
+        let (_alone, mut work) = self.work_to_grow();
         work.watch(finished)?;
         let file_bytes = file_bytes(header.capacity_bytes).unwrap_or(u64::MAX);
         let link = link_of(header, file_bytes)?;

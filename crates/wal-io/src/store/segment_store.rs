@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use wal_format::{
     CheckpointPointer, ControlSlot, Epoch, LogId, Lsn, Predecessor, RecordSeed, SegmentFlags,
     SegmentHeader,
@@ -43,6 +43,9 @@ pub struct SegmentStore {
     pub(super) durable_then: AtomicU64,
     /// How many files hold back space; a copy of what `work` knows, to be read without its lock.
     pub(super) held_back: AtomicU64,
+    /// One at a time makes the chain longer. Taken before `work`, which is let go in the rests of a
+    /// preparation.
+    growing: Mutex<()>,
     pub(super) work: Mutex<Work>,
     pub(super) chain: Mutex<ChainState>,
     /// Given back by `release`, or dropped last: nothing of the store may write after it.
@@ -68,6 +71,9 @@ pub(super) struct Work {
     /// The clean mark is written; nothing may follow it (rule 4).
     pub(super) closed: bool,
 }
+
+/// `work` in the hand of an operation that may let go of it for a while.
+pub(super) type WorkGuard<'a> = MutexGuard<'a, Work>;
 
 /// The chain as readers and appenders see it; behind `chain`.
 #[derive(Debug)]
@@ -99,6 +105,7 @@ impl SegmentStore {
             held_back: AtomicU64::new(work.held_back.len() as u64),
             storage,
             options,
+            growing: Mutex::new(()),
             work: Mutex::new(work),
             chain: Mutex::new(chain),
             lock: Mutex::new(Some(lock)),
@@ -189,6 +196,11 @@ impl SegmentStore {
     /// What is known to be durable: everything below this address.
     pub(super) fn noted_durable(&self) -> Lsn {
         Lsn::new(self.durable.load(Ordering::Relaxed)).unwrap_or_default()
+    }
+
+    /// What whole operations change, for one that makes the chain longer.
+    pub(super) fn work_to_grow(&self) -> (MutexGuard<'_, ()>, WorkGuard<'_>) {
+        (self.growing.lock(), self.work.lock())
     }
 
     /// Refuses what must not be done any more, or never again by this handle.

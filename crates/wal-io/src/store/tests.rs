@@ -5,6 +5,7 @@ mod opening;
 mod appending;
 mod joining;
 mod preparing;
+mod growing;
 mod recycling;
 mod retiring;
 mod full_disk;

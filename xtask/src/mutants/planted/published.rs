@@ -41,8 +41,8 @@ pub(super) static BUGS: &[Mutant] = &[
         edits: &[
             Edit {
                 file: PREPARE,
-                find: "self.make_in(work, after, capacity_bytes, room, Naming::New)",
-                replace: "self.make_in(work, after, capacity_bytes, room, Naming::Replacing)",
+                find: "self.make_in(work, after, wish, Naming::New)",
+                replace: "self.make_in(work, after, wish, Naming::Replacing)",
             },
             Edit {
                 file: PREPARE,

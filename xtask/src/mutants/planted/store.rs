@@ -286,11 +286,11 @@ pub(super) static BUGS: &[Mutant] = &[
         about: "the control file names a segment that is not durable yet",
         edits: &[Edit {
             file: "crates/wal-io/src/store/prepare.rs",
-            find: "let early = if room == Room::Held { held(work) } else { None };",
+            find: "let early = if wish.room == Room::Held { held(work) } else { None };",
             replace: "let (base, epoch) = (after.cap, self.epoch());\n        \
                       self.update_control(work, |slot| {\n            \
                       (slot.newest_base, slot.newest_epoch) = (base, epoch);\n        })?;\n        \
-                      let early = if room == Room::Held { held(work) } else { None };",
+                      let early = if wish.room == Room::Held { held(work) } else { None };",
         }],
     },
     Mutant {

@@ -18,6 +18,7 @@ pub(crate) enum Call {
     SyncData { name: String, handle: usize },
     SyncAll { name: String, handle: usize },
     SetLen { name: String, len: u64 },
+    Fill { name: String, offset: u64, bytes: u64 },
     Rename(String, String),
     Remove(String),
     SyncDir,
@@ -33,6 +34,8 @@ struct Shared {
     bytes_max: Option<u64>,
     /// A write and its sync are one call.
     joins: bool,
+    /// Zeros are worth writing ahead.
+    fills: bool,
     /// The next call that matches fails, once.
     fail_next: Option<fn(&Call) -> bool>,
 }
@@ -66,6 +69,10 @@ impl Wrap {
 
     pub(crate) fn join_syncs(&self) {
         self.shared.lock().joins = true;
+    }
+
+    pub(crate) fn fill_files(&self) {
+        self.shared.lock().fills = true;
     }
 
     pub(crate) fn fail_next(&self, matching: fn(&Call) -> bool) {
@@ -222,5 +229,10 @@ impl LogFile for WrapFile {
         self.storage.note(Call::SetLen { name: self.name.clone(), len })?;
         self.storage.take(len.saturating_sub(self.inner.len()?))?;
         self.inner.set_len(len)
+    }
+
+    fn fill(&self, offset: u64, bytes: u64) -> io::Result<bool> {
+        self.storage.note(Call::Fill { name: self.name.clone(), offset, bytes })?;
+        Ok(self.storage.shared.lock().fills)
     }
 }
