@@ -132,6 +132,62 @@ pub fn decode_record<'a>(
     seed: &RecordSeed,
 ) -> Result<RecordRef<'a>, DecodeError> {
     let header = decode_header_at(bytes, lsn)?;
+    let checked = check(&header, bytes, seed)?;
+    let txn = txn_link_of(&header, checked)?;
+    Ok(RecordRef { header, epoch: seed.epoch(), txn, body: body_of(&header, checked) })
+}
+
+/// What a record that was proven is, in few words: for who reads many and keeps none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProvenRecord {
+    /// Bytes that the record takes in the log, alignment included.
+    pub encoded_bytes: usize,
+    /// What the record is.
+    pub kind: RecordKind,
+}
+
+/// As [`decode_record`], but tells no more than how long the record is, and of what kind; all of it
+/// is there with [`read_proven`].
+///
+/// # Errors
+///
+/// As [`decode_record`].
+///
+/// # Cost
+///
+/// As [`decode_record`]; what it returns fits into registers, so that it may be handed on.
+#[inline]
+pub fn prove_record(
+    bytes: &[u8],
+    lsn: Lsn,
+    seed: &RecordSeed,
+) -> Result<ProvenRecord, DecodeError> {
+    let header = decode_header_at(bytes, lsn)?;
+    let checked = check(&header, bytes, seed)?;
+    txn_link_of(&header, checked)?;
+    Ok(ProvenRecord { encoded_bytes: header.encoded_bytes(), kind: header.kind })
+}
+
+/// The fields of a record that [`prove_record`] has accepted, in these very bytes, at `lsn` and
+/// under the seed of `epoch`. `None` where none stands.
+///
+/// Its checksum is not computed again: of bytes that were not proven this says nothing.
+#[must_use]
+#[inline]
+pub fn read_proven(bytes: &[u8], lsn: Lsn, epoch: Epoch) -> Option<RecordRef<'_>> {
+    let header = decode_header_at(bytes, lsn).ok()?;
+    let record = bytes.get(..header.unpadded_bytes())?;
+    let txn = txn_link_of(&header, record).ok()?;
+    Some(RecordRef { header, epoch, txn, body: body_of(&header, record) })
+}
+
+/// Proves that `bytes` begin with the record of this header; gives it without what aligns the next.
+#[inline]
+fn check<'a>(
+    header: &RecordHeader,
+    bytes: &'a [u8],
+    seed: &RecordSeed,
+) -> Result<&'a [u8], DecodeError> {
     if !header.is_of(seed.epoch()) {
         return Err(DecodeError::WrongEpoch { found: header.epoch_bits });
     }
@@ -152,24 +208,25 @@ pub fn decode_record<'a>(
     if header.flags.contains(RecordFlags::COMPRESSED) && !header.kind.is_compressible() {
         return Err(DecodeError::BadField { field: "flags" });
     }
-    let txn = if header.flags.contains(RecordFlags::IN_TXN) {
-        Some(decode_txn_link(checked, lsn)?)
-    } else {
-        None
-    };
-    let body_at = RECORD_HEADER_BYTES + header.extension_bytes();
-    let body = checked.get(body_at..).unwrap_or_default();
-    Ok(RecordRef { header, epoch: seed.epoch(), txn, body })
+    Ok(checked)
 }
 
 #[inline]
-fn decode_txn_link(record: &[u8], lsn: Lsn) -> Result<TxnLink, DecodeError> {
+fn body_of<'a>(header: &RecordHeader, record: &'a [u8]) -> &'a [u8] {
+    record.get(RECORD_HEADER_BYTES + header.extension_bytes()..).unwrap_or_default()
+}
+
+#[inline]
+fn txn_link_of(header: &RecordHeader, record: &[u8]) -> Result<Option<TxnLink>, DecodeError> {
+    if !header.flags.contains(RecordFlags::IN_TXN) {
+        return Ok(None);
+    }
     let link = TxnLink {
         txn_id: TxnId::new(u64_at(record, RECORD_HEADER_BYTES + TXN_LINK_TXN_ID)),
         prev_lsn: lsn_at(record, RECORD_HEADER_BYTES + TXN_LINK_PREV_LSN, "prev_lsn")?,
     };
-    link.check(lsn).map_err(|field| DecodeError::BadField { field })?;
-    Ok(link)
+    link.check(header.lsn).map_err(|field| DecodeError::BadField { field })?;
+    Ok(Some(link))
 }
 
 #[cfg(test)]
@@ -204,6 +261,26 @@ mod tests {
                 assert_eq!((record.body, record.txn), (&body[..], txn));
                 assert_eq!(record.end().get(), Lsn::FIRST.get() + bytes.len() as u64);
                 assert_eq!(record.durable(), Some(Lsn::FIRST));
+                let proven = prove_record(&bytes, Lsn::FIRST, &seed()).unwrap();
+                assert_eq!((proven.encoded_bytes, proven.kind), (bytes.len(), record.kind()));
+                assert_eq!(read_proven(&bytes, Lsn::FIRST, seed().epoch()), Some(record));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_proven_is_what_is_decoded_whichever_bit_is_flipped() {
+        let link = TxnLink { txn_id: TxnId::new(5), prev_lsn: Lsn::NONE };
+        for txn in [None, Some(link)] {
+            let bytes = encoded(b"a body", txn);
+            for bit in 0..bytes.len() * 8 {
+                let mut bytes = bytes.clone();
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                let refused = decode_record(&bytes, Lsn::FIRST, &seed()).unwrap_err();
+                assert_eq!(prove_record(&bytes, Lsn::FIRST, &seed()), Err(refused), "{bit}");
+                // Whatever is read of bytes that were not proven, it is of those bytes.
+                let read = read_proven(&bytes, Lsn::FIRST, seed().epoch());
+                assert!(read.is_none_or(|read| read.body.len() <= bytes.len()), "{bit}");
             }
         }
     }

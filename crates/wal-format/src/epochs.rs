@@ -9,7 +9,7 @@ use core::iter::FusedIterator;
 
 use crate::body::Opened;
 use crate::crc::RecordSeed;
-use crate::decode::{RecordRef, decode_header_at, decode_record};
+use crate::decode::{ProvenRecord, RecordRef, decode_header_at, decode_record, prove_record};
 use crate::error::DecodeError;
 use crate::ids::{Epoch, LogId};
 use crate::kind::RecordKind;
@@ -85,6 +85,24 @@ impl EpochTracker {
                 self.decode_switch(bytes, lsn, refusal)
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// As [`decode`](Self::decode), but tells no more than how long the record is, and of what kind:
+    /// its fields are those of [`read_proven`](crate::read_proven), under the epoch in force from
+    /// now on.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](Self::decode).
+    #[inline]
+    pub fn prove(&mut self, bytes: &[u8], lsn: Lsn) -> Result<ProvenRecord, DecodeError> {
+        match prove_record(bytes, lsn, &self.seed) {
+            Err(refusal @ (DecodeError::WrongEpoch { .. } | DecodeError::BadChecksum { .. })) => {
+                let record = self.decode_switch(bytes, lsn, refusal)?.record;
+                Ok(ProvenRecord { encoded_bytes: record.encoded_bytes(), kind: record.kind() })
+            }
+            decided => decided,
         }
     }
 

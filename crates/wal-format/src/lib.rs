@@ -37,7 +37,9 @@ pub mod payload;
 
 pub use control::{CheckpointPointer, ControlSlot};
 pub use crc::RecordSeed;
-pub use decode::{RecordRef, decode_header_at, decode_record};
+pub use decode::{
+    ProvenRecord, RecordRef, decode_header_at, decode_record, prove_record, read_proven,
+};
 pub use encode::{RecordDraft, encoded_bytes, write_checksums};
 pub use epochs::{EpochCandidates, EpochTracker, TrackedRecord, resolve_epoch};
 pub use error::{DecodeError, EncodeError};

@@ -15,10 +15,9 @@ mod cut;
 
 use std::sync::Arc;
 
-use wal_format::layout::RECORD_HEADER_BYTES;
 use wal_format::{
-    DecodeError, Epoch, EpochTracker, LogId, Lsn, LsnRange, RecordHeader, RecordKind, RecordRef,
-    SegmentFlags, TxnLink,
+    DecodeError, Epoch, EpochTracker, LogId, Lsn, LsnRange, ProvenRecord, RecordKind, RecordRef,
+    SegmentFlags, read_proven,
 };
 use wal_io::{ChainLink, SegmentName, Storage};
 
@@ -100,7 +99,7 @@ pub struct Scanner {
 /// A step whose record is still in memory: of the helper where it is from `ahead`, otherwise in
 /// the window.
 enum Advance {
-    Record { header: RecordHeader, epoch: Epoch, txn: Option<TxnLink>, ahead: bool },
+    Record { at: Lsn, epoch: Epoch, ahead: bool },
     Jump { from: Lsn, to: Lsn, after_loss: bool },
     Stopped(Stop),
 }
@@ -190,16 +189,17 @@ impl Scanner {
         Ok(match self.advance()? {
             Advance::Jump { from, to, after_loss } => Step::Jump { from, to, after_loss },
             Advance::Stopped(stop) => Step::Stopped(stop),
-            Advance::Record { header, epoch, txn, ahead } => {
+            Advance::Record { at, epoch, ahead } => {
                 let held = if ahead {
-                    self.ahead.as_ref().map_or(&[][..], |ahead| ahead.held(header.lsn))
+                    self.ahead.as_ref().map_or(&[][..], |ahead| ahead.held(at))
                 } else {
-                    self.window.as_ref().map_or(&[][..], |window| window.held(header.lsn))
+                    self.window.as_ref().map_or(&[][..], |window| window.held(at))
                 };
-                let body_at = RECORD_HEADER_BYTES + header.extension_bytes();
-                let body = held.get(body_at..header.unpadded_bytes()).unwrap_or_default();
-                debug_assert_eq!(body.len(), header.body_len as usize, "the window holds it all");
-                Step::Record(RecordRef { header, epoch, txn, body })
+                // Read where it is needed: handed on from step to step it would be copied each time.
+                let Some(record) = read_proven(held, at, epoch) else {
+                    return Err(RecoveryError::Changed { lsn: at });
+                };
+                Step::Record(record)
             }
         })
     }
@@ -276,9 +276,9 @@ impl Scanner {
                 return None;
             }
         }
-        let (header, epoch, txn) = ahead.take(at, tracker)?;
-        self.position = at.checked_add(header.encoded_bytes() as u64).unwrap_or(Lsn::MAX);
-        Some(Advance::Record { header, epoch, txn, ahead: true })
+        let bytes = ahead.take(at, tracker)?;
+        self.position = at.checked_add(bytes as u64).unwrap_or(Lsn::MAX);
+        Some(Advance::Record { at, epoch: tracker.epoch(), ahead: true })
     }
 
     /// Reads the record at the position, within the segment at `index`.
@@ -293,21 +293,24 @@ impl Scanner {
         let (at, log_id) = (self.position, self.log_id);
         let (lowest, highest) = (link.header.epoch, self.highest_epoch);
         let found = window.decode(at, |bytes| {
-            let record = match &mut self.in_force {
-                Some(tracker) => tracker.decode(bytes, at).map(|tracked| tracked.record),
-                None => decode_under_any(bytes, at, log_id, lowest, highest),
-            };
-            record.map(|record| (record.header, record.epoch, record.txn))
+            if let Some(tracker) = &mut self.in_force {
+                let proven = tracker.prove(bytes, at)?;
+                return Ok((proven, tracker.epoch()));
+            }
+            let record = decode_under_any(bytes, at, log_id, lowest, highest)?;
+            let proven =
+                ProvenRecord { encoded_bytes: record.encoded_bytes(), kind: record.kind() };
+            Ok((proven, record.epoch))
         })?;
         match found {
-            Ok((header, ..)) if !header.kind.is_readable() => {
-                Ok(self.stop(StopReason::UnknownKind(header.kind)))
+            Ok((proven, _)) if !proven.kind.is_readable() => {
+                Ok(self.stop(StopReason::UnknownKind(proven.kind)))
             }
-            Ok((header, epoch, txn)) => {
-                let end = at.checked_add(header.encoded_bytes() as u64);
+            Ok((proven, epoch)) => {
+                let end = at.checked_add(proven.encoded_bytes as u64);
                 self.position = end.unwrap_or(Lsn::MAX);
                 self.in_force.get_or_insert_with(|| EpochTracker::new(log_id, epoch));
-                Ok(Advance::Record { header, epoch, txn, ahead: false })
+                Ok(Advance::Record { at, epoch, ahead: false })
             }
             Err(why) => {
                 window.check_current(&*self.storage)?;

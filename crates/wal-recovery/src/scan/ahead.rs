@@ -15,7 +15,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 
 use parking_lot::Mutex;
-use wal_format::{Epoch, EpochTracker, LogId, Lsn, RecordHeader, TxnLink};
+use wal_format::{Epoch, EpochTracker, LogId, Lsn};
 
 #[cfg(test)]
 mod tests;
@@ -23,8 +23,14 @@ mod tests;
 /// Runs in memory: one that is being read, one that is being handed out, and two between.
 const RUNS: usize = 4;
 
-/// A record, apart from its body: the header, the epoch in force from it on, the transaction.
-type Known = (RecordHeader, Epoch, Option<TxnLink>);
+/// A record that the helper proved.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    at: Lsn,
+    encoded_bytes: usize,
+    /// In force from it on.
+    epoch: Epoch,
+}
 
 /// When the helper proves a run that it has read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,20 +129,20 @@ impl Ahead {
         }
     }
 
-    /// The record at `at`, in the run at hand, under the epoch that `tracker` says is in force;
-    /// `None` where no valid one stands there that this version may read.
+    /// The bytes of the record at `at`, in the run at hand, under the epoch that `tracker` says is in
+    /// force; `None` where no valid one stands there that this version may read.
     #[inline]
-    pub(super) fn take(&mut self, at: Lsn, tracker: &mut EpochTracker) -> Option<Known> {
+    pub(super) fn take(&mut self, at: Lsn, tracker: &mut EpochTracker) -> Option<usize> {
         let held = self.current.as_mut()?;
         if let Some(known) = held.proven_at(at, tracker.epoch()) {
-            if known.1 != tracker.epoch() {
-                *tracker = EpochTracker::new(tracker.log_id(), known.1);
+            if known.epoch != tracker.epoch() {
+                *tracker = EpochTracker::new(tracker.log_id(), known.epoch);
             }
-            return Some(known);
+            return Some(known.encoded_bytes);
         }
-        let record = tracker.decode(held.bytes_at(at), at).ok()?.record;
+        let proven = tracker.prove(held.bytes_at(at), at).ok()?;
         // What is not valid here is read again by the caller, and judged there.
-        record.kind().is_readable().then_some((record.header, record.epoch, record.txn))
+        proven.kind.is_readable().then_some(proven.encoded_bytes)
     }
 
     /// The bytes at `at`, in the run at hand.
@@ -183,12 +189,12 @@ impl Held {
     /// What the helper proved at `at`, if it did so under `epoch`.
     fn proven_at(&mut self, at: Lsn, epoch: Epoch) -> Option<Known> {
         while let Some(known) = self.proven.get(self.next) {
-            let (is_here, is_behind) = (known.0.lsn == at, known.0.lsn > at);
+            let (is_here, is_behind) = (known.at == at, known.at > at);
             if is_behind || is_here && self.assumed != epoch {
                 return None;
             }
             self.next += 1;
-            self.assumed = known.1;
+            self.assumed = known.epoch;
             if is_here {
                 return Some(*known);
             }
@@ -204,15 +210,15 @@ impl Held {
         let mut offset = 0;
         while let Some(lsn) = self.start.checked_add(offset as u64) {
             let rest = self.bytes.get(offset..).unwrap_or_default();
-            let Ok(tracked) = tracker.decode(rest, lsn) else { break };
-            let record = tracked.record;
-            if !record.kind().is_readable() {
+            let Ok(proven) = tracker.prove(rest, lsn) else { break };
+            if !proven.kind.is_readable() {
                 break;
             }
-            offset += record.encoded_bytes();
-            self.proven.push((record.header, record.epoch, record.txn));
+            let encoded_bytes = proven.encoded_bytes;
+            offset += encoded_bytes;
+            self.proven.push(Known { at: lsn, encoded_bytes, epoch: tracker.epoch() });
         }
-        self.proven.last().map_or(epoch, |known| known.1)
+        self.proven.last().map_or(epoch, |known| known.epoch)
     }
 }
 

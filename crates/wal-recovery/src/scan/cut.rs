@@ -147,10 +147,10 @@ fn stopped(advance: Advance) -> Cut {
     match advance {
         Advance::Stopped(stop) => Cut::Stopped(stop),
         Advance::Jump { from, to, after_loss } => Cut::Jump { from, to, after_loss },
-        Advance::Record { header, epoch, .. } => {
+        Advance::Record { at, epoch, .. } => {
             debug_assert!(false, "nothing is proven by a cut");
-            let why = StopReason::UnknownKind(header.kind);
-            Cut::Stopped(Stop { at: header.lsn, segment: None, offset: 0, why, epoch })
+            let why = StopReason::EndOfChain;
+            Cut::Stopped(Stop { at, segment: None, offset: 0, why, epoch })
         }
     }
 }

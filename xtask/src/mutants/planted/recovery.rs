@@ -18,11 +18,10 @@ pub(super) static BUGS: &[Mutant] = &[
         about: "a scan on two threads hands out a run whose headers were read and nobody proved",
         edits: &[Edit {
             file: AHEAD,
-            find: "let Ok(tracked) = tracker.decode(rest, lsn) else { break };",
+            find: "let Ok(proven) = tracker.prove(rest, lsn) else { break };",
             replace: "let Ok(header) = wal_format::decode_header_at(rest, lsn) else { break };\n            \
-                      let (epoch, txn) = (tracker.epoch(), None);\n            \
-                      let record = wal_format::RecordRef { header, epoch, txn, body: &[] };\n            \
-                      let tracked = wal_format::TrackedRecord { record, switched_from: None };",
+                      let (encoded_bytes, kind) = (header.encoded_bytes(), header.kind);\n            \
+                      let proven = wal_format::ProvenRecord { encoded_bytes, kind };",
         }],
     },
     Mutant {
