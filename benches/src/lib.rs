@@ -53,8 +53,8 @@ pub use memory_pages::{MemoryPages, PAGE_BYTES, look_at};
 pub use once::Once;
 pub use openings::{Arguments as OpeningArguments, run as measure_openings};
 pub use ours::{
-    ENTRY as OURS, IN_TASKS as OURS_IN_TASKS, POLICIES as OUR_POLICIES, READINGS as OUR_READINGS,
-    RECYCLING as OURS_RECYCLING,
+    ENTRY as OURS, FLIGHTS as OUR_FLIGHTS, IN_TASKS as OURS_IN_TASKS, POLICIES as OUR_POLICIES,
+    READINGS as OUR_READINGS, RECYCLING as OURS_RECYCLING,
 };
 pub use peer::{Awaited, Clock, Committer, Committers, Entry, Failure, Load, Open, Peer};
 pub use recovery::{Arguments as RecoveryArguments, run as measure_recovery};

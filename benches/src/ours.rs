@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use wal::{LogView, ReplayRecord, SyncPolicy, Wal};
+use wal::{LogView, Options, ReplayRecord, SyncMethod, SyncPolicy, Wal};
 
 use crate::baseline;
 use crate::peer::{Awaited, Clock, Committer, Committers, Entry, Failure, Load, Peer};
@@ -79,11 +79,46 @@ pub const POLICIES: [Entry; 3] = [
     },
 ];
 
-fn open_under(dir: &Path, load: Load, policy: SyncPolicy) -> Result<Box<dyn Peer>, Failure> {
+/// This log with several flushes in flight, as far as they pay, and past the cache.
+pub const FLIGHTS: [Entry; 3] = [
+    Entry {
+        name: "wal-flights",
+        options: "flushes_in_flight 4, as many of them as pay",
+        open: |dir, load| open_with(dir, load, |options| options.flushes_in_flight(4)),
+        ..ENTRY
+    },
+    Entry {
+        name: "wal-direct",
+        options: "direct, O_DSYNC",
+        open: |dir, load| open_with(dir, load, past_the_cache),
+        ..ENTRY
+    },
+    Entry {
+        name: "wal-direct-flights",
+        options: "direct, O_DSYNC, flushes_in_flight 4, as many of them as pay",
+        open: |dir, load| {
+            open_with(dir, load, |options| past_the_cache(options).flushes_in_flight(4))
+        },
+        ..ENTRY
+    },
+];
+
+const fn past_the_cache(options: Options) -> Options {
+    options.direct(true).sync_method(SyncMethod::WriteThrough)
+}
+
+fn open_with(
+    dir: &Path,
+    load: Load,
+    with: impl FnOnce(Options) -> Options,
+) -> Result<Box<dyn Peer>, Failure> {
     let replay = |_: &ReplayRecord<'_>| Ok::<(), io::Error>(());
-    let options = baseline::options().sync_policy(policy);
-    let wal = Arc::new(Wal::open(dir.join("log"), options, replay)?);
+    let wal = Arc::new(Wal::open(dir.join("log"), with(baseline::options()), replay)?);
     Ok(Box::new(Log { wal, durable: load.durable, reads: read, truncating: None }))
+}
+
+fn open_under(dir: &Path, load: Load, policy: SyncPolicy) -> Result<Box<dyn Peer>, Failure> {
+    open_with(dir, load, |options| options.sync_policy(policy))
 }
 
 pub(crate) fn open(dir: &Path, load: Load) -> Result<Box<dyn Peer>, Failure> {

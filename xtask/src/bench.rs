@@ -33,6 +33,8 @@ enum Verb {
     Openings(Words),
     /// Durable commits under each policy that gathers, and under none
     Policies(Words),
+    /// Durable commits with one flush in flight and with several, through the page cache and past it
+    Flights(Words),
     /// What events and meters cost, listened to and not, beside a program without them
     Watched(Words),
     /// Durable commits awaited by tasks, beside those of threads
@@ -68,6 +70,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         Verb::Recovery(options) => measure::run("recovery", &options.words),
         Verb::Openings(options) => measure::run("openings", &options.words),
         Verb::Policies(options) => measure::run("policies", &options.words),
+        Verb::Flights(options) => measure::run("flights", &options.words),
         Verb::Watched(options) => measure::run_beside_silent("watched", &options.words),
         Verb::Tasks(options) => measure::run("tasks", &options.words),
         Verb::InFlight(options) => measure::run("in-flight", &options.words),

@@ -8,10 +8,10 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use wal_bench::{
     AppendArguments, BARE, BARE_APPENDS, BARE_DIRECT, BARE_DSYNC, BARE_TWO, CommitArguments,
-    Common, Entry, Failure, IN_FLIGHT, OUR_POLICIES, OURS, OURS_IN_TASKS, OURS_RECYCLING, Once,
-    OpeningArguments, RecoveryArguments, RotationArguments, ScanArguments, ShareArguments,
-    measure_appends, measure_commits, measure_openings, measure_recovery, measure_rotations,
-    measure_scans, measure_tasks, measure_watched,
+    Common, Entry, Failure, IN_FLIGHT, OUR_FLIGHTS, OUR_POLICIES, OURS, OURS_IN_TASKS,
+    OURS_RECYCLING, Once, OpeningArguments, RecoveryArguments, RotationArguments, ScanArguments,
+    ShareArguments, measure_appends, measure_commits, measure_openings, measure_recovery,
+    measure_rotations, measure_scans, measure_tasks, measure_watched,
 };
 
 /// Our log against the bare device.
@@ -38,6 +38,8 @@ enum Verb {
     Openings(OpeningArguments),
     /// Durable commits under each policy that gathers, and under none
     Policies(CommitArguments),
+    /// Durable commits with one flush in flight and with several, through the page cache and past it
+    Flights(CommitArguments),
     /// What events and meters cost, listened to and not, beside a program without them
     Watched(ShareArguments),
     /// Durable commits awaited by tasks, beside those of threads
@@ -70,6 +72,10 @@ const COMMITS: [Entry; 6] = [BARE, BARE_TWO, BARE_DSYNC, BARE_DIRECT, OURS, OURS
 const POLICIES: [Entry; 5] = {
     let [every, root, patient] = OUR_POLICIES;
     [BARE, OURS, every, root, patient]
+};
+const FLIGHTS: [Entry; 5] = {
+    let [flights, direct, direct_flights] = OUR_FLIGHTS;
+    [BARE, OURS, flights, direct, direct_flights]
 };
 const ROTATIONS: [Entry; 3] = [BARE, OURS, OURS_RECYCLING];
 const APPENDS: [Entry; 6] = {
@@ -105,6 +111,7 @@ fn run(verb: &Verb) -> Result<(), Failure> {
         Verb::Recovery(arguments) => measure_recovery(arguments),
         Verb::Openings(arguments) => measure_openings(arguments),
         Verb::Policies(arguments) => measure_commits("policies", arguments, &POLICIES, &[]),
+        Verb::Flights(arguments) => measure_commits("flights", arguments, &FLIGHTS, &[]),
         Verb::Watched(arguments) => measure_watched(arguments, LISTENED),
         Verb::Tasks(arguments) => measure_tasks(arguments),
         Verb::InFlight(arguments) => {
@@ -124,6 +131,7 @@ fn run(verb: &Verb) -> Result<(), Failure> {
                 &uring()[..],
                 &COMMITS[2..],
                 &POLICIES[2..],
+                &FLIGHTS[2..],
                 &ROTATIONS[2..],
                 &AT_ONCE[1..],
                 LISTENED,
@@ -133,7 +141,7 @@ fn run(verb: &Verb) -> Result<(), Failure> {
         // Bare appends and bare commits have the same name.
         Verb::Once(once @ Once::AppendOnce(_)) => once.take(&[&APPENDS, LISTENED].concat()),
         Verb::Once(once) => {
-            once.take(&[&COMMITS[..], &POLICIES, &ROTATIONS, &AT_ONCE, LISTENED].concat())
+            once.take(&[&COMMITS[..], &POLICIES, &FLIGHTS, &ROTATIONS, &AT_ONCE, LISTENED].concat())
         }
     }
 }
@@ -182,7 +190,7 @@ mod tests {
 
     #[test]
     fn the_bare_device_comes_first_everywhere() {
-        for entries in [&COMMITS[..], &POLICIES, &ROTATIONS, &APPENDS, &AT_ONCE] {
+        for entries in [&COMMITS[..], &POLICIES, &FLIGHTS, &ROTATIONS, &APPENDS, &AT_ONCE] {
             assert_eq!(entries[0].name, "raw");
             let mut names: Vec<&str> = entries.iter().map(|entry| entry.name).collect();
             names.sort_unstable();

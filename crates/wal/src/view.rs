@@ -228,14 +228,15 @@ impl LogView {
         };
         let mut scanner = source.scan_on(range, self.scan_threads);
         loop {
-            match scanner.next()? {
+            // By reference: a step that is moved on is copied, record by record.
+            match &scanner.next()? {
                 Step::Record(record) => {
-                    if let ControlFlow::Break(value) = visit(&record) {
+                    if let ControlFlow::Break(value) = visit(record) {
                         return Ok(Some(value));
                     }
                 }
                 Step::Jump { .. } => {}
-                Step::Stopped(stop) => return stopped(stop, range.end),
+                Step::Stopped(stop) => return stopped(*stop, range.end),
             }
         }
     }

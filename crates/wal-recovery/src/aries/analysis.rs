@@ -22,7 +22,7 @@ use wal_format::{CheckpointPointer, Lsn, LsnRange, PageId, RecordKind, RecordRef
 use super::change::body_of;
 use super::checkpoint_read::{self, CheckpointTables, Refusal};
 use super::page_map::PageMap;
-use super::tables::{Effect, Tables};
+use super::tables::{Effect, Fate, Tables, take_in};
 use super::walk::each_record;
 use crate::error::RecoveryError;
 use crate::fault::{CheckpointFault, TableFault};
@@ -218,7 +218,8 @@ impl Reading {
 
     fn take_txn(&mut self, lsn: Lsn, link: TxnLink, effect: Effect) -> Result<(), TableFault> {
         let txn = link.txn_id;
-        match self.tables.txns.get(txn) {
+        // One look-up for nearly every record.
+        match self.tables.txns.get_mut(txn) {
             // The part was copied after this record: what it did is in the entry.
             Some(entry) if lsn <= entry.last_lsn => return Ok(()),
             Some(entry) => {
@@ -231,6 +232,12 @@ impl Reading {
                     if !undo_next.is_none() && !leads_back {
                         return Err(TableFault::UndoNext { to: undo_next });
                     }
+                }
+                if effect != Effect::Begin {
+                    if take_in(entry, lsn, effect)? == Fate::Ended {
+                        self.tables.txns.remove(txn);
+                    }
+                    return Ok(());
                 }
             }
             None if effect != Effect::Begin && lsn < self.known_from => {

@@ -127,17 +127,8 @@ impl Tables {
             return self.begin(lsn, txn);
         }
         let entry = self.txns.get_mut(txn).ok_or(TableFault::NotBegun)?;
-        let next = next_state(entry.state, effect)?;
-        if effect == Effect::End {
+        if take_in(entry, lsn, effect)? == Fate::Ended {
             self.txns.remove(txn);
-            return Ok(());
-        }
-        (entry.state, entry.last_lsn) = (next, lsn);
-        match effect {
-            Effect::Change(_) => entry.undo_next = lsn,
-            Effect::Compensation { undo_next, .. } => entry.undo_next = undo_next,
-            Effect::Prepare => entry.prepare_lsn = lsn,
-            _ => {}
         }
         Ok(())
     }
@@ -164,6 +155,31 @@ impl Tables {
         let needed = [self.dirty.oldest(), self.txns.first_lsn()];
         needed.into_iter().flatten().fold(begin, Lsn::min)
     }
+}
+
+/// Whether a transaction is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It leaves the table.
+    Ended,
+    /// It stays.
+    GoesOn,
+}
+
+/// What the record at `lsn` does to the transaction of `entry`; nothing changed on an error.
+pub(super) fn take_in(entry: &mut TxnEntry, lsn: Lsn, effect: Effect) -> Result<Fate, TableFault> {
+    let next = next_state(entry.state, effect)?;
+    if effect == Effect::End {
+        return Ok(Fate::Ended);
+    }
+    (entry.state, entry.last_lsn) = (next, lsn);
+    match effect {
+        Effect::Change(_) => entry.undo_next = lsn,
+        Effect::Compensation { undo_next, .. } => entry.undo_next = undo_next,
+        Effect::Prepare => entry.prepare_lsn = lsn,
+        _ => {}
+    }
+    Ok(Fate::GoesOn)
 }
 
 /// The state after a record with `effect`, if it may follow in `state`.

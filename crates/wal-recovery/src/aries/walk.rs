@@ -28,17 +28,18 @@ where
     let mut scanner = source.scan(range);
     let mut pace = Pace::start(phase, range, progress);
     loop {
-        match scanner.next()? {
+        // By reference: a step that is moved on is copied, record by record.
+        match &scanner.next()? {
             Step::Record(record) => {
                 // A record that crosses the end of what is proven is not part of the log.
                 if record.end() > range.end {
                     return Err(RecoveryError::Changed { lsn: record.lsn() });
                 }
-                visit(&record)?;
+                visit(record)?;
                 pace.reach(record.end(), progress);
             }
             Step::Jump { from, to, after_loss: true } => {
-                return Err(RecoveryError::LostRecords { from, to });
+                return Err(RecoveryError::LostRecords { from: *from, to: *to });
             }
             Step::Jump { .. } => {}
             Step::Stopped(stop) => {
