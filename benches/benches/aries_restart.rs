@@ -131,9 +131,13 @@ fn change(log: &PageLog, pages: &mut MemoryPages, number: u64, bytes: &[u8]) {
 }
 
 fn copy_files(from: &Path, to: &Path) {
+    // The control file first: a segment that is being made ready meanwhile is registered behind that.
+    std::fs::copy(from.join("control"), to.join("control")).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        std::fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+        let name = entry.unwrap().file_name();
+        if name != "control" && !name.to_string_lossy().ends_with(".tmp") {
+            std::fs::copy(from.join(&name), to.join(&name)).unwrap();
+        }
     }
 }
 

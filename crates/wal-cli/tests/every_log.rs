@@ -82,6 +82,33 @@ fn a_range_before_the_damage_is_whole() {
 }
 
 #[test]
+fn a_range_that_ends_before_it_begins_is_refused() {
+    let log = TestLog::new(State::Healthy);
+    for verb in ["verify", "inspect", "dump"] {
+        let output = wal(&[verb, log.name(), "--from", "20000", "--to", "10000"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(code(&output), 1, "{verb}: {said}");
+        assert!(said.contains("lies before `--from"), "{said}");
+    }
+}
+
+#[test]
+fn how_the_log_was_left_is_told() {
+    for (state, left) in [
+        (State::Healthy, "closed cleanly"),
+        (State::Torn, "not closed: in use, or left without a close"),
+    ] {
+        let log = TestLog::new(state);
+        for verb in ["verify", "inspect"] {
+            let said = stdout(&wal(&[verb, log.name()]));
+            assert!(said.contains(left), "{verb}: {said}");
+        }
+    }
+    let said = stdout(&wal(&["verify", TestLog::new(State::Damaged).name()]));
+    assert!(!said.contains("closed cleanly") && !said.contains("not closed"), "{said}");
+}
+
+#[test]
 fn the_map_shows_what_is_durable_torn_and_damaged() {
     let shown = |state| stdout(&wal(&["inspect", TestLog::new(state).name(), "--color", "never"]));
     let healthy = shown(State::Healthy);

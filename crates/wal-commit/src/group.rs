@@ -61,6 +61,10 @@ impl Want {
         matches!(self, Self::Reach { .. })
     }
 
+    const fn is_durable(self) -> bool {
+        matches!(self, Self::Reach { level: Durability::Durable, .. })
+    }
+
     const fn needs_flush(self) -> bool {
         matches!(self, Self::Reach { .. } | Self::Room | Self::Baton)
     }
@@ -139,6 +143,8 @@ pub(crate) struct Group<W, G> {
     waiters: Vec<Waiter<W>>,
     /// Of those, the committers who came for what the next flush takes.
     queued: u64,
+    /// They have this id and those above it.
+    queued_from: u64,
     /// In the order of what they wait for; only the last one can be open.
     crowds: VecDeque<Crowd<G>>,
     next_id: u64,
@@ -157,6 +163,7 @@ impl<W, G: Clone> Group<W, G> {
             want_alone: 0,
             waiters: Vec::new(),
             queued: 0,
+            queued_from: 0,
             crowds: VecDeque::new(),
             next_id: 0,
             about: 0,
@@ -208,8 +215,7 @@ impl<W, G: Clone> Group<W, G> {
     pub(crate) fn enlist(&mut self, want: Want, leads: bool, wake: W) -> WaiterId {
         let id = WaiterId(self.take_id());
         self.want_alone += usize::from(want == Want::Baton);
-        let durable = matches!(want, Want::Reach { level: Durability::Durable, .. });
-        self.queued += u64::from(durable);
+        self.queued += u64::from(want.is_durable());
         self.waiters.push(Waiter { id, want, leads, wake });
         id
     }
@@ -236,7 +242,7 @@ impl<W, G: Clone> Group<W, G> {
 
     /// Closes the open crowd: a flush takes everything before `end`.
     pub(crate) fn seal(&mut self, end: Lsn) {
-        self.queued = 0;
+        (self.queued, self.queued_from) = (0, self.next_id);
         let many = self.crowds.len() >= self.slots as usize;
         match self.crowds.back_mut() {
             // Nobody is in it: it may as well be the crowd of this flush, unless it is that of one
@@ -265,7 +271,11 @@ impl<W, G: Clone> Group<W, G> {
     /// Takes a waiter out; `None` when it was already told something, or is about to be.
     pub(crate) fn withdraw(&mut self, id: WaiterId) -> Option<Waiter<W>> {
         let index = self.index_of(id)?;
-        Some(self.remove(index))
+        let waiter = self.remove(index);
+        // Nobody gathers for who has gone.
+        let counts = waiter.id.0 >= self.queued_from && waiter.want.is_durable();
+        self.queued -= u64::from(counts);
+        Some(waiter)
     }
 
     /// A thousand tasks may wait, and each asks: so it is not looked for from one end.
@@ -586,6 +596,20 @@ mod tests {
         assert_eq!((group.gathered(), group.missing()), (3, 1));
         group.seal(lsn(4208));
         assert_eq!(group.gathered(), 1, "a flush has taken what they came for");
+    }
+
+    #[test]
+    fn nobody_gathers_for_a_task_that_was_dropped() {
+        let mut group: TestGroup = Group::new(1);
+        assert!(group.take());
+        next(&mut group, 4);
+        let taken = group.enlist(durable(4200), false, "its flush is under way");
+        group.seal(lsn(4200));
+        let waits = group.enlist(durable(4208), false, "task");
+        let written = group.enlist(written(4208), false, "asks for no sync");
+        assert_eq!((group.gathered(), group.missing()), (2, 2));
+        [taken, written, waits].iter().for_each(|id| assert!(group.withdraw(*id).is_some()));
+        assert_eq!((group.gathered(), group.missing()), (1, 3));
     }
 
     #[test]

@@ -237,11 +237,16 @@ impl<'a> Preparation<'a> {
     ) -> (Guard<'a>, Result<(), Arc<IoError>>) {
         self.ended = true;
         let shared = self.shared;
-        if let Err(error) = &outcome {
-            tracing::warn!(%base, %error, "the next segment could not be made ready");
-        }
         let mut wakes = Wakes::default();
         let mut state = shared.lock();
+        // Given up, since the log ends: nothing failed.
+        let given_up = state.phase != Phase::Open || state.stop || state.poison.is_some();
+        let given_up = given_up && matches!(&outcome, Err(error) if is_closed(error));
+        if let Err(error) = &outcome
+            && !given_up
+        {
+            tracing::warn!(%base, %error, "the next segment could not be made ready");
+        }
         (state.preparing, state.hurried) = (false, false);
         let signal = match &outcome {
             Ok(end) => {
@@ -255,6 +260,8 @@ impl<'a> Preparation<'a> {
                 }
                 Signal::Met
             }
+            // Whoever waits looks again, and is told of the close.
+            Err(_) if given_up => Signal::Met,
             Err(error) => {
                 state.stats.preparations_failed += 1;
                 state.prepare_failed = Some(Arc::clone(error));
@@ -273,6 +280,10 @@ impl<'a> Preparation<'a> {
         shared.deliver(wakes);
         (shared.lock(), outcome.map(|_| ()))
     }
+}
+
+fn is_closed(error: &IoError) -> bool {
+    matches!(error, IoError::Closed { .. })
 }
 
 impl Drop for Preparation<'_> {

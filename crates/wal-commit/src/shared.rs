@@ -296,6 +296,8 @@ impl Shared {
             wakes.push(waiter.wake, Signal::Failed(error));
         }
         state.poison = Some(cause);
+        // Who rests while it prepares a segment need not go on.
+        self.prepare.notify_one();
     }
 
     /// Delivers wake-ups. The lock is not held. Foreign code which panics poisons the log.

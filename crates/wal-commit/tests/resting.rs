@@ -140,6 +140,7 @@ fn a_close_ends_the_rest() {
         fill(&log, &preparer);
         log.close().unwrap();
         assert_eq!(disk.bodies().len(), 120);
+        assert_eq!(log.stats().preparations_failed, 0, "given up is not failed");
     });
 }
 

@@ -50,8 +50,8 @@ pub enum Preparation {
     /// Few syncs: the space is only reserved, if the file system can. The first sync of each part
     /// also writes what the file system notes about it.
     Reserved,
-    /// As [`Zeroed`](Self::Zeroed), while others commit: the space is reserved, and whoever makes
-    /// the file writes the zeros with [`LogFile::fill`], a piece at a time.
+    /// As [`Zeroed`](Self::Zeroed), while others commit: where space can be reserved, it is, and
+    /// whoever makes the file writes the zeros with [`LogFile::fill`], a piece at a time.
     Gradual,
 }
 

@@ -58,7 +58,7 @@ impl Options {
     ///
     /// Default: 64 MiB. The space is taken ahead, for the segment in use and for its successor. A log
     /// begins, and goes on after a crash, in a segment of 1 MiB at most; those made ahead of need
-    /// are up to twice as long as the one before, until they are as long as this says.
+    /// are up to half as long again as the one before, until they are as long as this says.
     #[must_use]
     pub const fn segment_bytes(mut self, bytes: u64) -> Self {
         self.segment_bytes = bytes;

@@ -90,11 +90,8 @@ impl Scrub {
     ///
     /// Reads the header of every segment, and the first record of the last ones.
     pub fn open_in(storage: Arc<dyn Storage>) -> Result<Self, Error> {
-        let mut survey = Survey::read(storage.as_ref())?;
-        if !survey.problems.is_empty() {
-            // A truncation beside it may look like a gap once, never twice.
-            survey = Survey::read(storage.as_ref())?;
-        }
+        // What a truncation beside it makes of the files passes: it is read until it stands still.
+        let survey = Survey::read(storage.as_ref())?;
         let no_log = || Refusal::NoLogThere { place: storage.place() };
         let log_id = survey.log_id.filter(|_| !survey.is_empty()).ok_or_else(no_log)?;
         let Survey { links: sealed, problems, .. } = survey;

@@ -414,8 +414,8 @@ fn segments_are_of_64_mib_unless_told_otherwise() {
     let directory = tempfile::tempdir().unwrap();
     let nothing = |_: &wal::ReplayRecord<'_>| Ok::<(), io::Error>(());
     let log = Wal::open(directory.path(), Options::default(), nothing).unwrap();
-    // The first ones of an opening are smaller, so that it is quick; each is twice the last one.
-    for _ in 0..120 {
+    // The first ones of an opening are smaller, so that it is quick; each is half as long again as the last one.
+    for _ in 0..320 {
         log.append(&vec![1; 600 << 10]).unwrap().wait_durable().unwrap();
     }
     let view = LogView::open(directory.path()).unwrap();

@@ -163,9 +163,13 @@ fn who_wants_truncated_bytes_gone_has_them_removed() {
 }
 
 fn copy_files(from: &Path, to: &Path) {
+    // The control file first: a segment that is being made ready meanwhile is registered behind that.
+    fs::copy(from.join("control"), to.join("control")).unwrap();
     for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        let name = entry.unwrap().file_name();
+        if name != "control" && !name.to_string_lossy().ends_with(".tmp") {
+            fs::copy(from.join(&name), to.join(&name)).unwrap();
+        }
     }
 }
 

@@ -27,9 +27,8 @@ const NAP: Duration = Duration::from_millis(50);
 /// Past the page cache where the file system allows it (`O_DIRECT`, Linux), so that the device is
 /// asked and not the memory. The log may be in use and is not changed; segments that are truncated
 /// away meanwhile count as gone. Every damaged place is told: the first 64 of a segment one by one,
-/// the others by their number. Exit codes: 0 all is whole, 4 damage or a missing segment, 5 a file of
-/// another log or format. Interrupted, it reports what it
-/// has read, and ends by the signal.
+/// the others by their number. Exit codes: 0 all is whole, 4 damage or a missing segment, 5 a file
+/// of another log or format. Interrupted, it reports what it has read, and ends by the signal.
 #[derive(Debug, Args)]
 pub(crate) struct Scrub {
     /// Directory of the log.

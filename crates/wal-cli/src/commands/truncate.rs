@@ -178,11 +178,17 @@ fn words(by: Obligation, at: Lsn, checkpoint: Option<Lsn>, holds: &[PersistentHo
     }
 }
 
-/// The size of segment that the log was kept with, so that its next one is like its last.
+/// Bytes before the log in each file of it.
+const HEADER_BYTES: u64 = 4096;
+
+/// The size of segment that the log was kept with, as far as its files tell: segments grow up to it,
+/// and what is held back, or waits to be used again, is as long as a normal one.
 fn segment_bytes(dir: &std::path::Path) -> Result<u64, Failure> {
     let storage = super::place::readable(dir)?;
     let survey = wal::Survey::read(&storage).map_err(super::place::failed)?;
-    let largest = survey.links.iter().map(|link| link.header.capacity_bytes).max();
-    let bytes = largest.unwrap_or(0).next_multiple_of(4096);
+    let links = survey.links.iter().map(|link| link.header.capacity_bytes);
+    let blank = survey.held_back.iter().chain(&survey.retired);
+    let blank = blank.map(|entry| entry.len.saturating_sub(HEADER_BYTES));
+    let bytes = links.chain(blank).max().unwrap_or(0).next_multiple_of(4096);
     Ok(bytes.clamp(64 << 10, 1 << 40))
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value, json};
-use wal::{ErrorKind, FlippedBit, LogView, Lsn, Verdict};
+use wal::{ErrorKind, FlippedBit, LogView, Lsn, LsnRange, Verdict};
 
 use super::output::{Paint, Watcher, json_line, left_as, line, open_view, stdout};
 use super::range::{RangeArgs, for_each_in};
@@ -16,9 +16,9 @@ use crate::exit::{Exit, Failure};
 ///
 /// Checks every record from the head to the end, and searches behind the end for evidence that
 /// something durable is missing. Where a single flipped bit is all that is wrong, it is named. With
-/// a range only that is read, from the beginning of the segment in which it starts. Exit codes: 0 whole, 3 a torn tail (nothing that
-/// evidence covers is lost), 4 damaged or missing, 5 foreign or newer, 6 no log here. The log is not
-/// changed.
+/// a range only that is read, from the beginning of the segment in which it starts. Exit codes: 0
+/// whole, 3 a torn tail (nothing that evidence covers is lost), 4 damaged or missing, 5 foreign or
+/// newer, 6 no log here. The log is not changed.
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
     /// Directory of the log.
@@ -43,7 +43,8 @@ struct Found<'a> {
 
 impl Verify {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
-        let view = self.view()?;
+        let range = self.range.range()?;
+        let view = self.view(range)?;
         let flipped = match view.flipped_bit() {
             Ok(flipped) => flipped,
             // The diagnosis is an extra: the verdict stands without it.
@@ -51,13 +52,12 @@ impl Verify {
             Err(error) => return Err(error.into()),
         };
         let (mut records, mut bytes) = (0, 0);
-        for_each_in(&view, self.range.range()?, |record| {
+        for_each_in(&view, range, |record| {
             records += 1;
             bytes += record.encoded_bytes() as u64;
             ControlFlow::<()>::Continue(())
         })?;
-        let end = self.range.range()?.end;
-        let concerns = first_wrong(&view).is_none_or(|wrong| wrong < end);
+        let concerns = first_wrong(&view).is_none_or(|wrong| wrong < range.end);
         let found = Found { view: &view, flipped, records, bytes, concerns };
         let mut out = stdout();
         if self.json {
@@ -69,11 +69,11 @@ impl Verify {
         Ok(if concerns { Exit::of(view.verdict()) } else { Exit::Done })
     }
 
-    fn view(&self) -> Result<LogView, Failure> {
+    fn view(&self, range: LsnRange) -> Result<LogView, Failure> {
         if self.range.is_all() {
             return open_view(&self.dir);
         }
-        Ok(LogView::open_range(&self.dir, self.range.range()?, &mut Watcher::default())?)
+        Ok(LogView::open_range(&self.dir, range, &mut Watcher::default())?)
     }
 
     /// The verdict in words.

@@ -19,7 +19,7 @@ use parking_lot::MutexGuard;
 use wal_format::{Lsn, SegmentHeader};
 
 use super::directory::{
-    HEADER_BYTES, Naming, abandon, begin_segment, file_bytes, finish_segment, link_of,
+    HEADER_BYTES, Naming, abandon, begin_segment, file_bytes, finish_segment, link_of, write_header,
 };
 use super::segment_store::{SegmentStore, WorkGuard};
 use crate::chain::ChainLink;
@@ -48,9 +48,19 @@ impl SegmentStore {
         rest: Rest<'_>,
     ) -> Result<ChainLink, IoError> {
         let storage = self.storage.as_ref();
-        let link = link_of(header, file_bytes(header.capacity_bytes).unwrap_or(u64::MAX))?;
+        let len = file_bytes(header.capacity_bytes).unwrap_or(u64::MAX);
+        let link = link_of(header, len)?;
         let file = begin_segment(storage, &header, Preparation::Gradual)?;
-        if let Err(error) = self.fill(work, file.as_ref(), &link, rest) {
+        let filled = self.fill(work, file.as_ref(), &link, rest);
+        // Rule 14: each header tells the head of when its segment was begun, and that is now.
+        let header = SegmentHeader { head: self.head(), ..header };
+        let told = filled.and_then(|()| {
+            if header == link.header {
+                return Ok(());
+            }
+            write_header(file.as_ref(), &link.name.temporary(), &header)
+        });
+        if let Err(error) = told {
             drop(file);
             // Behind a close the directory is somebody else's, who clears what is unfinished.
             if !work.closed {
@@ -60,7 +70,7 @@ impl SegmentStore {
         }
         finish_segment(storage, file, link.name, naming)?;
         tracing::debug!(segment = %link.name, bytes = link.file_bytes, "segment filled and ready");
-        Ok(link)
+        link_of(header, len)
     }
 
     fn fill(
@@ -74,7 +84,9 @@ impl SegmentStore {
         let mut hurried = false;
         let mut at = HEADER_BYTES;
         while at < link.file_bytes {
-            let bytes = PIECE_BYTES.min(link.file_bytes - at);
+            // Who waits for it waits for one sync, not for one a piece.
+            let left = link.file_bytes - at;
+            let bytes = if hurried { left } else { PIECE_BYTES.min(left) };
             let begun = Instant::now();
             let filled = file.fill(at, bytes);
             if !filled.map_err(|e| IoError::failed(IoOp::Write, link.name.temporary(), e))? {
@@ -124,11 +136,11 @@ struct Race {
 
 impl Race {
     /// Whether the log, which is at `now`, has gone so far that more than `filled` of `bytes` are
-    /// to be there: all of them are when it has gone three quarters of its way.
+    /// to be there: all of them are when it has gone five sixths of its way.
     fn is_close(&self, now: Lsn, filled: u64, bytes: u64) -> bool {
         let between = |from: Lsn, to: Lsn| u128::from(to.distance_from(from).unwrap_or(0));
         let (gone, way) = (between(self.from, now), between(self.from, self.base));
-        3 * u128::from(filled) * way < 4 * gone * u128::from(bytes)
+        5 * u128::from(filled) * way < 6 * gone * u128::from(bytes)
     }
 }
 
@@ -137,12 +149,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_filling_is_to_be_done_when_the_log_has_gone_three_quarters_of_its_way() {
+    fn the_filling_is_to_be_done_when_the_log_has_gone_five_sixths_of_its_way() {
         let at = |gone: u64| Lsn::new(4096 + 8 * gone).unwrap();
         let race = Race { from: at(0), base: at(1200) };
         assert!(!race.is_close(at(0), 1, 1000), "the log stands still");
-        assert!(!race.is_close(at(90), 100, 1000) && race.is_close(at(91), 100, 1000));
-        assert!(!race.is_close(at(900), 1000, 1000) && race.is_close(at(904), 1000, 1000));
+        assert!(!race.is_close(at(100), 100, 1000) && race.is_close(at(101), 100, 1000));
+        assert!(!race.is_close(at(1000), 1000, 1000) && race.is_close(at(1001), 1000, 1000));
         assert!(race.is_close(at(1200), 999, 1000));
     }
 }

@@ -19,17 +19,13 @@ pub const SEGMENT_BYTES_MAX: u64 = 1 << 40;
 /// segment is made ready off their path.
 pub(super) const OPENING_BYTES: u64 = 1 << 20;
 
-/// A segment made ahead of need is at most so many times as long as the one before it: what is
-/// filled beside commits stays in proportion to what they wrote.
-const GROWTH: u64 = 2;
-
 /// How a log directory is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoreOptions {
     /// Capacity of a normal segment, in bytes, without its header block: a multiple of 4,096,
     /// at least 64 KiB. Default: 64 MiB. A log begins, and goes on after a crash, with shorter
-    /// ones: 1 MiB, then each up to twice as long as the one before.
+    /// ones: 1 MiB, then each up to half as long again as the one before.
     pub segment_bytes: u64,
     /// How written bytes are made durable. Default: [`SyncMethod::DataSync`].
     pub sync_method: SyncMethod,
@@ -88,9 +84,11 @@ impl StoreOptions {
         self.segment_bytes.min(OPENING_BYTES)
     }
 
-    /// Capacity of the segment that is made ahead of need behind one of `bytes`.
+    /// Capacity of the segment that is made ahead of need behind one of `bytes`: half as long again at
+    /// most, so that what is filled beside commits stays in proportion to what they wrote.
     pub(super) fn next_bytes(&self, bytes: u64) -> u64 {
-        bytes.saturating_mul(GROWTH).max(OPENING_BYTES).min(self.segment_bytes)
+        let longer = bytes.saturating_add(bytes / 2) / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
+        longer.max(OPENING_BYTES).min(self.segment_bytes)
     }
 
     /// Checks that every option is within its range.
@@ -174,21 +172,18 @@ mod tests {
     }
 
     #[test]
-    fn segments_double_from_a_mebibyte_to_what_is_asked_for() {
+    fn segments_grow_by_half_from_a_mebibyte_to_what_is_asked_for() {
         let grown = |options: StoreOptions| {
             let longer = move |bytes: &u64| Some(options.next_bytes(*bytes));
             let all = std::iter::successors(Some(options.opening_bytes()), longer);
-            all.take(8).map(|bytes| bytes >> 10).collect::<Vec<_>>()
+            all.take(12).map(|bytes| bytes >> 10).collect::<Vec<_>>()
         };
-        let mebibyte = 1 << 10;
         let default = StoreOptions::default();
-        assert_eq!(
-            grown(default),
-            [1, 2, 4, 8, 16, 32, 64, 64].map(|mebibytes| mebibytes * mebibyte)
-        );
-        assert_eq!(grown(default.with_segment_bytes(64 << 10)), [64; 8]);
-        let uneven = default.with_segment_bytes(6 << 20);
-        assert_eq!(grown(uneven), [1, 2, 4, 6, 6, 6, 6, 6].map(|mebibytes| mebibytes * mebibyte));
+        let all = [1024, 1536, 2304, 3456, 5184, 7776, 11664, 17496, 26244, 39364, 59044, 65536];
+        assert_eq!(grown(default), all);
+        assert_eq!(grown(default.with_segment_bytes(64 << 10)), [64; 12]);
+        let uneven = grown(default.with_segment_bytes(2 << 20));
+        assert_eq!(uneven.get(..4), Some(&[1024, 1536, 2048, 2048][..]));
         // As a full disk leaves one.
         assert_eq!(default.next_bytes(64 << 10), OPENING_BYTES);
         assert_eq!(default.next_bytes(u64::MAX), default.segment_bytes);

@@ -99,10 +99,14 @@ impl SegmentStore {
         let plan = plan(&self.chain.lock(), base, capacity_bytes);
         match plan {
             Plan::Ready(end) => Ok(end),
-            // Of any length, and somebody else was quicker.
-            Plan::Replace { old, .. } if wish.or_normal => Ok(old.cap),
+            // Of any length that a segment made ahead has, and somebody else was quicker.
+            Plan::Replace { old, .. } if wish.or_normal && self.is_usual(&old) => Ok(old.cap),
             Plan::Add { after } => self.add(work, &after, &wish),
-            Plan::Replace { old, after } => self.replace(work, &old, &after, &wish),
+            Plan::Replace { old, after } => {
+                // It is on no chain meanwhile: nobody may come in between.
+                let wish = Wish { rest: None, ..wish };
+                self.replace(work, &old, &after, &wish)
+            }
             Plan::Refuse => Err(out_of_range),
         }
     }
@@ -151,6 +155,11 @@ impl SegmentStore {
         work.address_end = work.address_end.max(link.cap);
         self.chain.lock().links.push(link);
         Ok(link.cap)
+    }
+
+    /// Whether the segment is no longer than a normal one.
+    const fn is_usual(&self, link: &ChainLink) -> bool {
+        link.header.capacity_bytes <= self.options.segment_bytes
     }
 
     /// Puts an empty segment of another capacity in the place of an empty segment: same base,

@@ -123,8 +123,9 @@ impl SegmentStore {
         active: &ChainLink,
         mut after: Vec<ChainLink>,
     ) -> Result<Option<ChainLink>, IoError> {
-        // Not one that is shorter than what would be made in its place.
-        let least = self.options.next_bytes(active.header.capacity_bytes);
+        // Not one that is shorter than any that would be made in its place.
+        let ahead = self.options.next_bytes(active.header.capacity_bytes);
+        let least = ahead.min(self.options.opening_bytes());
         let serves = |link: &ChainLink| {
             Some(link.file_bytes) == file_bytes(link.header.capacity_bytes)
                 && link.name.base == active.cap

@@ -111,11 +111,13 @@ impl SegmentStore {
             truncation.bytes += link.file_bytes;
         }
         for link in kept {
-            rename_retired(self.storage.as_ref(), link.name)?;
+            let renamed = rename_retired(self.storage.as_ref(), link.name);
+            self.work.lock().watch(renamed)?;
         }
         // Whoever takes a kept file for a segment must find its old name gone for good.
-        sync_dir(self.storage.as_ref())?;
+        let synced = sync_dir(self.storage.as_ref());
         let mut work = self.work.lock();
+        work.watch(synced)?;
         let is_gone = |name| kept.iter().chain(removed).any(|link| link.name == name);
         work.dead.retain(|dead| !is_gone(dead.name));
         self.keep_retired(&mut work, kept)?;
@@ -154,7 +156,8 @@ impl SegmentStore {
             work.dead.pop();
         }
         if discarded.segments + discarded.temporary > 0 {
-            sync_dir(storage)?;
+            let synced = sync_dir(storage);
+            work.watch(synced)?;
         }
         self.shrink_capped(&mut discarded)?;
         Ok(discarded)

@@ -1,8 +1,11 @@
 //! The store: what it holds, under which lock, and what can be asked of it.
 //!
-//! Two locks, always taken in this order:
+//! Three locks, always taken in this order:
 //!
-//! - `work`: held by whole operations (prepare, truncate, checkpoint), I/O included;
+//! - `growing`: held by whoever makes the chain longer, rests included, in which the commit path's own
+//!   lock is taken: so nothing that takes it is called under that one;
+//! - `work`: held by whole operations (truncate, checkpoint), I/O included, and by a preparation but
+//!   in its rests;
 //! - `chain`: held for moments, never during I/O, so neither a reader which asks for the links
 //!   nor a commit which crosses into the next segment waits for a file to be made (rule 12).
 //!
@@ -115,7 +118,8 @@ impl SegmentStore {
     /// Gives back the lock on the directory: the log was closed, cleanly or not, and nothing is in
     /// flight. The store changes nothing from now on; reading through it stays possible.
     pub fn release(&self) {
-        // Under the lock of `work`, so that an operation under way ends first (rule 15).
+        // Under the lock of `work`, so that an operation under way ends first, or finds in its rest
+        // that it may not go on (rule 15).
         let mut work = self.work.lock();
         work.closed = true;
         drop(self.lock.lock().take());

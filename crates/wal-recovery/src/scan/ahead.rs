@@ -5,7 +5,7 @@
 //!   caller:  runs ─► take what is proven, prove the rest ─► records
 //! ```
 //!
-//! Invariants: a record is handed out only if [`EpochTracker::decode`] accepted those very bytes,
+//! Invariants: a record is handed out only if [`EpochTracker::prove`] accepted those very bytes,
 //! in the memory they are handed out from, under the epoch in force there; on which thread does
 //! not matter. What the helper assumed that epoch to be is compared with what it turned out to
 //! be, record by record. The helper decides nothing: where it stops, fails or dies, the caller

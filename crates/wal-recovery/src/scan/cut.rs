@@ -149,7 +149,7 @@ fn stopped(advance: Advance) -> Cut {
         Advance::Jump { from, to, after_loss } => Cut::Jump { from, to, after_loss },
         Advance::Record { at, epoch, .. } => {
             debug_assert!(false, "nothing is proven by a cut");
-            let why = StopReason::EndOfChain;
+            let why = StopReason::Unreadable(DecodeError::Incomplete { needed: 0 });
             Cut::Stopped(Stop { at, segment: None, offset: 0, why, epoch })
         }
     }

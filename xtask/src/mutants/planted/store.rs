@@ -65,9 +65,9 @@ pub(super) static BUGS: &[Mutant] = &[
         edits: &[
             Edit {
                 file: RETIRE,
-                find: "// Whoever takes a kept file for a segment must find its old name gone for \
-                       good.\n        sync_dir(self.storage.as_ref())?;",
-                replace: "",
+                find: "let synced = sync_dir(self.storage.as_ref());\n        \
+                       let mut work = self.work.lock();\n        work.watch(synced)?;",
+                replace: "let mut work = self.work.lock();",
             },
             Edit {
                 file: RECYCLE,

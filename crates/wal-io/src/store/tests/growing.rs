@@ -34,7 +34,7 @@ fn begun(wrap: &Wrap, bytes: u64) -> (Arc<SegmentStore>, Lsn) {
 }
 
 fn capacities(store: &SegmentStore) -> Vec<u64> {
-    store.links().iter().map(|link| link.header.capacity_bytes / MEBIBYTE).collect()
+    store.links().iter().map(|link| link.header.capacity_bytes >> 10).collect()
 }
 
 /// The pieces that were filled, in order.
@@ -47,13 +47,13 @@ fn filled(wrap: &Wrap) -> Vec<(u64, u64)> {
 }
 
 #[test]
-fn each_is_twice_as_long_as_the_one_before_until_it_is_a_normal_one() {
+fn each_is_half_as_long_again_as_the_one_before_until_it_is_a_normal_one() {
     let wrap = Wrap::new();
     let (store, mut base) = begun(&wrap, 4096);
-    for _ in 0..4 {
+    for _ in 0..7 {
         base = store.prepare_next(base, None).unwrap();
     }
-    assert_eq!(capacities(&store), [1, 2, 4, 8, 8]);
+    assert_eq!(capacities(&store), [1024, 1536, 2304, 3456, 5184, 7776, 8192, 8192]);
     assert_eq!(survey(&wrap).links, store.links());
 }
 
@@ -69,7 +69,7 @@ fn where_a_truncated_file_is_there_to_be_used_it_is_a_normal_one_at_once() {
     store.note_durable(second);
     assert_eq!(store.truncate_before(first).unwrap().recycled, 1);
     store.prepare_next(second, None).unwrap();
-    assert_eq!(capacities(&store), [1, 8]);
+    assert_eq!(capacities(&store), [1024, 8192]);
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn r16_on_a_full_disk_it_is_made_in_space_that_is_held_back_which_is_of_normal_l
     store.hold_back(1).unwrap();
     wrap.fill_up();
     store.prepare_next(base, None).unwrap();
-    assert_eq!((capacities(&store), store.held_back()), (vec![1, 8], 0));
+    assert_eq!((capacities(&store), store.held_back()), (vec![1024, 8192], 0));
     let last = store.links().last().unwrap().cap;
     assert!(store.prepare_next(last, None).unwrap_err().is_no_space());
 }
@@ -95,7 +95,7 @@ fn a_clean_opening_keeps_the_short_successor_that_it_would_make() {
         SegmentStore::reopen(shared(&wrap), wrap.lock().unwrap(), growing(), &survey(&wrap))
             .unwrap();
     let placement = store.resume_in_place(lsn(FIRST + 4096)).unwrap();
-    assert_eq!((placement.active_end, capacities(&store)), (base, vec![1, 2]));
+    assert_eq!((placement.active_end, capacities(&store)), (base, vec![1024, 1536]));
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn a_clean_opening_drops_a_successor_shorter_than_it_would_make() {
         SegmentStore::reopen(shared(&wrap), wrap.lock().unwrap(), growing(), &survey(&wrap))
             .unwrap();
     store.resume_in_place(lsn(FIRST + 4096)).unwrap();
-    assert_eq!(capacities(&store), [1]);
+    assert_eq!(capacities(&store), [1024]);
 }
 
 #[test]
@@ -132,7 +132,11 @@ fn beside_commits_it_is_filled_in_small_pieces_with_a_rest_between_them() {
         assert!(offset == at && bytes <= 1 << 20, "{bytes} bytes at {offset}, not at {at}");
         at += bytes;
     }
-    assert_eq!(at, 4096 + 2 * OPENING_BYTES, "all but the header, and that is written");
+    assert_eq!(
+        at,
+        4096 + OPENING_BYTES + OPENING_BYTES / 2,
+        "all but the header, and that is written"
+    );
     let calls = wrap.calls();
     let last_fill = calls.iter().rposition(|call| matches!(call, Call::Fill { .. }));
     let synced = calls.iter().position(|call| matches!(call, Call::SyncAll { .. }));
@@ -148,20 +152,21 @@ fn a_log_on_its_way_meets_a_piece_where_one_is_due_and_nowhere_else() {
     let at = Cell::new(FIRST + 4096);
     let met = RefCell::new(Vec::new());
     let rest = |_: Duration| {
+        let bytes = filled(&wrap).iter().map(|(_, bytes)| bytes).sum::<u64>();
+        met.borrow_mut().push((at.get(), bytes));
         at.set((at.get() + 1000).min(base.get()));
         store.note_durable(lsn(at.get()));
-        met.borrow_mut().push((at.get(), filled(&wrap).len() as u64));
         Rested::Over
     };
     store.prepare_next(base, Some(&rest)).unwrap();
     let way = base.get() - FIRST - 4096;
-    let pieces = filled(&wrap).len() as u64;
+    let file = 4096 + 3 * OPENING_BYTES / 2;
     for (at, filled) in met.into_inner() {
-        let gone = at - FIRST - 4096;
-        let wanted = 4 * gone * pieces / (3 * way);
-        assert!((wanted..=wanted + 2).contains(&filled), "{filled} of {pieces} at {gone} of {way}");
+        let wanted = (file * 6 * (at - FIRST - 4096) / (5 * way)).min(file);
+        let most = (wanted + 2 * MEBIBYTE).min(file);
+        assert!((wanted..=most).contains(&(4096 + filled)), "{filled} where {wanted} are due");
     }
-    assert!(at.get() < base.get() - way / 5, "ready before it is needed");
+    assert!(at.get() < base.get() - way / 10, "ready before it is needed");
 }
 
 #[test]
@@ -181,7 +186,7 @@ fn where_zeros_save_nothing_there_are_neither_pieces_nor_rests() {
     let rest = |_: Duration| -> Rested { panic!("there is nothing to rest from") };
     store.prepare_next(base, Some(&rest)).unwrap();
     assert_eq!(filled(&wrap).len(), 1, "asked once");
-    assert_eq!(capacities(&store), [1, 2]);
+    assert_eq!(capacities(&store), [1024, 1536]);
 }
 
 #[test]
@@ -210,7 +215,59 @@ fn nobody_rests_once_somebody_waits_for_it() {
         Rested::Hurry
     };
     store.prepare_next(base, Some(&rest)).unwrap();
-    assert_eq!((rests.get(), capacities(&store)), (1, vec![1, 2]));
+    assert_eq!((rests.get(), capacities(&store)), (1, vec![1024, 1536]));
+}
+
+#[test]
+fn whoever_waits_for_it_waits_for_one_sync_and_not_for_one_a_piece() {
+    let wrap = Wrap::new();
+    wrap.fill_files();
+    let (store, base) = begun(&wrap, 4096);
+    let end = store.prepare_next(base, None).unwrap();
+    let mut sink = store.appender().unwrap();
+    write(sink.as_mut(), FIRST + 4096, FIRST + 8192);
+    sink.sync().unwrap();
+    store.note_durable(lsn(FIRST + 8192));
+    wrap.forget_calls();
+    store.prepare_next(end, Some(&|_| Rested::Hurry)).unwrap();
+    let (pieces, bytes) = (filled(&wrap), 2304 << 10);
+    assert_eq!(pieces, [(4096, MEBIBYTE), (4096 + MEBIBYTE, bytes - MEBIBYTE)]);
+}
+
+#[test]
+fn r14_a_segment_tells_the_head_of_when_its_filling_was_over() {
+    let wrap = Wrap::new();
+    wrap.fill_files();
+    let (store, base) = begun(&wrap, 4096);
+    let end = store.prepare(base, MEBIBYTE).unwrap();
+    let mut sink = store.appender().unwrap();
+    let behind = base.get() + 4096;
+    for from in (FIRST + 4096..behind).step_by(64 << 10) {
+        // Many syncs, or zeros are not worth their while.
+        write(sink.as_mut(), from, behind.min(from + (64 << 10)));
+        sink.sync().unwrap();
+    }
+    store.note_durable(lsn(base.get() + 4096));
+    let rest = |_: Duration| {
+        assert_eq!(store.truncate_before(base).unwrap().segments, 1);
+        Rested::Hurry
+    };
+    store.prepare_next(end, Some(&rest)).unwrap();
+    let made = *store.links().last().unwrap();
+    assert_eq!((made.header.head, made.header.base), (base, end));
+    assert_eq!(survey(&wrap).links, store.links());
+}
+
+#[test]
+fn a_successor_longer_than_a_normal_one_is_replaced_without_a_rest() {
+    let wrap = Wrap::new();
+    wrap.fill_files();
+    let (store, base) = begun(&wrap, 4096);
+    store.prepare(base, 2 * SEGMENT).unwrap();
+    let rest = |_: Duration| -> Rested { panic!("the successor is on no chain meanwhile") };
+    store.prepare_next(base, Some(&rest)).unwrap();
+    assert!(store.links().last().unwrap().header.capacity_bytes <= SEGMENT);
+    assert_eq!(survey(&wrap).links, store.links());
 }
 
 #[test]
@@ -230,7 +287,7 @@ fn in_a_rest_the_store_is_everybodys() {
     };
     store.prepare_next(base, Some(&rest)).unwrap();
     assert!(rests.get() > 0 && !store.checkpoints().is_empty());
-    assert_eq!((capacities(&store), store.held_back()), (vec![1, 2], 1));
+    assert_eq!((capacities(&store), store.held_back()), (vec![1024, 1536], 1));
 }
 
 #[test]
@@ -251,7 +308,7 @@ fn two_who_prepare_the_same_segment_make_one() {
         assert_eq!(other.take().unwrap().join().unwrap(), end);
         end
     });
-    assert_eq!((capacities(&store), store.links().last().unwrap().cap), (vec![1, 2], end));
+    assert_eq!((capacities(&store), store.links().last().unwrap().cap), (vec![1024, 1536], end));
 }
 
 #[test]
@@ -262,7 +319,7 @@ fn a_log_that_ends_gives_the_unfinished_file_up() {
     let before = wrap.names();
     let given_up = store.prepare_next(base, Some(&|_| Rested::Stop)).unwrap_err();
     assert!(matches!(given_up, IoError::Closed { .. }), "{given_up}");
-    assert_eq!((wrap.names(), capacities(&store)), (before, vec![1]));
+    assert_eq!((wrap.names(), capacities(&store)), (before, vec![1024]));
 }
 
 #[test]
@@ -289,6 +346,6 @@ fn what_cannot_be_filled_leaves_no_file_and_the_log_as_it_was() {
     wrap.fail_next(|call| matches!(call, Call::Fill { offset, .. } if *offset > MEBIBYTE));
     let failed = store.prepare_next(base, Some(&|_| Rested::Over)).unwrap_err();
     assert!(matches!(failed, IoError::Failed { .. }), "{failed}");
-    assert_eq!((wrap.names(), capacities(&store)), (before, vec![1]));
+    assert_eq!((wrap.names(), capacities(&store)), (before, vec![1024]));
     store.prepare_next(base, Some(&|_| Rested::Over)).unwrap();
 }
