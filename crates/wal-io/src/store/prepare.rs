@@ -53,8 +53,9 @@ impl Preparer for SegmentStore {
     }
 }
 
-/// Writing so many zeros costs about what they save one sync.
-const ZEROS_WORTH_A_SYNC_BYTES: u64 = 512 << 10;
+/// Writing so many zeros costs about what they save one sync: with 70 KB a sync a log without them had
+/// 1.2 times the rate and a third of the p99 (docs/design/0002).
+const ZEROS_WORTH_A_SYNC_BYTES: u64 = 64 << 10;
 
 /// Whose space a segment is made in, as long as there is some.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -21,10 +21,10 @@ fn zeros_are_written_ahead_where_syncs_are_many_and_only_reserved_where_they_are
         }
     };
     let base = |n: u64| lsn(FIRST + OPENING_BYTES + (n - 1) * SEGMENT);
-    sync(7);
+    sync(63);
     store.prepare(base(2), SEGMENT).unwrap();
     assert_eq!(wrap.last_preparation(), Some(Preparation::Reserved));
-    sync(8);
+    sync(64);
     store.prepare(base(3), SEGMENT).unwrap();
     assert_eq!(wrap.last_preparation(), Some(Preparation::Zeroed));
     store.prepare(base(4), SEGMENT).unwrap();
@@ -40,10 +40,10 @@ fn a_log_that_has_just_begun_is_judged_by_the_bytes_it_has() {
     let placement = bare.place_first().unwrap();
     assert_eq!(wrap.last_preparation(), Some(Preparation::Zeroed), "it begins with commits");
     let mut sink = bare.appender().unwrap();
-    write(sink.as_mut(), FIRST, FIRST + (64 << 10));
+    write(sink.as_mut(), FIRST, FIRST + (32 << 10));
     sink.sync().unwrap();
-    bare.note_durable(lsn(FIRST + (64 << 10)));
-    // One sync for 64 KiB will be 64 for the 4 MiB of a segment.
+    bare.note_durable(lsn(FIRST + (32 << 10)));
+    // One sync for 32 KiB will be some hundred for the 4 MiB of a segment.
     bare.prepare(placement.ready_end, SEGMENT).unwrap();
     assert_eq!(wrap.last_preparation(), Some(Preparation::Zeroed));
 }
