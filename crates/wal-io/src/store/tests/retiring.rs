@@ -310,3 +310,15 @@ fn r14_the_loss_of_one_slot_hides_no_missing_segment_and_invents_none() {
         assert!(matches!(problems[..], [ChainProblem::Missing { .. }]), "{problems:?}");
     }
 }
+
+#[test]
+fn a_truncation_whose_directory_sync_failed_lets_nothing_be_made_any_more() {
+    let wrap = Wrap::new();
+    let store = five(&wrap);
+    let links = store.links();
+    wrap.fail_next(|call| *call == Call::SyncDir);
+    store.truncate_before(links[2].name.base).unwrap_err();
+    let end = links.last().unwrap().cap;
+    let refused = store.prepare(end, links[0].header.capacity_bytes).unwrap_err();
+    assert!(matches!(refused, IoError::Poisoned { .. }), "{refused}");
+}
