@@ -315,20 +315,8 @@ mod tests {
 
     #[test]
     fn what_is_filled_is_written_and_nothing_else() {
-        use rustix::fs::{SeekFrom, seek};
         let Some((_dir, storage)) = fresh() else { return };
-        let file = storage.create_for("a", 1 << 20, Preparation::Gradual).unwrap();
-        if !file.fill(64 << 10, 64 << 10).unwrap() {
-            eprintln!("SKIPPED: nothing can be reserved here, or writes copy");
-            return;
-        }
-        assert_eq!(file.len().unwrap(), 1 << 20);
-        let file = File::open(storage.path().join("a")).unwrap();
-        // What is reserved but not written counts as a hole.
-        assert_eq!(seek(&file, SeekFrom::Data(0)).unwrap(), 64 << 10);
-        assert_eq!(seek(&file, SeekFrom::Hole(64 << 10)).unwrap(), 128 << 10);
-        let whole = storage.create("b", 1 << 20).unwrap();
-        assert!(!whole.fill(0, 4096).unwrap(), "its zeros are written");
+        space::check_filling(&storage, storage.path());
     }
 
     #[test]

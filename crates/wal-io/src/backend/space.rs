@@ -143,6 +143,26 @@ pub(super) fn write_zeros(file: &File, from: u64, len: u64, block_bytes: usize) 
     Ok(())
 }
 
+/// For the tests of each backend on a directory, which lies at `path`: what is filled is written, and
+/// nothing else.
+#[cfg(all(test, target_os = "linux"))]
+#[allow(clippy::unwrap_used, reason = "a test")]
+pub(super) fn check_filling(storage: &dyn crate::storage::Storage, path: &std::path::Path) {
+    use rustix::fs::{SeekFrom, seek};
+    let file = storage.create_for("a", 1 << 20, Preparation::Gradual).unwrap();
+    if !file.fill(64 << 10, 64 << 10).unwrap() {
+        eprintln!("SKIPPED: nothing can be reserved here, or writes copy");
+        return;
+    }
+    assert_eq!(file.len().unwrap(), 1 << 20);
+    let file = File::open(path.join("a")).unwrap();
+    // What is reserved but not written counts as a hole.
+    assert_eq!(seek(&file, SeekFrom::Data(0)).unwrap(), 64 << 10);
+    assert_eq!(seek(&file, SeekFrom::Hole(64 << 10)).unwrap(), 128 << 10);
+    let whole = storage.create("b", 1 << 20).unwrap();
+    assert!(!whole.fill(0, 4096).unwrap(), "its zeros are written");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

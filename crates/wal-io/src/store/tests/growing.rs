@@ -205,21 +205,7 @@ fn r12_nobody_rests_while_the_log_fills_up_faster_than_the_next_segment() {
 }
 
 #[test]
-fn nobody_rests_once_somebody_waits_for_it() {
-    let wrap = Wrap::new();
-    wrap.fill_files();
-    let (store, base) = begun(&wrap, 4096);
-    let rests = Cell::new(0);
-    let rest = |_: Duration| {
-        rests.set(rests.get() + 1);
-        Rested::Hurry
-    };
-    store.prepare_next(base, Some(&rest)).unwrap();
-    assert_eq!((rests.get(), capacities(&store)), (1, vec![1024, 1536]));
-}
-
-#[test]
-fn whoever_waits_for_it_waits_for_one_sync_and_not_for_one_a_piece() {
+fn whoever_waits_for_it_waits_for_no_rest_and_for_one_sync_and_not_for_one_a_piece() {
     let wrap = Wrap::new();
     wrap.fill_files();
     let (store, base) = begun(&wrap, 4096);
@@ -229,7 +215,13 @@ fn whoever_waits_for_it_waits_for_one_sync_and_not_for_one_a_piece() {
     sink.sync().unwrap();
     store.note_durable(lsn(FIRST + 8192));
     wrap.forget_calls();
-    store.prepare_next(end, Some(&|_| Rested::Hurry)).unwrap();
+    let rests = Cell::new(0);
+    let rest = |_: Duration| {
+        rests.set(rests.get() + 1);
+        Rested::Hurry
+    };
+    store.prepare_next(end, Some(&rest)).unwrap();
+    assert_eq!(rests.get(), 1);
     let (pieces, bytes) = (filled(&wrap), 2304 << 10);
     assert_eq!(pieces, [(4096, MEBIBYTE), (4096 + MEBIBYTE, bytes - MEBIBYTE)]);
 }
