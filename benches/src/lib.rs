@@ -15,6 +15,7 @@ mod sheet;
 mod usage;
 
 mod peer;
+mod in_use;
 mod latencies;
 mod child;
 mod results;
@@ -53,8 +54,9 @@ pub use memory_pages::{MemoryPages, PAGE_BYTES, look_at};
 pub use once::Once;
 pub use openings::{Arguments as OpeningArguments, run as measure_openings};
 pub use ours::{
-    ENTRY as OURS, FLIGHTS as OUR_FLIGHTS, IN_TASKS as OURS_IN_TASKS, POLICIES as OUR_POLICIES,
-    READINGS as OUR_READINGS, RECYCLING as OURS_RECYCLING,
+    ENTRY as OURS, FLIGHTS as OUR_FLIGHTS, IN_TASKS as OURS_IN_TASKS, NEW as OURS_NEW,
+    POLICIES as OUR_POLICIES, READINGS as OUR_READINGS, RECYCLING as OURS_RECYCLING,
+    REUSING as OURS_REUSING,
 };
 pub use peer::{Awaited, Clock, Committer, Committers, Entry, Failure, Load, Open, Peer};
 pub use recovery::{Arguments as RecoveryArguments, run as measure_recovery};

@@ -138,8 +138,8 @@ mod tests {
     fn a_log_that_is_listened_to_takes_records() {
         for entry in ENTRIES {
             let dir = tempfile::tempdir().unwrap();
-            let load =
-                Load { threads: 1, durable: true, bytes: 0, body_bytes: 3, segment_bytes: None };
+            let segment_bytes = Some(64 << 10);
+            let load = Load { threads: 1, durable: true, bytes: 0, body_bytes: 3, segment_bytes };
             let peer = (entry.open)(dir.path(), load).unwrap();
             peer.committer(0).unwrap().commit(b"abc").unwrap();
         }

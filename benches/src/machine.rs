@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -19,7 +21,7 @@ pub struct Machine {
     pub processors: usize,
     /// Device and file system of the directory.
     pub device_and_file_system: String,
-    /// Threads which wanted to run in the minute before, on average.
+    /// Processors in use, or without work while something waited for a device, in the moment before.
     pub load_before: String,
     /// Whether the kernel flushes a cache of the device on a sync: `write back`, or `write through`.
     pub write_cache: String,
@@ -73,9 +75,42 @@ fn processor() -> String {
     model.map_or(UNKNOWN, |name| name.trim_start_matches([' ', '\t', ':'])).to_owned()
 }
 
+/// Looked at for so long: an average of minutes would still tell of the table before.
+const LOOKED_AT: Duration = Duration::from_millis(500);
+
 fn load() -> String {
-    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split_whitespace().next().unwrap_or(UNKNOWN).to_owned()
+    let before = ticks();
+    thread::sleep(LOOKED_AT);
+    let load = before.zip(ticks()).and_then(|(before, after)| load_between(&before, &after));
+    load.map_or_else(|| UNKNOWN.to_owned(), |load| format!("{load:.2}"))
+}
+
+/// What the processors did so far, each thing in ticks, all processors together.
+fn ticks() -> Option<Vec<u64>> {
+    let text = fs::read_to_string("/proc/stat").ok()?;
+    text.lines()
+        .next()?
+        .strip_prefix("cpu ")?
+        .split_whitespace()
+        .map(|it| it.parse().ok())
+        .collect()
+}
+
+/// Of user, nice, system, idle and so on, all but idle is load.
+fn load_between(before: &[u64], after: &[u64]) -> Option<f64> {
+    const IDLE: usize = 3;
+    // Guests, behind these, are counted as users too.
+    const ALL: usize = 8;
+    let passed: Vec<u64> = after
+        .iter()
+        .zip(before)
+        .take(ALL)
+        .map(|(after, before)| after.saturating_sub(*before))
+        .collect();
+    let all = passed.iter().sum::<u64>();
+    let idle = *passed.get(IDLE)?;
+    let processors = thread::available_parallelism().ok()?.get();
+    (all > 0).then(|| (all - idle) as f64 / all as f64 * processors as f64)
 }
 
 /// Of a whole disk; a partition or a volume on several disks has no such file.
@@ -103,6 +138,18 @@ pub fn describe(dir: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whatever_a_processor_does_but_nothing_is_load() {
+        let processors = thread::available_parallelism().unwrap().get() as f64;
+        let before = [10, 0, 10, 100, 0, 0, 0, 0, 10, 0];
+        let after = [20, 0, 15, 175, 10, 0, 0, 0, 999, 0];
+        let load = load_between(&before, &after).unwrap();
+        assert!((load - 0.25 * processors).abs() < 1e-9, "{load}");
+        assert_eq!(load_between(&before, &before), None, "no time has passed");
+        assert_eq!(load_between(&before[..2], &after[..2]), None);
+        assert!(ticks().is_none_or(|ticks| ticks.len() > 4));
+    }
 
     #[test]
     fn a_loaded_machine_is_told_from_a_quiet_one() {

@@ -1,5 +1,8 @@
 //! This repository's log, with its default options: from threads, from tasks of one thread, and
 //! with what is no longer needed truncated all the while.
+//!
+//! Where commits are timed it is a log that has been in use for a while, as the others' are whose files are written
+//! beforehand and recycled: its segments are of full length, and what was truncated is used again.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -12,13 +15,14 @@ use std::time::Duration;
 use wal::{LogView, Options, ReplayRecord, SyncMethod, SyncPolicy, Wal};
 
 use crate::baseline;
+use crate::in_use::{self, Checkpoints};
 use crate::peer::{Awaited, Clock, Committer, Committers, Entry, Failure, Load, Peer};
 
 /// This log.
 pub const ENTRY: Entry = Entry {
     name: "wal",
     version: "here",
-    options: "the defaults",
+    options: "the defaults; in use for a while, truncated after every 64 MiB",
     appends: "append_untracked, SyncPolicy::Never; read by LogView::for_each, opened beforehand",
     caveat: "",
     committers: Committers::Threads,
@@ -28,7 +32,7 @@ pub const ENTRY: Entry = Entry {
 /// This log, its commits awaited by as many tasks as there are threads in the other rows.
 pub const IN_TASKS: Entry = Entry {
     name: "wal-tasks",
-    options: "the defaults; the committers are tasks which one thread runs",
+    options: "as wal; the committers are tasks which one thread runs",
     committers: Committers::Tasks,
     ..ENTRY
 };
@@ -48,6 +52,23 @@ pub const READINGS: [Entry; 2] = [
         ..ENTRY
     },
 ];
+
+/// This log, made when its turn begins and never truncated: all its files are new ones, and are made
+/// while it is measured.
+pub const NEW: Entry = Entry {
+    name: "wal-new",
+    options: "the defaults; a new log, never truncated",
+    open: open_new,
+    ..ENTRY
+};
+
+/// This log, its appends into files of segments that were truncated before.
+pub const REUSING: Entry = Entry {
+    name: "wal-reusing",
+    appends: "as wal, with recycled_segments so many that all goes into files which were written before",
+    open: open_reusing,
+    ..ENTRY
+};
 
 /// This log, truncated all the while, so that its files are used again.
 pub const RECYCLING: Entry = Entry {
@@ -113,8 +134,7 @@ fn open_with(
     with: impl FnOnce(Options) -> Options,
 ) -> Result<Box<dyn Peer>, Failure> {
     let replay = |_: &ReplayRecord<'_>| Ok::<(), io::Error>(());
-    let wal = Arc::new(Wal::open(dir.join("log"), with(baseline::options()), replay)?);
-    Ok(Box::new(Log { wal, durable: load.durable, reads: read, truncating: None }))
+    opened(Wal::open(dir.join("log"), with(baseline::options()), replay)?, load)
 }
 
 fn open_under(dir: &Path, load: Load, policy: SyncPolicy) -> Result<Box<dyn Peer>, Failure> {
@@ -122,27 +142,58 @@ fn open_under(dir: &Path, load: Load, policy: SyncPolicy) -> Result<Box<dyn Peer
 }
 
 pub(crate) fn open(dir: &Path, load: Load) -> Result<Box<dyn Peer>, Failure> {
-    open_to_read(dir, load, read)
+    opened(open_log(dir, load)?, load)
+}
+
+/// A log that was opened in some way: if commits to it are to be timed, one that is in use.
+pub(crate) fn opened(wal: Wal, load: Load) -> Result<Box<dyn Peer>, Failure> {
+    let mut log = Log::new(wal, load);
+    // With small segments it is rotations that are looked at: of new files, too.
+    if !load.durable || load.segment_bytes.is_some() {
+        return Ok(Box::new(log));
+    }
+    in_use::use_for_a_while(&log.wal)?;
+    log.checkpoints = Some(Checkpoints::start(&log.wal));
+    Ok(Box::new(log))
+}
+
+fn open_new(dir: &Path, load: Load) -> Result<Box<dyn Peer>, Failure> {
+    Ok(Box::new(Log::new(open_log(dir, load)?, load)))
 }
 
 fn open_to_read(dir: &Path, load: Load, reads: Reads) -> Result<Box<dyn Peer>, Failure> {
-    let wal = open_log(dir, load)?;
-    Ok(Box::new(Log { wal, durable: load.durable, reads, truncating: None }))
-}
-
-/// A log that was opened in another way.
-#[cfg(all(target_os = "linux", feature = "io-uring"))]
-pub(crate) fn opened(wal: Wal, load: Load) -> Box<dyn Peer> {
-    Box::new(Log { wal: Arc::new(wal), durable: load.durable, reads: read, truncating: None })
+    let mut log = Log::new(open_log(dir, load)?, load);
+    log.reads = reads;
+    Ok(Box::new(log))
 }
 
 fn open_recycling(dir: &Path, load: Load) -> Result<Box<dyn Peer>, Failure> {
-    let wal = open_log(dir, load)?;
-    let truncating = Some(Truncating::start(&wal));
-    Ok(Box::new(Log { wal, durable: load.durable, reads: read, truncating }))
+    let mut log = Log::new(open_log(dir, load)?, load);
+    log.truncating = Some(Truncating::start(&log.wal));
+    Ok(Box::new(log))
 }
 
-fn open_log(dir: &Path, load: Load) -> Result<Arc<Wal>, Failure> {
+/// The bytes of a record that are not its body.
+const RECORD_OVERHEAD_BYTES: u64 = 24;
+
+/// What a segment has that is of full length, by default.
+const SEGMENT_BYTES: u64 = 64 << 20;
+
+fn open_reusing(dir: &Path, load: Load) -> Result<Box<dyn Peer>, Failure> {
+    let body_bytes = load.body_bytes.max(1) as u64;
+    let bytes = load.bytes / body_bytes * (body_bytes + RECORD_OVERHEAD_BYTES);
+    // One more is being written, and one stands ready.
+    let segments = bytes.div_ceil(SEGMENT_BYTES) + 2;
+    let options = baseline::options().recycled_segments(usize::try_from(segments)?);
+    let replay = |_: &ReplayRecord<'_>| Ok::<(), io::Error>(());
+    let wal = Wal::open(dir.join("log"), options.clone(), replay)?;
+    in_use::retire(&wal, segments, SEGMENT_BYTES)?;
+    wal.close()?;
+    let options = options.sync_policy(SyncPolicy::Never);
+    Ok(Box::new(Log::new(Wal::open(dir.join("log"), options, replay)?, load)))
+}
+
+fn open_log(dir: &Path, load: Load) -> Result<Wal, Failure> {
     let replay = |_: &ReplayRecord<'_>| Ok::<(), io::Error>(());
     let mut options = baseline::options();
     if !load.durable {
@@ -151,7 +202,7 @@ fn open_log(dir: &Path, load: Load) -> Result<Arc<Wal>, Failure> {
     if let Some(bytes) = load.segment_bytes {
         options = options.segment_bytes(bytes);
     }
-    Ok(Arc::new(Wal::open(dir.join("log"), options, replay)?))
+    Ok(Wal::open(dir.join("log"), options, replay)?)
 }
 
 struct Log {
@@ -159,6 +210,20 @@ struct Log {
     durable: bool,
     reads: Reads,
     truncating: Option<Truncating>,
+    checkpoints: Option<Checkpoints>,
+}
+
+impl Log {
+    fn new(wal: Wal, load: Load) -> Self {
+        let (truncating, checkpoints) = (None, None);
+        Self { wal: Arc::new(wal), durable: load.durable, reads: read, truncating, checkpoints }
+    }
+
+    fn committed(&self) {
+        if let Some(checkpoints) = &self.checkpoints {
+            checkpoints.committed(&self.wal);
+        }
+    }
 }
 
 impl Peer for Log {
@@ -166,6 +231,7 @@ impl Peer for Log {
         Ok(Box::new(|body: &[u8]| {
             if self.durable {
                 self.wal.append(body)?.wait_durable()?;
+                self.committed();
             } else {
                 self.wal.append_untracked(body)?;
             }
@@ -191,6 +257,7 @@ impl Peer for Log {
     fn commit_in_task<'a>(&'a self, body: &'a [u8]) -> Awaited<'a> {
         Box::pin(async move {
             self.wal.append(body)?.await?;
+            self.committed();
             Ok(())
         })
     }
@@ -198,7 +265,7 @@ impl Peer for Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        drop(self.truncating.take());
+        drop((self.truncating.take(), self.checkpoints.take()));
         // The directory goes with the run; what could not be closed was acknowledged before.
         let _ = self.wal.close();
     }

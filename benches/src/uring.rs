@@ -81,7 +81,7 @@ pub fn refused() -> Option<String> {
 fn calls(dir: &Path, load: Load, direct: bool, flushes: usize) -> Result<Box<dyn Peer>, Failure> {
     let options = baseline::options().direct(direct).flushes_in_flight(flushes);
     let replay = |_: &ReplayRecord<'_>| Ok::<(), io::Error>(());
-    Ok(ours::opened(Wal::open(dir.join("log"), options, replay)?, load))
+    ours::opened(Wal::open(dir.join("log"), options, replay)?, load)
 }
 
 fn ring(
@@ -93,5 +93,5 @@ fn ring(
     let storage: Arc<dyn Storage> = Arc::new(UringStorage::open_with(dir.join("log"), options)?);
     let options = baseline::options().flushes_in_flight(flushes);
     let replay = |_: &ReplayRecord<'_>| Ok::<(), io::Error>(());
-    Ok(ours::opened(Wal::open_in(storage, options, replay)?, load))
+    ours::opened(Wal::open_in(storage, options, replay)?, load)
 }

@@ -25,7 +25,7 @@ mod sqlite;
 #[cfg(feature = "wal-db")]
 mod wal_db;
 
-use wal_bench::{BARE, BARE_APPENDS, BARE_TWO, Entry, OUR_READINGS, OURS, OURS_IN_TASKS};
+use wal_bench::{BARE, BARE_APPENDS, BARE_TWO, Entry, OUR_READINGS, OURS, OURS_IN_TASKS, OURS_NEW};
 
 /// The libraries which this program was built with.
 const LIBRARIES: &[Entry] = &[
@@ -60,7 +60,7 @@ pub const RIVALS: [&str; 4] = ["rocksdb", "raft-engine", "okaywal", "logdb"];
 
 /// What commits are measured of: the bare device first, then this repository's log.
 pub fn commits() -> Vec<Entry> {
-    [&[BARE, BARE_TWO, OURS, OURS_IN_TASKS], LIBRARIES].concat()
+    [&[BARE, BARE_TWO, OURS, OURS_IN_TASKS, OURS_NEW], LIBRARIES].concat()
 }
 
 /// What appends are measured of: the same, what each part of an append costs bare, and ours read in

@@ -98,7 +98,8 @@ fn tables(arguments: &Arguments) -> Vec<Tables> {
 /// The features of the peers' package that `logs` need; ours and the bare device need none.
 fn features(logs: &[String], rocksdb: bool) -> Vec<&str> {
     let is_here = |log: &&str| {
-        matches!(*log, "wal" | "wal-tasks" | "wal-two" | "wal-once") || log.starts_with("raw")
+        matches!(*log, "wal" | "wal-tasks" | "wal-new" | "wal-two" | "wal-once")
+            || log.starts_with("raw")
     };
     let named = logs.iter().map(String::as_str).filter(|log| !is_here(log));
     // One library may be run in two ways: "motedb", "motedb-recommended".
@@ -149,7 +150,7 @@ fn words(arguments: &Arguments, tables: Tables) -> Vec<String> {
 /// Whether a row is one of these tables: of ours and of the bare device some are in one only.
 fn is_in(log: &str, tables: Tables) -> bool {
     let only = match log {
-        "raw-two" | "wal-tasks" => Some(Tables::Commits),
+        "raw-two" | "wal-tasks" | "wal-new" => Some(Tables::Commits),
         "wal-two" | "wal-once" | "raw-fresh" | "raw-copy" | "raw-crc32c" | "raw-write" => {
             Some(Tables::Appends)
         }

@@ -1,0 +1,164 @@
+//! A log that has been in use for a while, as those of other libraries are whose files are written
+//! and recycled before the clock starts.
+//!
+//! Its segments are of full length, what was truncated is used again, and a checkpoint goes on
+//! truncating it while commits are timed, as that of an engine does.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::thread::{self, JoinHandle};
+
+use wal::Wal;
+
+use crate::peer::Failure;
+
+/// Bytes of log from one checkpoint to the next.
+const CHECKPOINT_BYTES: u64 = 64 << 20;
+
+/// Segments that were used again before the log counts as in use: those which are kept, twice.
+const RECYCLED: u64 = 4;
+
+/// Where no file is used again, as on a filesystem that never overwrites, so much is written.
+const USED_BYTES_MAX: u64 = 1 << 30;
+
+/// So many segments of full length hold all that a log makes before its first one of these, and one more.
+const SEGMENTS_GROWING: u64 = 4;
+
+const RECORD_BYTES: usize = 256 << 10;
+
+/// Appends and truncates until the files which are written to are those of segments before.
+///
+/// # Errors
+///
+/// The log's own.
+pub(crate) fn use_for_a_while(wal: &Wal) -> Result<(), Failure> {
+    let body = vec![0; RECORD_BYTES];
+    let (mut recycled, mut since) = (0, 0);
+    while recycled < RECYCLED && wal.positions().reserved.get() < USED_BYTES_MAX {
+        wal.append_untracked(&body)?;
+        since += RECORD_BYTES as u64;
+        if since >= CHECKPOINT_BYTES {
+            since = 0;
+            wal.append(&[])?.wait_durable()?;
+            recycled += wal.truncate_before(wal.positions().durable)?.recycled;
+        }
+    }
+    Ok(wal.append(&[])?.wait_durable()?)
+}
+
+/// Appends and truncates so that `count` files are there to be used again, of a log that keeps as
+/// many, and whose segments have `segment_bytes`.
+///
+/// # Errors
+///
+/// When fewer are; or the log's own.
+pub(crate) fn retire(wal: &Wal, count: u64, segment_bytes: u64) -> Result<(), Failure> {
+    let body = vec![0; RECORD_BYTES];
+    let bytes = wal.positions().reserved.get() + (SEGMENTS_GROWING + count) * segment_bytes;
+    while wal.positions().reserved.get() < bytes {
+        wal.append_untracked(&body)?;
+    }
+    wal.append(&[])?.wait_durable()?;
+    match wal.truncate_before(wal.positions().durable)?.recycled {
+        recycled if recycled >= count => Ok(()),
+        recycled => Err(format!("only {recycled} of {count} files can be used again").into()),
+    }
+}
+
+/// A thread which truncates the log whenever it is so much longer, until this is dropped.
+pub(crate) struct Checkpoints {
+    /// The durable end at which the next one is due.
+    due_at: AtomicU64,
+    due: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Checkpoints {
+    pub(crate) fn start(wal: &Arc<Wal>) -> Self {
+        let (due, asked) = mpsc::channel();
+        let log = Arc::clone(wal);
+        let thread = thread::spawn(move || {
+            for () in asked {
+                if let Err(error) = log.truncate_before(log.positions().durable) {
+                    eprintln!("error: not truncated: {error}");
+                    return;
+                }
+            }
+        });
+        let due_at = AtomicU64::new(wal.positions().durable.get() + CHECKPOINT_BYTES);
+        Self { due_at, due: Some(due), thread: Some(thread) }
+    }
+
+    /// A commit is durable: the one after so many bytes asks for a checkpoint.
+    pub(crate) fn committed(&self, wal: &Wal) {
+        let durable = wal.positions().durable.get();
+        let due_at = self.due_at.load(Ordering::Relaxed);
+        let is_first = || {
+            let (relaxed, next) = (Ordering::Relaxed, durable + CHECKPOINT_BYTES);
+            self.due_at.compare_exchange(due_at, next, relaxed, relaxed).is_ok()
+        };
+        if durable >= due_at
+            && is_first()
+            && let Some(due) = &self.due
+        {
+            // A thread that has ended told why.
+            let _ = due.send(());
+        }
+    }
+}
+
+impl Drop for Checkpoints {
+    fn drop(&mut self) {
+        drop(self.due.take());
+        if let Some(thread) = self.thread.take() {
+            // It told why, if it panicked.
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::baseline;
+    use wal::ReplayRecord;
+
+    #[test]
+    fn a_log_in_use_has_files_to_use_again_and_is_truncated_as_it_grows() {
+        let dir = tempfile::tempdir().unwrap();
+        let replay = |_: &ReplayRecord<'_>| Ok::<(), std::io::Error>(());
+        let options = baseline::options().segment_bytes(8 << 20);
+        let wal = Arc::new(Wal::open(dir.path().join("log"), options, replay).unwrap());
+        use_for_a_while(&wal).unwrap();
+        let (used, head) = (wal.positions().durable, wal.head());
+        assert!(used.get() < USED_BYTES_MAX && used.get() - head.get() < CHECKPOINT_BYTES);
+        let checkpoints = Checkpoints::start(&wal);
+        checkpoints.committed(&wal);
+        assert_eq!(wal.head(), head, "none is due yet");
+        let body = vec![0; RECORD_BYTES];
+        while wal.positions().durable.get() < used.get() + CHECKPOINT_BYTES {
+            wal.append(&body).unwrap().wait_durable().unwrap();
+        }
+        checkpoints.committed(&wal);
+        checkpoints.committed(&wal);
+        drop(checkpoints);
+        assert!(wal.head() > used, "truncated");
+    }
+
+    #[test]
+    fn files_to_use_again_are_there_or_it_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let replay = |_: &ReplayRecord<'_>| Ok::<(), std::io::Error>(());
+        let options = baseline::options().segment_bytes(2 << 20).recycled_segments(3);
+        let wal = Wal::open(dir.path().join("log"), options, replay).unwrap();
+        retire(&wal, 3, 2 << 20).unwrap();
+        let names = std::fs::read_dir(dir.path().join("log")).unwrap();
+        let old =
+            names.filter(|it| it.as_ref().unwrap().path().extension() == Some("old".as_ref()));
+        // One of them may be on its way to be the next segment already.
+        assert!(old.count() >= 2);
+        let error = retire(&wal, 9, 2 << 20).unwrap_err();
+        assert!(error.to_string().contains("of 9 files"), "{error}");
+    }
+}
