@@ -286,6 +286,24 @@ fn truncate_removes_what_nothing_needs_and_a_dry_run_says_the_same_before() {
     assert_eq!(json(&["stat", &log.name, "--json"])[0]["head"], done[0]["head"]);
 }
 
+/// Its segments are still short: what is held back tells how long they will be.
+#[test]
+fn truncate_leaves_what_a_log_that_grows_holds_back_to_it() {
+    const BYTES: u64 = 4 << 20;
+    let log = Log::empty();
+    let output = wal(&["append", &log.name, "--segment-bytes", &BYTES.to_string()]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let files = fs::read_dir(&log.path).unwrap().map(|it| it.unwrap().path());
+    let segments = files.filter(|path| path.extension() == Some("wal".as_ref()));
+    let longest = segments.map(|path| fs::metadata(path).unwrap().len()).max();
+    assert!(longest.unwrap() < BYTES, "no segment is of full length yet");
+    let held = log.path.join("reserve-0000000000000001");
+    fs::File::create_new(&held).unwrap().set_len(BYTES + 4096).unwrap();
+    let output = wal(&["truncate", &log.name, "--before", "4096"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert_eq!(fs::metadata(&held).unwrap().len(), BYTES + 4096);
+}
+
 #[test]
 fn truncate_respects_a_hold_names_it_and_goes_on_once_it_is_dropped() {
     let log = Log::long();

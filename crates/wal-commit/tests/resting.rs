@@ -23,6 +23,8 @@ struct Resting {
     next_bytes: u64,
     made: AtomicU64,
     resting: Shown,
+    /// Closed: it does not look whether its rest is over.
+    held: Shown,
 }
 
 #[derive(Clone)]
@@ -43,6 +45,7 @@ impl Preparer for Resting {
         self.made.fetch_add(1, Ordering::Relaxed);
         if let Some(rest) = rest {
             self.resting.0.open();
+            self.held.0.pass();
             if rest(HOUR) == Rested::Stop {
                 return Err(IoError::Closed { place: "here".to_owned() });
             }
@@ -57,9 +60,17 @@ impl Preparer for Resting {
 
 /// A log whose segments made ahead are `next_bytes` long.
 fn start(next_bytes: u64) -> (GroupCommit, Arc<Disk>, Arc<Resting>) {
+    let (log, disk, preparer) = start_held(next_bytes);
+    preparer.held.0.open();
+    (log, disk, preparer)
+}
+
+/// The same, and no rest ends before the test opens `held`.
+fn start_held(next_bytes: u64) -> (GroupCommit, Arc<Disk>, Arc<Resting>) {
     let disk = Arc::new(Disk::new(SEGMENT));
-    let (made, resting) = (AtomicU64::new(0), Shown(Gate::new()));
-    let preparer = Resting { inner: Prepare(disk.clone()), next_bytes, made, resting };
+    let made = AtomicU64::new(0);
+    let [resting, held] = [(); 2].map(|()| Shown(Gate::new()));
+    let preparer = Resting { inner: Prepare(disk.clone()), next_bytes, made, resting, held };
     let preparer = Arc::new(preparer);
     let mut config = CommitConfig::default();
     config.buffer_bytes = 64 << 10;
@@ -141,6 +152,37 @@ fn a_close_ends_the_rest() {
         log.close().unwrap();
         assert_eq!(disk.bodies().len(), 120);
         assert_eq!(log.stats().preparations_failed, 0, "given up is not failed");
+    });
+}
+
+#[test]
+fn an_append_that_waits_for_a_segment_given_up_for_a_close_is_told_of_the_close() {
+    within_a_minute(|| {
+        let (log, disk, preparer) = start_held(SEGMENT);
+        fill(&log, &preparer);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                loop {
+                    if let Err(error) = try_to_append(&log, &[7; 1000]) {
+                        return error;
+                    }
+                }
+            });
+            while log.stats().segment_waits == 0 {
+                std::thread::yield_now();
+            }
+            let closing = scope.spawn(|| log.close());
+            let draft = RecordDraft::new(RecordKind::DATA, &[&[7; 1000]]);
+            while !matches!(log.try_append(&draft, &mut |_| {}), Err(CommitError::Closed)) {
+                std::thread::yield_now();
+            }
+            preparer.held.0.open();
+            let told = waiting.join().unwrap();
+            assert!(matches!(told, CommitError::Closed), "{told}");
+            closing.join().unwrap().unwrap();
+        });
+        assert!(disk.bodies().len() >= 120);
+        assert_eq!(log.stats().preparations_failed, 0);
     });
 }
 
