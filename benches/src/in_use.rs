@@ -27,24 +27,27 @@ const SEGMENTS_GROWING: u64 = 4;
 
 const RECORD_BYTES: usize = 256 << 10;
 
-/// Appends and truncates until the files which are written to are those of segments before.
+/// With fewer it would take long, and files would be no different.
+const SYNC_BYTES_MIN: usize = 16 << 10;
+
+/// Appends and truncates until the files which are written to are those of segments before, with
+/// about `sync_bytes` a sync: what a log makes of its files depends on that.
 ///
 /// # Errors
 ///
 /// The log's own.
-pub(crate) fn use_for_a_while(wal: &Wal) -> Result<(), Failure> {
-    let body = vec![0; RECORD_BYTES];
+pub(crate) fn use_for_a_while(wal: &Wal, sync_bytes: usize) -> Result<(), Failure> {
+    let body = vec![0; sync_bytes.clamp(SYNC_BYTES_MIN, RECORD_BYTES)];
     let (mut recycled, mut since) = (0, 0);
     while recycled < RECYCLED && wal.positions().reserved.get() < USED_BYTES_MAX {
-        wal.append_untracked(&body)?;
-        since += RECORD_BYTES as u64;
+        wal.append(&body)?.wait_durable()?;
+        since += body.len() as u64;
         if since >= CHECKPOINT_BYTES {
             since = 0;
-            wal.append(&[])?.wait_durable()?;
             recycled += wal.truncate_before(wal.positions().durable)?.recycled;
         }
     }
-    Ok(wal.append(&[])?.wait_durable()?)
+    Ok(())
 }
 
 /// Appends and truncates so that `count` files are there to be used again, of a log that keeps as
@@ -130,7 +133,7 @@ mod tests {
         let replay = |_: &ReplayRecord<'_>| Ok::<(), std::io::Error>(());
         let options = baseline::options().segment_bytes(8 << 20);
         let wal = Arc::new(Wal::open(dir.path().join("log"), options, replay).unwrap());
-        use_for_a_while(&wal).unwrap();
+        use_for_a_while(&wal, 128).unwrap();
         let (used, head) = (wal.positions().durable, wal.head());
         assert!(used.get() < USED_BYTES_MAX && used.get() - head.get() < CHECKPOINT_BYTES);
         let checkpoints = Checkpoints::start(&wal);

@@ -152,7 +152,8 @@ pub(crate) fn opened(wal: Wal, load: Load) -> Result<Box<dyn Peer>, Failure> {
     if !load.durable || load.segment_bytes.is_some() {
         return Ok(Box::new(log));
     }
-    in_use::use_for_a_while(&log.wal)?;
+    let record_bytes = load.body_bytes + RECORD_OVERHEAD_BYTES as usize;
+    in_use::use_for_a_while(&log.wal, load.threads * record_bytes)?;
     log.checkpoints = Some(Checkpoints::start(&log.wal));
     Ok(Box::new(log))
 }
