@@ -240,7 +240,6 @@ impl Record {
     }
 }
 
-/// What is done with each body.
 /// A file of `bytes` zeros none of which was written; sparse where space cannot be reserved.
 fn reserved_file(path: &Path, bytes: u64) -> io::Result<()> {
     let file = File::create(path)?;

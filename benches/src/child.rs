@@ -85,15 +85,31 @@ impl Turn {
     }
 }
 
-/// One round: all of `rows`, who comes first changing with the round, so that none always follows
-/// the same one.
-pub(crate) fn in_turns<T>(round: u64, rows: &mut [T], take: impl FnMut(&mut T)) {
-    if rows.is_empty() {
-        return;
+/// One round: all of `rows`, in an order that is another in each round and the same in each run, so that
+/// none always follows the same one.
+pub(crate) fn in_turns<T>(round: u64, rows: &mut [T], mut take: impl FnMut(&mut T)) {
+    for at in order(round, rows.len()) {
+        if let Some(row) = rows.get_mut(at) {
+            take(row);
+        }
     }
-    let first = (round % rows.len() as u64) as usize;
-    let (before, from) = rows.split_at_mut(first);
-    from.iter_mut().chain(before).for_each(take);
+}
+
+/// A permutation: whoever comes first changes by one with each round, and the others are shuffled.
+fn order(round: u64, count: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..count).collect();
+    if count < 2 {
+        return order;
+    }
+    order.rotate_left((round % count as u64) as usize);
+    let mut state = (round + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    for last in (2..count).rev() {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        order.swap(last, 1 + (state % last as u64) as usize);
+    }
+    order
 }
 
 #[cfg(test)]
@@ -101,16 +117,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_round_everybody_has_one_turn_and_another_comes_first() {
-        let orders: Vec<Vec<u8>> = (0..4)
-            .map(|round| {
-                let mut order = Vec::new();
-                in_turns(round, &mut [0, 1, 2], |row| order.push(*row));
-                order
-            })
-            .collect();
-        assert_eq!(orders, [[0, 1, 2], [1, 2, 0], [2, 0, 1], [0, 1, 2]]);
+    fn each_round_everybody_has_one_turn_and_follows_somebody_else() {
+        const ROWS: usize = 8;
+        let mut followed = std::collections::BTreeSet::new();
+        for round in 0..ROWS as u64 {
+            let mut met = Vec::new();
+            in_turns(round, &mut (0..ROWS).collect::<Vec<_>>(), |row| met.push(*row));
+            assert_eq!(met.first(), Some(&(round as usize)), "each comes first once");
+            followed.extend(met.windows(2).map(|pair| (pair[0], pair[1])));
+            met.sort_unstable();
+            assert_eq!(met, (0..ROWS).collect::<Vec<_>>());
+            assert_eq!(order(round, ROWS), order(round, ROWS));
+        }
+        for row in 0..ROWS {
+            let before = followed.iter().filter(|(_, next)| *next == row).count();
+            assert!(before >= 3, "{row} follows only {before} others");
+        }
         in_turns(1, &mut [], |_: &mut u8| unreachable!());
+        assert_eq!((order(5, 1), order(3, 2)), (vec![0], vec![1, 0]));
     }
 
     #[test]

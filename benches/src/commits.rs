@@ -97,12 +97,30 @@ fn print(cases: &[Case], rivals: &[&str]) {
     if let Some(ratio) = of_ours(case_of(cases, "raw-two").and_then(Case::rate)) {
         println!("wal is {ratio:.2} of two bare writers.");
     }
+    print_against(cases, rivals);
     if let Some((name, best)) = best_rival(cases, rivals)
         && let Some(ratio) = of_ours(Some(best))
     {
         println!("wal is {ratio:.2} of the best rival, {name}.");
         if let Some(tasks) = case_of(cases, "wal-tasks").and_then(Case::rate) {
             println!("wal-tasks is {:.2} of it.", tasks / best);
+        }
+    }
+}
+
+/// Prints p99 and processor time of ours, of those of each rival.
+fn print_against(cases: &[Case], rivals: &[&str]) {
+    let Some(ours) = case_of(cases, "wal") else { return };
+    for what in ["p99", "CPU of a commit"] {
+        let of = |case: &Case| if what == "p99" { case.micros(0.99) } else { case.cpu_micros() };
+        let whole = cases.iter().filter(|case| rivals.contains(&case.entry.name));
+        let whole = whole.filter(|case| case.rate().is_some() && !case.is_not_durable());
+        let all: Vec<String> = whole
+            .filter_map(|case| Some((case.entry.name, ratio(of(ours), of(case))?)))
+            .map(|(name, ratio)| format!("{ratio:.2} of {name}'s"))
+            .collect();
+        if !all.is_empty() {
+            println!("{what} of wal: {}.", all.join(", "));
         }
     }
 }

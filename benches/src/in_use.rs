@@ -4,9 +4,9 @@
 //! Its segments are of full length, what was truncated is used again, and a checkpoint goes on
 //! truncating it while commits are timed, as that of an engine does.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 
 use wal::Wal;
@@ -16,7 +16,7 @@ use crate::peer::Failure;
 /// Bytes of log from one checkpoint to the next.
 const CHECKPOINT_BYTES: u64 = 64 << 20;
 
-/// Segments that were used again before the log counts as in use: those which are kept, twice.
+/// Files that were kept to be used again before the log counts as in use: then it writes to such ones.
 const RECYCLED: u64 = 4;
 
 /// Where no file is used again, as on a filesystem that never overwrites, so much is written.
@@ -73,6 +73,8 @@ pub(crate) fn retire(wal: &Wal, count: u64, segment_bytes: u64) -> Result<(), Fa
 pub(crate) struct Checkpoints {
     /// The durable end at which the next one is due.
     due_at: AtomicU64,
+    /// Why the thread has ended, if it has.
+    failed: Arc<OnceLock<String>>,
     due: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -80,21 +82,29 @@ pub(crate) struct Checkpoints {
 impl Checkpoints {
     pub(crate) fn start(wal: &Arc<Wal>) -> Self {
         let (due, asked) = mpsc::channel();
-        let log = Arc::clone(wal);
+        let failed = Arc::new(OnceLock::new());
+        let (log, failure) = (Arc::clone(wal), Arc::clone(&failed));
         let thread = thread::spawn(move || {
             for () in asked {
                 if let Err(error) = log.truncate_before(log.positions().durable) {
-                    eprintln!("error: not truncated: {error}");
+                    let _ = failure.set(error.to_string());
                     return;
                 }
             }
         });
         let due_at = AtomicU64::new(wal.positions().durable.get() + CHECKPOINT_BYTES);
-        Self { due_at, due: Some(due), thread: Some(thread) }
+        Self { due_at, failed, due: Some(due), thread: Some(thread) }
     }
 
     /// A commit is durable: the one after so many bytes asks for a checkpoint.
-    pub(crate) fn committed(&self, wal: &Wal) {
+    ///
+    /// # Errors
+    ///
+    /// When the log is not truncated any more.
+    pub(crate) fn committed(&self, wal: &Wal) -> Result<(), Failure> {
+        if let Some(failed) = self.failed.get() {
+            return Err(format!("not truncated: {failed}").into());
+        }
         let durable = wal.positions().durable.get();
         let due_at = self.due_at.load(Ordering::Relaxed);
         let is_first = || {
@@ -105,9 +115,9 @@ impl Checkpoints {
             && is_first()
             && let Some(due) = &self.due
         {
-            // A thread that has ended told why.
-            let _ = due.send(());
+            due.send(()).map_err(|_| "the thread which truncates has ended")?;
         }
+        Ok(())
     }
 }
 
@@ -115,7 +125,7 @@ impl Drop for Checkpoints {
     fn drop(&mut self) {
         drop(self.due.take());
         if let Some(thread) = self.thread.take() {
-            // It told why, if it panicked.
+            // Whoever asked it for more was told.
             let _ = thread.join();
         }
     }
@@ -137,16 +147,32 @@ mod tests {
         let (used, head) = (wal.positions().durable, wal.head());
         assert!(used.get() < USED_BYTES_MAX && used.get() - head.get() < CHECKPOINT_BYTES);
         let checkpoints = Checkpoints::start(&wal);
-        checkpoints.committed(&wal);
+        checkpoints.committed(&wal).unwrap();
         assert_eq!(wal.head(), head, "none is due yet");
         let body = vec![0; RECORD_BYTES];
         while wal.positions().durable.get() < used.get() + CHECKPOINT_BYTES {
             wal.append(&body).unwrap().wait_durable().unwrap();
         }
-        checkpoints.committed(&wal);
-        checkpoints.committed(&wal);
+        checkpoints.committed(&wal).unwrap();
+        checkpoints.committed(&wal).unwrap();
         drop(checkpoints);
         assert!(wal.head() > used, "truncated");
+    }
+
+    #[test]
+    fn a_log_that_is_not_truncated_any_more_is_no_result() {
+        let dir = tempfile::tempdir().unwrap();
+        let replay = |_: &ReplayRecord<'_>| Ok::<(), std::io::Error>(());
+        let wal = Arc::new(Wal::open(dir.path().join("log"), baseline::options(), replay).unwrap());
+        let checkpoints = Checkpoints::start(&wal);
+        checkpoints.due_at.store(0, Ordering::Relaxed);
+        wal.close().unwrap();
+        checkpoints.committed(&wal).unwrap();
+        let told = (0..60_000).find_map(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            checkpoints.committed(&wal).err()
+        });
+        assert!(told.unwrap().to_string().starts_with("not truncated: "));
     }
 
     #[test]

@@ -81,36 +81,40 @@ const LOOKED_AT: Duration = Duration::from_millis(500);
 fn load() -> String {
     let before = ticks();
     thread::sleep(LOOKED_AT);
-    let load = before.zip(ticks()).and_then(|(before, after)| load_between(&before, &after));
+    let load = before.zip(ticks()).and_then(|(before, after)| {
+        let share = busy_between(&before.ticks, &after.ticks)?;
+        Some(share * after.processors as f64)
+    });
     load.map_or_else(|| UNKNOWN.to_owned(), |load| format!("{load:.2}"))
 }
 
 /// What the processors did so far, each thing in ticks, all processors together.
-fn ticks() -> Option<Vec<u64>> {
-    let text = fs::read_to_string("/proc/stat").ok()?;
-    text.lines()
-        .next()?
-        .strip_prefix("cpu ")?
-        .split_whitespace()
-        .map(|it| it.parse().ok())
-        .collect()
+struct Ticks {
+    ticks: Vec<u64>,
+    processors: usize,
 }
 
-/// Of user, nice, system, idle and so on, all but idle is load.
-fn load_between(before: &[u64], after: &[u64]) -> Option<f64> {
+fn ticks() -> Option<Ticks> {
+    let text = fs::read_to_string("/proc/stat").ok()?;
+    let all = text.lines().next()?.strip_prefix("cpu ")?;
+    let ticks: Option<Vec<u64>> = all.split_whitespace().map(|it| it.parse().ok()).collect();
+    let of_one = |line: &&str| {
+        line.strip_prefix("cpu")
+            .is_some_and(|rest| rest.starts_with(|it: char| it.is_ascii_digit()))
+    };
+    Some(Ticks { ticks: ticks?, processors: text.lines().filter(of_one).count() })
+}
+
+/// The share of the time in which they did anything: of user, nice, system, idle and so on, all but idle.
+fn busy_between(before: &[u64], after: &[u64]) -> Option<f64> {
     const IDLE: usize = 3;
     // Guests, behind these, are counted as users too.
     const ALL: usize = 8;
-    let passed: Vec<u64> = after
-        .iter()
-        .zip(before)
-        .take(ALL)
-        .map(|(after, before)| after.saturating_sub(*before))
-        .collect();
+    let both = after.iter().zip(before).take(ALL);
+    let passed: Vec<u64> = both.map(|(after, before)| after.saturating_sub(*before)).collect();
     let all = passed.iter().sum::<u64>();
     let idle = *passed.get(IDLE)?;
-    let processors = thread::available_parallelism().ok()?.get();
-    (all > 0).then(|| (all - idle) as f64 / all as f64 * processors as f64)
+    (all > 0).then(|| (all - idle) as f64 / all as f64)
 }
 
 /// Of a whole disk; a partition or a volume on several disks has no such file.
@@ -141,14 +145,13 @@ mod tests {
 
     #[test]
     fn whatever_a_processor_does_but_nothing_is_load() {
-        let processors = thread::available_parallelism().unwrap().get() as f64;
         let before = [10, 0, 10, 100, 0, 0, 0, 0, 10, 0];
         let after = [20, 0, 15, 175, 10, 0, 0, 0, 999, 0];
-        let load = load_between(&before, &after).unwrap();
-        assert!((load - 0.25 * processors).abs() < 1e-9, "{load}");
-        assert_eq!(load_between(&before, &before), None, "no time has passed");
-        assert_eq!(load_between(&before[..2], &after[..2]), None);
-        assert!(ticks().is_none_or(|ticks| ticks.len() > 4));
+        let share = busy_between(&before, &after).unwrap();
+        assert!((share - 0.25).abs() < 1e-9, "{share}");
+        assert_eq!(busy_between(&before, &before), None, "no time has passed");
+        assert_eq!(busy_between(&before[..2], &after[..2]), None);
+        assert!(ticks().is_none_or(|found| found.ticks.len() > 4 && found.processors > 0));
     }
 
     #[test]

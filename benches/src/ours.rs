@@ -220,10 +220,8 @@ impl Log {
         Self { wal: Arc::new(wal), durable: load.durable, reads: read, truncating, checkpoints }
     }
 
-    fn committed(&self) {
-        if let Some(checkpoints) = &self.checkpoints {
-            checkpoints.committed(&self.wal);
-        }
+    fn committed(&self) -> Result<(), Failure> {
+        self.checkpoints.as_ref().map_or(Ok(()), |checkpoints| checkpoints.committed(&self.wal))
     }
 }
 
@@ -232,7 +230,7 @@ impl Peer for Log {
         Ok(Box::new(|body: &[u8]| {
             if self.durable {
                 self.wal.append(body)?.wait_durable()?;
-                self.committed();
+                self.committed()?;
             } else {
                 self.wal.append_untracked(body)?;
             }
@@ -258,8 +256,7 @@ impl Peer for Log {
     fn commit_in_task<'a>(&'a self, body: &'a [u8]) -> Awaited<'a> {
         Box::pin(async move {
             self.wal.append(body)?.await?;
-            self.committed();
-            Ok(())
+            self.committed()
         })
     }
 }

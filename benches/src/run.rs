@@ -106,6 +106,7 @@ pub(crate) fn run(plan: &Plan, entries: &[Entry]) -> Result<Measured, Failure> {
         segment_bytes: plan.segment_bytes,
     };
     let peer = (entry.open)(&plan.dir, load)?;
+    settle(&plan.dir)?;
     let turn = Turn { peer: &*peer, entry, plan, body: baseline::body(plan.body_bytes) };
     let mut measured = match plan.commits {
         Some(commits) => turn.counted(commits)?,
@@ -118,6 +119,12 @@ pub(crate) fn run(plan: &Plan, entries: &[Entry]) -> Result<Measured, Failure> {
         measured.idle_cpu_share = Some(idle.cpu_seconds / idle.seconds);
     }
     Ok(measured)
+}
+
+/// Makes durable what was written to prepare, by whomever, and what the turn before removed: else the first
+/// syncs of the turn would pay for that.
+fn settle(dir: &Path) -> Result<(), Failure> {
+    Ok(rustix::fs::syncfs(File::open(dir)?)?)
 }
 
 /// Stack of a committing thread: there may be a thousand of them.

@@ -84,9 +84,9 @@ impl Case {
         middle(self.rounds.iter().filter_map(of))
     }
 
-    /// Commits a second.
+    /// Commits a second, of a log that got through all of its rounds.
     pub(crate) fn rate(&self) -> Option<f64> {
-        self.median(Measured::rate)
+        self.median(Measured::rate).filter(|_| self.failure.is_none())
     }
 
     /// Microseconds within which this share of the commits was done.

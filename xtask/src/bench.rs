@@ -41,6 +41,8 @@ enum Verb {
     Tasks(Words),
     /// Several bare writers at once: what the device makes of flushes in flight
     InFlight(Words),
+    /// Durable commits through io_uring, beside the backends it stands on (Linux)
+    Uring(Words),
     /// Durable commits of other write-ahead logs, in turns with ours and with the bare device
     Peers(peers::Arguments),
     /// Draw what the others wrote
@@ -74,6 +76,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         Verb::Watched(options) => measure::run_beside_silent("watched", &options.words),
         Verb::Tasks(options) => measure::run("tasks", &options.words),
         Verb::InFlight(options) => measure::run("in-flight", &options.words),
+        Verb::Uring(options) => measure::run_with("io-uring", "uring", &options.words),
         Verb::Peers(arguments) => peers::run(arguments),
         Verb::Plot(arguments) => plot::run(arguments),
     }

@@ -71,7 +71,17 @@ impl Wal {
     }
 
     /// Refuses an append at `reserved` while a hold keeps too much.
+    #[inline]
     pub(crate) fn admit(&self, reserved: Lsn) -> Result<(), Error> {
+        // Of every append, so nothing else is done where no hold is near its limit.
+        if self.shared().holds.admits_without_a_look(reserved) {
+            return Ok(());
+        }
+        self.admit_after_a_look(reserved)
+    }
+
+    #[cold]
+    fn admit_after_a_look(&self, reserved: Lsn) -> Result<(), Error> {
         let refused = self.shared().holds.admit(reserved);
         if refused.is_ok() || !self.shared().holds.has_persistent() {
             return refused;

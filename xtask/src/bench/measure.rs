@@ -22,6 +22,17 @@ pub(super) fn run(verb: &str, words: &[OsString]) -> Outcome {
     table(&workspace, Command::new(program).arg(verb), words)
 }
 
+/// As [`run`], of a program built with this feature as well.
+///
+/// # Errors
+///
+/// As [`run`].
+pub(super) fn run_with(feature: &str, verb: &str, words: &[OsString]) -> Outcome {
+    let workspace = Workspace::load()?;
+    let program = build(&workspace, &["--features", feature])?;
+    table(&workspace, Command::new(program).arg(verb), words)
+}
+
 /// As [`run`], beside the same program built without events and meters.
 ///
 /// # Errors

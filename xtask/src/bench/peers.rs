@@ -44,6 +44,9 @@ pub(crate) struct Arguments {
     /// Milliseconds of measured time in each turn
     #[arg(long, default_value_t = 1000)]
     millis: u32,
+    /// Milliseconds before it
+    #[arg(long, default_value_t = 700)]
+    warm_up_millis: u32,
     /// Do not count syncs; no log is marked then
     #[arg(long)]
     skip_syncs: bool,
@@ -137,6 +140,7 @@ fn words(arguments: &Arguments, tables: Tables) -> Vec<String> {
         add("mebibytes", arguments.mebibytes.to_string());
     } else {
         add("millis", arguments.millis.to_string());
+        add("warm-up-millis", arguments.warm_up_millis.to_string());
     }
     if let Some(dir) = &arguments.dir {
         add("dir", dir.display().to_string());
@@ -187,12 +191,12 @@ mod tests {
             body_bytes: Vec::new(),
             rounds: 5,
             millis: 300,
+            warm_up_millis: 100,
             skip_syncs: true,
             dir: None,
             results: None,
         };
-        let expected =
-            "table --logs wal,wal-tasks,rocksdb --threads 1,8 --rounds 5 --millis 300 --skip-syncs";
+        let expected = "table --logs wal,wal-tasks,rocksdb --threads 1,8 --rounds 5 --millis 300 --warm-up-millis 100 --skip-syncs";
         assert_eq!(words(&arguments, Tables::Commits).join(" "), expected);
         let expected =
             "appends --logs wal,wal-once,rocksdb --threads 1,8 --rounds 5 --mebibytes 64";

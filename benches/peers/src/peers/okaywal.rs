@@ -19,7 +19,7 @@ use wal_bench::{Clock, Committer, Committers, Entry, Failure, Load, Peer};
 pub const ENTRY: Entry = Entry {
     name: "okaywal",
     version: "0.3.1",
-    options: "16 MiB segments, checkpoint after 15 MiB, recycled; 64 KiB buffer",
+    options: "64 MiB segments, checkpoint after 60 MiB, recycled; 64 KiB buffer",
     appends: "an entry of 1 MiB of bodies, each a chunk of it, and one sync an entry: it cannot \
               append without; read by opening it, every chunk checked",
     caveat: "a failed sync leaves every thread waiting for ever; a torn tail cannot be opened",
@@ -27,8 +27,8 @@ pub const ENTRY: Entry = Entry {
     open,
 };
 
-const SEGMENT_BYTES: u32 = 16 << 20;
-const CHECKPOINT_BYTES: u64 = 15 << 20;
+const SEGMENT_BYTES: u32 = 64 << 20;
+const CHECKPOINT_BYTES: u64 = 60 << 20;
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// Bytes of the bodies in one entry, where bodies need not be durable each.

@@ -1,6 +1,10 @@
 //! raft-engine: one raft group a thread, its files filled with zeros beforehand and recycled.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::thread::{self, JoinHandle};
 
 use protobuf::well_known_types::BytesValue;
 use raft_engine::{Config, Engine, LogBatch, MessageExt, ReadableSize};
@@ -11,10 +15,11 @@ use wal_bench::{Clock, Committer, Committers, Entry, Failure, Load, Peer};
 pub const ENTRY: Entry = Entry {
     name: "raft-engine",
     version: "0.4.2",
-    options: "64 MiB files, 128 MiB of them prefilled, recycled, the first already used up; no \
-              compression; a group a thread",
-    appends: "sync=false, files that grow, nothing purged; read by opening the engine, which \
-              verifies all and keeps where each entry is",
+    options: "64 MiB files, 192 MiB of them prefilled, recycled, the first already used up; no \
+              compression; a group a thread; one more thread gives up all entries and purges after \
+              every 64 MiB",
+    appends: "batches of 1 MiB of entries, sync=false, files that grow, nothing purged; read by opening \
+              the engine, which verifies all and keeps where each entry is",
     caveat: "panics when a sync fails",
     committers: Committers::Threads,
     open,
@@ -43,7 +48,9 @@ fn open(dir: &Path, load: Load) -> Result<Box<dyn Peer>, Failure> {
         engine.sync()?;
         engine.compact_to(FILLING_GROUP, FILE_BYTES / MIB);
     }
-    Ok(Box::new(Log { engine, durable: load.durable }))
+    let engine = Arc::new(engine);
+    let purging = load.durable.then(|| Purging::start(&engine));
+    Ok(Box::new(Log { engine, body_bytes: load.body_bytes.max(1), purging }))
 }
 
 fn config(dir: &Path, durable: bool) -> Config {
@@ -61,8 +68,57 @@ fn config(dir: &Path, durable: bool) -> Config {
 }
 
 struct Log {
-    engine: Engine,
-    durable: bool,
+    engine: Arc<Engine>,
+    body_bytes: usize,
+    /// Of a log whose commits are durable.
+    purging: Option<Purging>,
+}
+
+/// A thread which gives up all entries and purges, whenever so much more was written.
+struct Purging {
+    bytes: AtomicU64,
+    due: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Purging {
+    fn start(engine: &Arc<Engine>) -> Self {
+        let (due, asked) = mpsc::channel();
+        let engine = Arc::clone(engine);
+        let thread = thread::spawn(move || {
+            for () in asked {
+                for group in engine.raft_groups() {
+                    if let Some(last) = engine.last_index(group) {
+                        engine.compact_to(group, last);
+                    }
+                }
+                if engine.purge_expired_files().is_err() {
+                    return;
+                }
+            }
+        });
+        Self { bytes: AtomicU64::new(0), due: Some(due), thread: Some(thread) }
+    }
+
+    fn written(&self, bytes: u64) -> Result<(), Failure> {
+        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if before / FILE_BYTES != (before + bytes) / FILE_BYTES
+            && let Some(due) = &self.due
+        {
+            due.send(()).map_err(|_| "the thread which purges has ended")?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Purging {
+    fn drop(&mut self) {
+        drop(self.due.take());
+        if let Some(thread) = self.thread.take() {
+            // Whoever asked it for more was told.
+            let _ = thread.join();
+        }
+    }
 }
 
 /// An entry is the body itself; its first eight bytes are replaced by its index.
@@ -76,31 +132,64 @@ impl MessageExt for Body {
     }
 }
 
-/// Entries kept of each group: what is older is given up, so that memory and files are bounded.
-const ENTRIES_KEPT: u64 = 10_000;
+/// Bytes of bodies in a batch that need not be durable.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// What a thread writes with.
+struct Writer<'a> {
+    log: &'a Log,
+    group: u64,
+    index: u64,
+    /// Entries of a batch.
+    each: usize,
+    entries: Vec<BytesValue>,
+    batch: LogBatch,
+}
+
+impl Writer<'_> {
+    fn write(&mut self) -> Result<(), Failure> {
+        if self.entries.is_empty() {
+            return Ok(());
+        }
+        self.batch.add_entries::<Body>(self.group, &self.entries)?;
+        self.entries.clear();
+        let written = self.log.engine.write(&mut self.batch, self.log.purging.is_some())?;
+        match &self.log.purging {
+            Some(purging) => purging.written(written as u64),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Committer for Writer<'_> {
+    fn commit(&mut self, body: &[u8]) -> Result<(), Failure> {
+        self.index += 1;
+        let mut entry = BytesValue { value: body.to_vec(), ..BytesValue::default() };
+        if let Some(head) = entry.value.first_chunk_mut() {
+            *head = self.index.to_le_bytes();
+        }
+        self.entries.push(entry);
+        if self.entries.len() >= self.each { self.write() } else { Ok(()) }
+    }
+}
+
+impl Drop for Writer<'_> {
+    fn drop(&mut self) {
+        // What it did not take is missing when all is read back.
+        let _ = self.write();
+    }
+}
 
 impl Peer for Log {
     fn committer(&self, thread: usize) -> Result<Box<dyn Committer + '_>, Failure> {
-        let group = thread as u64 + 1;
-        let mut batch = LogBatch::default();
-        let mut entries = vec![BytesValue::default()];
-        let mut index = 0_u64;
-        Ok(Box::new(move |body: &[u8]| {
-            index += 1;
-            for entry in &mut entries {
-                entry.value.clear();
-                entry.value.extend_from_slice(body);
-                if let Some(head) = entry.value.first_chunk_mut() {
-                    *head = index.to_le_bytes();
-                }
-            }
-            batch.add_entries::<Body>(group, &entries)?;
-            self.engine.write(&mut batch, self.durable)?;
-            if self.durable && index.is_multiple_of(ENTRIES_KEPT) {
-                self.engine.compact_to(group, index);
-                self.engine.purge_expired_files()?;
-            }
-            Ok(())
+        let each = if self.purging.is_some() { 1 } else { BATCH_BYTES / self.body_bytes };
+        Ok(Box::new(Writer {
+            log: self,
+            group: thread as u64 + 1,
+            index: 0,
+            each,
+            entries: Vec::with_capacity(each),
+            batch: LogBatch::default(),
         }))
     }
 

@@ -158,6 +158,32 @@ pub(super) static BUGS: &[Mutant] = &[
     },
     Mutant {
         found_by: Finder::Log,
+        name: "padding-over-acknowledged",
+        about: "padding past the buffer begins where its block does, over records that were acknowledged",
+        edits: &[Edit {
+            file: "crates/wal-commit/src/padding.rs",
+            find: "let mut at = record.start;\n    while at < record.end {\n        \
+                   let bytes = LsnRange::new(at, record.end).bytes().min(WRITE_BYTES);\n        \
+                   let first = at == record.start;",
+            replace: "let floor = Lsn::new(record.start.get() / BLOCK * BLOCK).unwrap_or(record.start);\n    \
+                      let mut at = floor;\n    while at < record.end {\n        \
+                      let bytes = LsnRange::new(at, record.end).bytes().min(WRITE_BYTES);\n        \
+                      let first = at == floor;",
+        }],
+    },
+    Mutant {
+        found_by: Finder::Log,
+        name: "buffer-used-again-before-it-is-flushed",
+        about: "a flush leaves its memory to the records behind it before it has written it",
+        edits: &[Edit {
+            file: "crates/wal-commit/src/buffer.rs",
+            find: "Some(std::mem::replace(&mut self.filling, next))",
+            replace: "let mut taken = std::mem::replace(&mut self.filling, next);\n        \
+                      std::mem::swap(&mut taken.bytes, &mut self.filling.bytes);\n        Some(taken)",
+        }],
+    },
+    Mutant {
+        found_by: Finder::Log,
         name: "failed-sync-does-not-poison",
         about: "a sync that fails is told, and the next one believed",
         edits: &[
