@@ -83,9 +83,9 @@ const APPENDS: [Entry; 7] = {
     let [all, fresh, copy, checksum, write] = BARE_APPENDS;
     [all, fresh, copy, checksum, write, OURS, OURS_REUSING]
 };
-const AT_ONCE: [Entry; 6] = {
+const AT_ONCE: [Entry; 7] = {
     let [files, one_file, dsync, direct, one_file_direct] = IN_FLIGHT;
-    [BARE, files, one_file, dsync, direct, one_file_direct]
+    [BARE, files, one_file, dsync, direct, one_file_direct, OURS]
 };
 
 #[cfg(feature = "metrics")]

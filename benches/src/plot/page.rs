@@ -80,6 +80,9 @@ fn tables(kind: Kind, sheet: &Sheet) -> String {
                 + &tasks(sheet)
                 + &by_threads(sheet, &columns)
                 + &ours_of(sheet)
+                + &plain(sheet, ("syncs_per_commit", "Syncs a commit, counted apart", 3))
+                + &plain(sheet, ("device_bytes_per_commit", "Device bytes a commit", 0))
+                + &bytes(sheet)
         }
         Kind::Appends => by_threads(
             sheet,
@@ -188,6 +191,27 @@ fn tasks(sheet: &Sheet) -> String {
                 rate / best
             );
         }
+    }
+    text
+}
+
+/// A table a body of a column as it is, with so many digits: a line a log, a column a number of threads.
+fn plain(sheet: &Sheet, (column, title, digits): (&str, &str, usize)) -> String {
+    let threads = numbers(sheet, "threads");
+    let mut text = String::new();
+    for body in numbers(sheet, "body_bytes") {
+        let rows = logs(sheet).into_iter().map(|log| {
+            let cell = |&threads: &u64| {
+                let load = [("threads", threads), ("body_bytes", body)];
+                let found = number(sheet, log, &load, column);
+                found.map_or_else(String::new, |value| format!("{value:.digits$}"))
+            };
+            [vec![log.to_owned()], threads.iter().map(cell).collect()].concat()
+        });
+        let head = threads.iter().map(|threads| format!("{threads} threads"));
+        let head: Vec<String> = ["log".to_owned()].into_iter().chain(head).collect();
+        let _ = writeln!(text, "{title}; bodies of {body} bytes:\n");
+        text.push_str(&table(&head, rows));
     }
     text
 }
@@ -342,6 +366,18 @@ mod tests {
         assert!(section.contains("| wal-tasks | 1.25 (one) | 4.00 (one) |"), "{section}");
         assert!(section.contains("1024 tasks on one thread"), "{section}");
         assert!(section.contains("2.00 of one with 128 threads"), "{section}");
+    }
+
+    #[test]
+    fn syncs_and_bytes_of_other_logs_are_told_as_they_are() {
+        let text = "log,threads,body_bytes,commits_per_second,syncs_per_commit,device_bytes_per_commit\n\
+                    raw,2,128,100,1,4300.4\nwal,2,128,90,0.5,2200.6\nother,2,128,90,,\n";
+        let section = section(Kind::PeersCommits, &Sheet::from_text(text), &[]);
+        assert!(
+            section.contains("| wal | 0.500 |") && section.contains("| wal | 2201 |"),
+            "{section}"
+        );
+        assert!(section.contains("| other |  |"), "{section}");
     }
 
     #[test]
