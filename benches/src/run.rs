@@ -123,8 +123,16 @@ pub(crate) fn run(plan: &Plan, entries: &[Entry]) -> Result<Measured, Failure> {
 
 /// Makes durable what was written to prepare, by whomever, and what the turn before removed: else the first
 /// syncs of the turn would pay for that.
+#[cfg(target_os = "linux")]
 fn settle(dir: &Path) -> Result<(), Failure> {
     Ok(rustix::fs::syncfs(File::open(dir)?)?)
+}
+
+/// Elsewhere no call does that for one file system.
+#[cfg(not(target_os = "linux"))]
+#[allow(clippy::unnecessary_wraps)]
+fn settle(_: &Path) -> Result<(), Failure> {
+    Ok(())
 }
 
 /// Stack of a committing thread: there may be a thousand of them.
