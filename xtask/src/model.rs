@@ -17,7 +17,16 @@ pub(crate) fn run() -> Outcome {
     let flags = with_loom(std::env::var("RUSTFLAGS").ok());
     run_command(
         cargo()
-            .args(["test", "--release", "--package", "wal-commit", "--test", "model"])
+            .args([
+                "test",
+                "--release",
+                "--package",
+                "wal-commit",
+                "--test",
+                "model",
+                "--test",
+                "state_lock",
+            ])
             .env("RUSTFLAGS", flags)
             .env("CARGO_TARGET_DIR", workspace.target_dir.join("loom")),
     )

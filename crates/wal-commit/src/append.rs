@@ -23,6 +23,16 @@ use crate::wake::Wakes;
 /// Called under the lock with the index of a record in its batch, and its address.
 pub(crate) type Hook<'h> = &'h mut dyn FnMut(usize, Lsn);
 
+/// What is left to be done after a record was put where the log ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum After {
+    Nothing,
+    /// Somebody is to be told, or the buffer is to be written out.
+    More,
+    /// So is the sync which a limit has asked for.
+    Sync,
+}
+
 /// The addresses that were given: of the first record, and behind the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Placed {
@@ -70,17 +80,30 @@ impl Shared {
         draft: &RecordDraft<'_>,
         patience: Patience,
     ) -> Result<Placed, CommitError> {
-        let mut state = self.lock_to_append();
-        let drafts = std::slice::from_ref(draft);
-        let marked = Together::of(state.timestamps.as_ref(), drafts).time.is_some();
-        let placed = if marked { None } else { self.place_here(&mut state, draft) };
+        let placed = self.lock_brief().and_then(|mut state| self.place_here(&mut state, draft));
         match placed {
-            Some(placed) => {
-                self.write_out(state, patience);
+            Some((placed, After::Nothing)) => Ok(placed),
+            Some((placed, after)) => {
+                self.after_place_here(after, patience);
                 Ok(placed)
             }
-            None => self.append_in(state, drafts, &mut |_, _| {}, patience),
+            None => {
+                let drafts = std::slice::from_ref(draft);
+                self.append_in(self.lock_to_append(), drafts, &mut |_, _| {}, patience)
+            }
         }
+    }
+
+    /// What an append left to be done that must not be done under the brief lock.
+    #[cold]
+    fn after_place_here(&self, after: After, patience: Patience) {
+        let mut state = self.lock_to_append();
+        if after == After::Sync {
+            let end = state.cursor.end();
+            self.ask(&mut state, end, Durability::Durable);
+        }
+        self.after_reservation(&mut state, false);
+        self.write_out(state, patience);
     }
 
     /// Appends records that fit into the buffer together, waiting for room and segments.
@@ -155,14 +178,17 @@ impl Shared {
     }
 
     /// Encodes a record right where the log ends, if nothing speaks against it; `None`, and nothing
-    /// has changed, where there is anything to decide.
+    /// has changed, where there is anything to decide. Tells nobody: the lock may be the brief one.
     #[inline]
-    fn place_here(&self, state: &mut State, draft: &RecordDraft<'_>) -> Option<Placed> {
+    fn place_here(&self, state: &mut State, draft: &RecordDraft<'_>) -> Option<(Placed, After)> {
         let bytes = draft.encoded_bytes();
         let usual = state.poison.is_none() && state.phase == Phase::Open && !state.exclusive;
         let lsn = state.cursor.end();
         let stands = fits(state.cursor.left(), bytes as u64) && state.parts.room() >= bytes;
         if !(usual && stands && state.parts.end() == lsn) {
+            return None;
+        }
+        if Together::of(state.timestamps.as_ref(), std::slice::from_ref(draft)).time.is_some() {
             return None;
         }
         let claim = self.claim();
@@ -176,9 +202,15 @@ impl Shared {
         self.marks.reserve(end);
         state.stats.records += 1;
         state.stats.record_bytes += bytes as u64;
-        self.count_unasked(state, 1, bytes as u64);
-        self.after_reservation(state, false);
-        Some(Placed { lsn, end })
+        let sync = self.promises && state.unasked.count(1, bytes as u64, &self.config);
+        let prepare = state.wants_preparation() && self.has_helpers();
+        let write = state.parts.pending() >= self.write_out_bytes && !state.group.is_busy();
+        let after = match sync {
+            true => After::Sync,
+            false if prepare || write || state.hibernating => After::More,
+            false => After::Nothing,
+        };
+        Some((Placed { lsn, end }, after))
     }
 
     /// Writes what waits in the buffer once it is enough to be worth a call, when nobody else uses
@@ -271,13 +303,13 @@ impl Shared {
     }
 
     /// What every reservation brings about: a segment is wanted, an idle log has woken up.
-    pub(crate) fn after_reservation(&self, state: &mut State, rotated: bool) {
+    pub(crate) fn after_reservation(&self, state: &mut Guard<'_>, rotated: bool) {
         if rotated {
             state.stats.rotations += 1;
             self.earmarks.publish(&state.cursor, state.held_back);
         }
         if state.wants_preparation() && self.has_helpers() {
-            self.prepare.notify_one();
+            self.prepare.ring(state);
         }
         self.rouse(state);
     }

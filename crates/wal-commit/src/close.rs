@@ -28,8 +28,8 @@ impl Shared {
         state.stop = true;
         let refused = Signal::Failed(CommitError::Closed);
         push_all(&mut wakes, state.group.waiting_for(Want::Room), &refused);
-        self.serve.notify_one();
-        self.prepare.notify_one();
+        self.serve.ring(&state);
+        self.prepare.ring(&state);
         drop(state);
         self.deliver(wakes);
         Ok(())

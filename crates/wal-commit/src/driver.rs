@@ -12,14 +12,15 @@ use wal_format::Lsn;
 use wal_io::LogSink;
 
 use crate::buffer::Part;
-use crate::config::Durability;
+use crate::config::{Durability, SyncPolicy};
 use crate::error::CommitError;
 use crate::group::{Want, Work};
 use crate::meters::Landing;
 use crate::poison::PoisonCause;
 use crate::runway::{LegId, SlotSet, slot_set};
-use crate::shared::{Guard, Phase, Shared, Slot, State, push_all};
+use crate::shared::{Guard, Phase, Shared, State, push_all};
 use crate::signal::Signal;
+use crate::slots::Slot;
 use crate::sync::FIXED;
 use crate::waiting::{Limit, Woken};
 use crate::wake::Wakes;
@@ -130,6 +131,8 @@ pub(crate) struct Flight<'a> {
     answers: Option<Lsn>,
     /// How long the syncs took which the landing publishes.
     synced: Option<Duration>,
+    /// When they were over: one look at the clock is enough for all who ask when.
+    ended: Option<Instant>,
     /// What its leader waits for, and up to which level.
     leader: Option<(Lsn, Durability)>,
     /// Committers answered so far.
@@ -169,6 +172,7 @@ impl<'a> Flight<'a> {
             part,
             answers,
             synced: None,
+            ended: None,
             leader,
             commits: 0,
             later,
@@ -180,12 +184,12 @@ impl<'a> Flight<'a> {
     #[allow(clippy::type_complexity)]
     fn take(
         shared: &Shared,
-        state: &mut State,
+        state: &mut Guard<'_>,
         level: Durability,
         wakes: &mut Wakes,
     ) -> Result<(Vec<Slot>, SlotSet, Option<(Part, LegId)>, Option<Lsn>), CommitError> {
         state.waitable()?;
-        let mut broken = |state: &mut State, cause: PoisonCause| {
+        let mut broken = |state: &mut Guard<'_>, cause: PoisonCause| {
             shared.poison_locked(state, cause.clone(), wakes);
             CommitError::in_doubt(cause)
         };
@@ -255,11 +259,11 @@ impl<'a> Flight<'a> {
         let synced = finished.and_then(|bytes| {
             self.sink()?.write_sync(range.start, &[IoSlice::new(bytes)]).map_err(PoisonCause::sync)
         });
-        let took = started.elapsed();
+        let ended = Instant::now();
         self.part = Some((part, leg));
         synced?;
         self.publish_leg(Some(leg), range.end)?;
-        self.synced = Some(took);
+        (self.synced, self.ended) = (Some(ended - started), Some(ended));
         Ok(())
     }
 
@@ -299,7 +303,10 @@ impl<'a> Flight<'a> {
                 any = true;
             }
         }
-        self.synced = any.then(|| started.elapsed());
+        if any {
+            let ended = Instant::now();
+            (self.synced, self.ended) = (Some(ended - started), Some(ended));
+        }
         Ok(())
     }
 
@@ -351,9 +358,10 @@ impl<'a> Flight<'a> {
 
     fn put_down(&mut self, outcome: Result<(), PoisonCause>) -> Result<(), CommitError> {
         let mut wakes = Wakes::default();
+        let now = self.ended.unwrap_or_else(Instant::now);
         let mut state = self.shared.lock();
         let (flew, synced) = (self.synced.is_some(), self.synced);
-        let flush_time = self.begun.map_or(Duration::ZERO, |begun| begun.elapsed());
+        let flush_time = self.begun.map_or(Duration::ZERO, |begun| now - begun);
         state.stats.flush_time = state.stats.flush_time.saturating_add(flush_time);
         let slow = self.synced.filter(|took| {
             let limit = self.shared.config.slow_sync;
@@ -380,7 +388,7 @@ impl<'a> Flight<'a> {
         let led = u64::from(self.leader.is_some_and(reached));
         state.stats.waits_led += led;
         self.commits += led;
-        let flights = if flew { self.tune(&mut state) } else { None };
+        let flights = if flew { self.tune(&mut state, now) } else { None };
         self.shared.release_batons(&mut state, self.batons, self.commits, &mut wakes);
         let told = (self.begun.is_some() || flew).then_some(state.stats);
         // Whatever panics above happens once more, in the drop, which poisons.
@@ -405,10 +413,11 @@ impl<'a> Flight<'a> {
     }
 
     /// Allows as many flushes in flight as paid of late; says how many when that changes.
-    fn tune(&self, state: &mut State) -> Option<u32> {
+    fn tune(&self, state: &mut State, now: Instant) -> Option<u32> {
         self.answers?;
-        let now = self.shared.begun.elapsed();
-        if !FIXED {
+        let now = now - self.shared.begun;
+        // Nobody else asks how often commits arrive.
+        if !FIXED && matches!(self.shared.config.policy, SyncPolicy::SquareRoot { .. }) {
             state.arrivals.landed(self.commits, state.group.gathered() - 1, now);
         }
         let flights = state.tuner.landed(self.commits, now)?;
@@ -418,7 +427,11 @@ impl<'a> Flight<'a> {
 
     /// Publishes what the syncs of this flight made durable, as far as nothing before it is still
     /// in the air.
-    fn publish_synced(&mut self, state: &mut State, wakes: &mut Wakes) -> Result<(), PoisonCause> {
+    fn publish_synced(
+        &mut self,
+        state: &mut Guard<'_>,
+        wakes: &mut Wakes,
+    ) -> Result<(), PoisonCause> {
         if self.synced.take().is_none() {
             return Ok(());
         }

@@ -317,6 +317,9 @@ impl<W, G: Clone> Group<W, G> {
 
     fn extract(&mut self, mut taken: impl FnMut(Want) -> bool) -> Vec<Waiter<W>> {
         debug_assert!(!taken(Want::Baton), "it is only ever handed over");
+        if self.waiters.is_empty() {
+            return Vec::new();
+        }
         self.waiters.extract_if(.., |waiter| taken(waiter.want)).collect()
     }
 

@@ -61,7 +61,7 @@ fn prepare_loop(shared: &Shared) {
     let mut state = shared.lock();
     while !state.stop {
         if !state.wants_preparation() {
-            state = shared.prepare.wait(state);
+            state = state.wait(&shared.prepare);
             continue;
         }
         // A failure is remembered for the append that needs the segment.
@@ -159,8 +159,8 @@ impl Alarms {
 
     fn sleep<'a>(&self, shared: &'a Shared, state: Guard<'a>) -> (Guard<'a>, bool) {
         match [self.next_period, self.next_tick].into_iter().flatten().min() {
-            Some(deadline) => shared.serve.wait_until(state, deadline),
-            None => (shared.serve.wait(state), false),
+            Some(deadline) => state.wait_until(&shared.serve, deadline),
+            None => (state.wait(&shared.serve), false),
         }
     }
 

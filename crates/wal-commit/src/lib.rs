@@ -19,6 +19,7 @@
 //! `docs/design/0003-group-commit.md` says why it is built this way.
 
 mod sync;
+mod state_lock;
 mod poison;
 mod error;
 mod config;
@@ -42,6 +43,7 @@ mod padding;
 mod earmark;
 mod limits;
 mod shared;
+mod slots;
 mod waiting;
 mod segments;
 mod promise;

@@ -309,6 +309,13 @@ impl GroupCommit {
         Ok(end)
     }
 
+    /// Where the next record goes, or padding before it. Costs no lock.
+    #[inline]
+    #[must_use]
+    pub fn reserved(&self) -> Lsn {
+        self.shared().marks.reserved()
+    }
+
     /// How far the log has come. Costs no lock.
     #[must_use]
     pub fn positions(&self) -> Positions {

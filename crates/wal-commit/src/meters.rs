@@ -100,8 +100,11 @@ mod with_metrics {
                 fn add(&self, told: &mut CommitStats, now: &CommitStats) {
                     $(
                         let gained = now.$counter.saturating_sub(told.$counter);
-                        self.$counter.increment(gained);
-                        told.$counter += gained;
+                        // Most have gained nothing: what is not touched need not be near.
+                        if gained > 0 {
+                            self.$counter.increment(gained);
+                            told.$counter += gained;
+                        }
                     )*
                 }
             }

@@ -70,16 +70,16 @@ impl Shared {
         if patience == Patience::Refuse && self.has_helpers() {
             // The answer to the last try, and a request for another one.
             let failed = state.prepare_failed.take();
-            self.prepare.notify_one();
+            self.prepare.ring(&state);
             return Err(failed.map_or(CommitError::WouldBlock, CommitError::unprepared));
         }
         self.prepare_next(state, None)
     }
 
     /// Somebody waits for the segment that is being made.
-    pub(crate) fn hurry(&self, state: &mut State) {
+    pub(crate) fn hurry(&self, state: &mut Guard<'_>) {
         state.hurried = true;
-        self.prepare.notify_one();
+        self.prepare.ring(state);
     }
 
     /// Lets so much time go by between two pieces of a segment, unless somebody waits for it or the
@@ -94,7 +94,7 @@ impl Shared {
                 _ if state.stop || state.poison.is_some() => return Rested::Stop,
                 _ if state.hurried => return Rested::Hurry,
                 Some(deadline) if !late => {
-                    (state, late) = self.prepare.wait_until(state, deadline);
+                    (state, late) = state.wait_until(&self.prepare, deadline);
                 }
                 _ => return Rested::Over,
             }

@@ -29,21 +29,17 @@ use crate::metrics::CommitStats;
 use crate::padding::encode_padding;
 use crate::poison::PoisonCause;
 use crate::reserve::Cursor;
-use crate::runway::{Answers, Runway, SlotSet, slot_set};
+use crate::runway::{Answers, Runway};
 use crate::signal::Signal;
 use crate::square_root::Arrivals;
-use crate::sync::{
-    AtomicBool, Condvar, FIXED, Mutex, MutexGuard, Ordering, Tally, lock_backing_off,
-};
+use crate::state_lock::{Bell, StateGuard, StateLock};
+use crate::sync::{AtomicBool, BriefGuard, FIXED, Mutex, Ordering, Tally};
 use crate::timestamps::{TIME_RECORD_BYTES, Timestamps};
 use crate::tuner::Tuner;
 use crate::wake::{Wake, Wakes};
 use crate::watermark::Watermarks;
 
-pub(crate) type Guard<'a> = MutexGuard<'a, State>;
-
-/// A slot in use: its number and its sink.
-pub(crate) type Slot = (usize, Box<dyn LogSink>);
+pub(crate) type Guard<'a> = StateGuard<'a, State>;
 
 /// Whether the log takes records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,13 +123,13 @@ pub(crate) struct Shared {
     pub(crate) earmarks: Earmarks,
     /// The process that opened the log.
     opened_by: u32,
-    state: Mutex<State>,
+    state: StateLock<State>,
     /// Set with `State::poison`, for those who ask without the lock.
     poisoned: AtomicBool,
     /// Tells the thread which syncs on behalf of others.
-    pub(crate) serve: Condvar,
+    pub(crate) serve: Bell,
     /// Tells the thread which prepares segments.
-    pub(crate) prepare: Condvar,
+    pub(crate) prepare: Bell,
     /// How many committers have joined a crowd or asked for a sync.
     pub(crate) joined: Tally,
     pub(crate) linger: Linger,
@@ -222,10 +218,10 @@ impl Shared {
             write_out_bytes: config::write_out_bytes(usable),
             earmarks,
             opened_by: std::process::id(),
-            state: Mutex::new(state),
+            state: StateLock::new(state),
             poisoned: AtomicBool::new(false),
-            serve: Condvar::default(),
-            prepare: Condvar::default(),
+            serve: Bell::default(),
+            prepare: Bell::default(),
             joined: Tally::new(0),
             linger: Linger::new(),
             meters: Mutex::new(Meters::default()),
@@ -238,9 +234,14 @@ impl Shared {
     }
 
     /// As [`lock`](Self::lock), for an append: others hold it for less than going to sleep takes.
-    #[inline]
     pub(crate) fn lock_to_append(&self) -> Guard<'_> {
-        lock_backing_off(&self.state)
+        self.state.lock_backing_off()
+    }
+
+    /// The state, for an append which decides nothing and tells nobody; see [`StateLock`].
+    #[inline]
+    pub(crate) fn lock_brief(&self) -> Option<BriefGuard<'_, State>> {
+        self.state.lock_brief()
     }
 
     /// Whether the log has threads of its own.
@@ -267,7 +268,7 @@ impl Shared {
 
     /// What the next record may say to be durable.
     pub(crate) fn claim(&self) -> Option<Lsn> {
-        Some(self.marks.positions().durable).filter(|durable| !durable.is_none())
+        Some(self.marks.durable()).filter(|durable| !durable.is_none())
     }
 
     /// Stops all promises, for ever. The first cause stays.
@@ -278,7 +279,12 @@ impl Shared {
     }
 
     /// As [`poison`](Self::poison), under the lock; the wake-ups are delivered by the caller.
-    pub(crate) fn poison_locked(&self, state: &mut State, cause: PoisonCause, wakes: &mut Wakes) {
+    pub(crate) fn poison_locked(
+        &self,
+        state: &mut Guard<'_>,
+        cause: PoisonCause,
+        wakes: &mut Wakes,
+    ) {
         if state.poison.is_some() {
             return;
         }
@@ -297,7 +303,7 @@ impl Shared {
         }
         state.poison = Some(cause);
         // Who rests while it prepares a segment need not go on.
-        self.prepare.notify_one();
+        self.prepare.ring(state);
     }
 
     /// Delivers wake-ups. The lock is not held. Foreign code which panics poisons the log.
@@ -339,7 +345,7 @@ impl Shared {
     }
 
     /// Asks the serving thread to bring everything before `end` to `level`.
-    pub(crate) fn ask(&self, state: &mut State, end: Lsn, level: Durability) {
+    pub(crate) fn ask(&self, state: &mut Guard<'_>, end: Lsn, level: Durability) {
         match level {
             Durability::Ordered => return,
             Durability::Written => state.wish.written = state.wish.written.max(end),
@@ -349,11 +355,11 @@ impl Shared {
                 state.wish.durable = state.wish.durable.max(end);
             }
         }
-        self.serve.notify_one();
+        self.serve.ring(state);
     }
 
     /// Counts records appended, and has them synced when there are enough of them.
-    pub(crate) fn count_unasked(&self, state: &mut State, records: u64, bytes: u64) {
+    pub(crate) fn count_unasked(&self, state: &mut Guard<'_>, records: u64, bytes: u64) {
         if self.promises && state.unasked.count(records, bytes, &self.config) {
             let end = state.cursor.end();
             self.ask(state, end, Durability::Durable);
@@ -396,8 +402,8 @@ impl Shared {
             wakes.push(waiter.wake, Signal::Failed(error));
         }
         let last = (std::mem::take(&mut state.sinks), state.preparer.take());
-        self.serve.notify_one();
-        self.prepare.notify_one();
+        self.serve.ring(&state);
+        self.prepare.ring(&state);
         drop(state);
         self.deliver(wakes);
         drop(last);
@@ -419,11 +425,6 @@ impl State {
         if !self.parts.is_empty() || syncs && waiting() { Work::Some } else { Work::None }
     }
 
-    fn idle_slots(&self) -> SlotSet {
-        let idle = self.sinks.iter().enumerate().filter(|(_, sink)| sink.is_some());
-        idle.fold(0, |slots, (slot, _)| slots | slot_set(slot))
-    }
-
     /// A flush to `level` takes everything pending: up to where it answers those who wait for
     /// durability, if it does.
     pub(crate) fn seal(&mut self, level: Durability) -> Option<Lsn> {
@@ -437,42 +438,6 @@ impl State {
             self.answering.begin(end);
         }
         answers
-    }
-
-    /// The slots for a flush to `level`: for durability all idle ones that wait for a sync; to
-    /// write through, preferably one of those. Whoever is alone takes all.
-    pub(crate) fn take_slots(&mut self, level: Durability, pending: bool) -> Vec<Slot> {
-        let (idle, due) = (self.idle_slots(), self.runway.unsynced());
-        let due = idle & due;
-        let wanted = match level {
-            _ if self.group.is_alone() => idle,
-            Durability::Durable if due != 0 => {
-                // Each slot takes a baton; what is left over is synced by whoever holds that.
-                let mut wanted = lowest(due);
-                for _ in 0..self.group.take_more(due.count_ones() - 1) {
-                    wanted |= lowest(due & !wanted);
-                }
-                wanted
-            }
-            _ if !pending => 0,
-            _ => lowest(if due != 0 { due } else { idle }),
-        };
-        let mut slots = Vec::with_capacity(1);
-        for (slot, place) in self.sinks.iter_mut().enumerate() {
-            if wanted & slot_set(slot) != 0 {
-                slots.extend(place.take().map(|sink| (slot, sink)));
-            }
-        }
-        slots
-    }
-
-    /// Puts the sinks of a flight back.
-    pub(crate) fn give_back(&mut self, slots: &mut Vec<Slot>) {
-        for (slot, sink) in slots.drain(..) {
-            if let Some(place) = self.sinks.get_mut(slot) {
-                *place = Some(sink);
-            }
-        }
     }
 
     /// Whether the log takes records.
@@ -492,9 +457,4 @@ impl State {
             (None, Phase::Ended) => Err(CommitError::Abandoned),
         }
     }
-}
-
-/// The first of `slots`, or none of none.
-const fn lowest(slots: SlotSet) -> SlotSet {
-    slots & slots.wrapping_neg()
 }

@@ -45,33 +45,79 @@ pub(crate) const FIXED: bool = cfg!(any(loom, shuttle));
 pub(crate) fn lock_backing_off<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     match mutex.try_lock() {
         Some(guard) => guard,
-        None => lock_contended(mutex),
+        None => look_away_until(|| mutex.try_lock()).unwrap_or_else(|| mutex.lock()),
     }
 }
 
+/// Tries again after ever longer rounds of looking away.
 #[cfg(not(any(loom, shuttle)))]
 #[cold]
-fn lock_contended<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    for _ in 0..BACK_OFF_ROUNDS {
-        for _ in 0..BACK_OFF_SPINS {
+fn look_away_until<G>(tries: impl Fn() -> Option<G>) -> Option<G> {
+    BACK_OFF_SPINS.iter().find_map(|spins| {
+        for _ in 0..*spins {
             std::hint::spin_loop();
         }
-        if let Some(guard) = mutex.try_lock() {
-            return guard;
-        }
-    }
-    mutex.lock()
+        tries()
+    })
 }
 
+/// The first round is for a lock that is held once, the others for one that is wanted all the time.
 #[cfg(not(any(loom, shuttle)))]
-const BACK_OFF_ROUNDS: u32 = 16;
+const BACK_OFF_SPINS: [u32; 6] = [24, 72, 96, 96, 96, 96];
 #[cfg(not(any(loom, shuttle)))]
-const BACK_OFF_SPINS: u32 = 24;
+const BACK_OFF_YIELDS: u32 = 64;
+#[cfg(not(any(loom, shuttle)))]
+const BACK_OFF_SLEEP: std::time::Duration = std::time::Duration::from_micros(50);
 
 /// In a model every order is tried anyway.
 #[cfg(any(loom, shuttle))]
 pub(crate) fn lock_backing_off<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock()
+}
+
+/// A lock that is held for the time of a short copy: to take it is one atomic instruction, to give it
+/// back a store. Nobody sleeps on it.
+#[cfg(not(any(loom, shuttle)))]
+#[derive(Debug)]
+pub(crate) struct Brief<T>(spin::mutex::SpinMutex<T>);
+
+#[cfg(not(any(loom, shuttle)))]
+pub(crate) type BriefGuard<'a, T> = spin::mutex::SpinMutexGuard<'a, T>;
+
+#[cfg(not(any(loom, shuttle)))]
+impl<T> Brief<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(spin::mutex::SpinMutex::new(value))
+    }
+
+    /// Takes it if it is free, or becomes so while others hold it as shortly as they should.
+    #[inline]
+    pub(crate) fn lock_soon(&self) -> Option<BriefGuard<'_, T>> {
+        match self.0.try_lock() {
+            Some(guard) => Some(guard),
+            None => look_away_until(|| self.0.try_lock()),
+        }
+    }
+
+    /// Waits for it: whoever has it may have lost its processor, and is given the time to get it back.
+    pub(crate) fn lock(&self) -> BriefGuard<'_, T> {
+        if let Some(guard) = self.lock_soon() {
+            return guard;
+        }
+        for _ in 0..BACK_OFF_YIELDS {
+            yield_now();
+            if let Some(guard) = self.0.try_lock() {
+                return guard;
+            }
+        }
+        loop {
+            // To give way may give way to nobody, where a scheduler knows who is more important.
+            std::thread::sleep(BACK_OFF_SLEEP);
+            if let Some(guard) = self.0.try_lock() {
+                return guard;
+            }
+        }
+    }
 }
 
 /// A number that decides nothing but when: no model looks at who sees which value of it.
@@ -143,6 +189,29 @@ impl<T> Mutex<T> {
             Ok(guard) => guard,
             Err(poisoned) => poisoned.into_inner(),
         }
+    }
+}
+
+/// In a model every order is tried, so nobody need look away.
+#[cfg(any(loom, shuttle))]
+#[derive(Debug)]
+pub(crate) struct Brief<T>(Mutex<T>);
+
+#[cfg(any(loom, shuttle))]
+pub(crate) type BriefGuard<'a, T> = MutexGuard<'a, T>;
+
+#[cfg(any(loom, shuttle))]
+impl<T> Brief<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(Mutex::new(value))
+    }
+
+    pub(crate) fn lock_soon(&self) -> Option<BriefGuard<'_, T>> {
+        Some(self.0.lock())
+    }
+
+    pub(crate) fn lock(&self) -> BriefGuard<'_, T> {
+        self.0.lock()
     }
 }
 

@@ -13,7 +13,7 @@ use crate::error::CommitError;
 use crate::gate::Gate;
 use crate::group::Want;
 use crate::linger::TURNS_MAX;
-use crate::shared::{Guard, Shared, State};
+use crate::shared::{Guard, Shared};
 use crate::signal::Signal;
 use crate::sync::yield_now;
 use crate::wake::{Slot, Wake, Wakes};
@@ -119,9 +119,9 @@ impl Shared {
     }
 
     /// Has the serving thread look again at a log that it took for idle.
-    pub(crate) fn rouse(&self, state: &mut State) {
+    pub(crate) fn rouse(&self, state: &mut Guard<'_>) {
         if std::mem::take(&mut state.hibernating) {
-            self.serve.notify_one();
+            self.serve.ring(state);
         }
     }
 

@@ -125,6 +125,9 @@ impl Wakes {
 
     /// Tells the threads, and leaves foreign code for later.
     pub(crate) fn tell_threads(&mut self) {
+        if self.is_empty() {
+            return;
+        }
         match self.leader.take() {
             Some(Leader::Member(gate)) => gate.call(),
             Some(Leader::Waiter(Wake::Thread(slot))) => slot.tell(Signal::Lead),
@@ -142,8 +145,18 @@ impl Wakes {
         }
     }
 
+    /// Whether there is nobody to tell, and nothing.
+    #[inline]
+    fn is_empty(&self) -> bool {
+        let nobody = self.leader.is_none() && self.gates.is_empty() && self.threads.is_empty();
+        nobody && self.others.is_empty() && self.alarm.is_none()
+    }
+
     /// Takes over what is left to deliver elsewhere.
     pub(crate) fn absorb(&mut self, earlier: Self) {
+        if earlier.is_empty() {
+            return;
+        }
         self.leader = self.leader.take().or(earlier.leader);
         self.gates.extend(earlier.gates);
         self.threads.extend(earlier.threads);
@@ -153,6 +166,9 @@ impl Wakes {
 
     /// Tells everybody. Returns whether foreign code panicked.
     pub(crate) fn deliver(mut self) -> bool {
+        if self.is_empty() {
+            return false;
+        }
         self.tell_threads();
         if let Some(cause) = self.alarm {
             tracing::error!(%cause, "the log is poisoned");

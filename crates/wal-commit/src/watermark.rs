@@ -62,6 +62,18 @@ impl Watermarks {
         Positions { durable, written, reserved }
     }
 
+    /// Everything before this address is durable.
+    #[inline]
+    pub(crate) fn durable(&self) -> Lsn {
+        load(&self.durable)
+    }
+
+    /// Every address before this one belongs to a record.
+    #[inline]
+    pub(crate) fn reserved(&self) -> Lsn {
+        load(&self.reserved)
+    }
+
     /// Whether everything before `end` has reached `level`.
     pub(crate) fn reached(&self, end: Lsn, level: Durability) -> bool {
         end <= match level {
@@ -98,6 +110,7 @@ impl Watermarks {
     }
 }
 
+#[inline]
 fn load(position: &AtomicU64) -> Lsn {
     // Pairs with the Release in `store`: whoever sees a position also sees what led to it.
     Lsn::new(position.load(Ordering::Acquire)).unwrap_or(Lsn::NONE)

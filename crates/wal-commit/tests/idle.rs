@@ -10,9 +10,9 @@ use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
-use wal_commit::SyncPolicy;
+use wal_commit::{GroupCommit, SyncPolicy, Ticket};
 
-use common::{Disk, append, start};
+use common::{Disk, append, append_unhooked, start};
 
 /// How often the serving thread of the newest log went to sleep so far.
 fn sleeps() -> u64 {
@@ -55,7 +55,8 @@ const TICK: Duration = Duration::from_millis(10);
 
 #[test]
 fn an_idle_log_sleeps_for_good_until_it_is_appended_to_or_synced() {
-    for period in [None, Some(TICK)] {
+    let ways: [fn(&GroupCommit, &[u8]) -> Ticket; 2] = [append, append_unhooked];
+    for (period, append) in [None, Some(TICK)].into_iter().flat_map(|p| ways.map(|way| (p, way))) {
         let (log, disk) = start(Disk::new(1 << 20), |config| {
             config.idle_after = Some(TICK);
             config.policy =

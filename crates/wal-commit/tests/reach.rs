@@ -10,8 +10,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
+use std::time::Duration;
 
-use common::{Disk, Gate, append, inline, lsn, start, threaded};
+use common::{Disk, Gate, append, append_unhooked, inline, lsn, start, threaded};
 use wal_commit::{CommitError, Durability, GroupCommit, SyncPolicy, Threads, Ticket};
 use wal_format::{RecordDraft, RecordKind};
 
@@ -186,6 +187,17 @@ fn each_so_many_records_are_synced_without_anybody_waiting() {
     let fifth = append(&log, b"x");
     synced.pass();
     log.wait_beyond(fifth.lsn(), None).unwrap();
+}
+
+#[test]
+fn a_record_that_finds_nothing_to_decide_counts_too() {
+    let (log, _disk) = start(Disk::new(1 << 16), |config| {
+        config.policy = SyncPolicy::Never;
+        config.threads = Threads::Helper;
+        config.sync_after_records = Some(5);
+    });
+    let tickets: Vec<_> = (0..5).map(|_| append_unhooked(&log, b"x")).collect();
+    log.wait_beyond(tickets[4].lsn(), Some(Duration::from_secs(60))).unwrap();
 }
 
 #[test]

@@ -72,6 +72,6 @@ impl Wal {
     fn admit_kind(&self, kind: RecordKind) -> Result<(), Error> {
         self.check_kind(kind)?;
         self.check_redo_only()?;
-        self.admit(self.positions().reserved)
+        self.admit(self.shared().commit.reserved())
     }
 }

@@ -179,7 +179,7 @@ impl Wal {
         mut attempt: impl FnMut(&Self) -> Result<wal_commit::Ticket, CommitError> + Send,
     ) -> Result<Ticket, Error> {
         self.check_redo_only()?;
-        self.shared().holds.admit(self.positions().reserved)?;
+        self.shared().holds.admit(self.shared().commit.reserved())?;
         let mut room = self.shared().commit.room();
         let ticket = poll_fn(|cx| room.poll(cx, || attempt(self))).await?;
         Ok(Ticket::new(ticket))

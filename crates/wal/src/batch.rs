@@ -23,7 +23,7 @@ impl Wal {
     ) -> Result<Ticket, Error> {
         records.iter().try_for_each(|(kind, _)| self.check_kind(*kind))?;
         self.check_redo_only()?;
-        self.shared().holds.admit(self.positions().reserved)?;
+        self.shared().holds.admit(self.shared().commit.reserved())?;
         let parts: Vec<(RecordKind, [&[u8]; 1])> =
             records.iter().map(|(kind, body)| (*kind, [body.as_ref()])).collect();
         let drafts: Vec<RecordDraft<'_>> =

@@ -135,7 +135,7 @@ impl Wal {
     /// have to wait.
     pub fn try_append(&self, body: &[u8]) -> Result<Ticket, Error> {
         self.check_redo_only()?;
-        self.admit(self.positions().reserved)?;
+        self.admit(self.shared().commit.reserved())?;
         let parts = [body];
         let draft = RecordDraft::new(RecordKind::DATA, &parts);
         Ok(Ticket::new(self.shared.commit.try_append(&draft, &mut |_| {})?))
@@ -153,7 +153,7 @@ impl Wal {
     /// and for one larger than [`batch_bytes_max`](Self::batch_bytes_max) (rule 18).
     pub fn append_batch<B: AsRef<[u8]>>(&self, bodies: &[B]) -> Result<Ticket, Error> {
         self.check_redo_only()?;
-        self.admit(self.positions().reserved)?;
+        self.admit(self.shared().commit.reserved())?;
         let parts: Vec<[&[u8]; 1]> = bodies.iter().map(|body| [body.as_ref()]).collect();
         let drafts: Vec<RecordDraft<'_>> =
             parts.iter().map(|parts| RecordDraft::new(RecordKind::DATA, parts)).collect();
@@ -390,7 +390,7 @@ impl Wal {
         draft: &RecordDraft<'_>,
         reserved: &mut dyn FnMut(Lsn),
     ) -> Result<Ticket, Error> {
-        self.admit(self.positions().reserved)?;
+        self.admit(self.shared().commit.reserved())?;
         Ok(Ticket::new(self.shared.commit.append(draft, reserved)?))
     }
 

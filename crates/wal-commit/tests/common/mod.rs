@@ -378,6 +378,11 @@ pub fn try_to_append(log: &GroupCommit, body: &[u8]) -> Result<Ticket, wal_commi
     log.append(&RecordDraft::new(RecordKind::DATA, &[body]), &mut |_| {})
 }
 
+/// As [`append`], the way of an append that finds nothing to decide.
+pub fn append_unhooked(log: &GroupCommit, body: &[u8]) -> Ticket {
+    log.append_unhooked(&RecordDraft::new(RecordKind::DATA, &[body])).expect("it appends")
+}
+
 /// Lets one thread wait until another one has come somewhere.
 #[derive(Default)]
 pub struct Gate {

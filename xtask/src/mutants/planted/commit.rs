@@ -96,13 +96,41 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Test {
+            package: "wal-commit",
+            target: "reach",
+            name: "a_record_that_finds_nothing_to_decide_counts_too",
+        },
+        name: "limit-forgotten-by-a-quick-append",
+        about: "an append under the brief lock reaches a limit, and nobody is asked for the sync",
+        edits: &[Edit {
+            file: "crates/wal-commit/src/append.rs",
+            find: "            true => After::Sync,",
+            replace: "            true => After::More,",
+        }],
+    },
+    Mutant {
+        found_by: Finder::Test {
+            package: "wal-commit",
+            target: "idle",
+            name: "an_idle_log_sleeps_for_good_until_it_is_appended_to_or_synced",
+        },
+        name: "quick-append-rouses-nobody",
+        about: "an append under the brief lock leaves an idle log asleep: no period runs any more",
+        edits: &[Edit {
+            file: "crates/wal-commit/src/append.rs",
+            find: "prepare || write || state.hibernating => After::More",
+            replace: "prepare || write => After::More",
+        }],
+    },
+    Mutant {
         found_by: Finder::Log,
         name: "watermark-too-far",
         about: "records claim that all reserved before them was durable",
         edits: &[Edit {
             file: "crates/wal-commit/src/shared.rs",
-            find: "Some(self.marks.positions().durable).filter",
-            replace: "Some(self.marks.positions().reserved).filter",
+            find: "Some(self.marks.durable()).filter",
+            replace: "Some(self.marks.reserved()).filter",
         }],
     },
     Mutant {
@@ -111,7 +139,7 @@ pub(super) static BUGS: &[Mutant] = &[
         about: "records claim nothing",
         edits: &[Edit {
             file: "crates/wal-commit/src/shared.rs",
-            find: "Some(self.marks.positions().durable).filter(|durable| !durable.is_none())",
+            find: "Some(self.marks.durable()).filter(|durable| !durable.is_none())",
             replace: "None",
         }],
     },
