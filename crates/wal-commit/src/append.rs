@@ -1,14 +1,15 @@
 //! Reserving addresses and encoding records, under one short lock.
 //!
 //! A reservation is one record, or all records of an atomic batch. It happens in one hold of the
-//! lock, so a flush takes all of it or nothing, and the `reserved` hook sees addresses in order.
+//! lock, so a flush takes all of it or nothing, and the `reserved` hook sees addresses in order. What
+//! it brings about (a sync that a limit asks for, a segment, a write) may come in another hold.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use wal_format::layout::BODY_BYTES_MAX;
 use wal_format::{Lsn, RecordDraft, RecordFlags, RecordKind};
 
-use crate::checksum;
+use crate::checksum::{self, LATER_BYTES_MAX};
 use crate::config::Durability;
 use crate::error::CommitError;
 use crate::group::Want;
@@ -80,24 +81,33 @@ impl Shared {
         draft: &RecordDraft<'_>,
         patience: Patience,
     ) -> Result<Placed, CommitError> {
-        let placed = self.lock_brief().and_then(|mut state| self.place_here(&mut state, draft));
-        match placed {
-            Some((placed, After::Nothing)) => Ok(placed),
+        // The brief lock is held for a short copy, and foreign code, a clock, never runs under it.
+        let is_brief = draft.body_bytes() <= LATER_BYTES_MAX && !self.tells_time;
+        let brief = if is_brief { self.lock_brief() } else { None };
+        match brief.and_then(|mut state| self.place_here(&mut state, draft)) {
+            Some((placed, After::Nothing)) => return Ok(placed),
             Some((placed, after)) => {
-                self.after_place_here(after, patience);
+                self.after_place_here(self.lock_to_append(), after, patience);
+                return Ok(placed);
+            }
+            None => {}
+        }
+        // Who has looked away once, or has something to decide, need not do so again.
+        let mut state = if is_brief { self.lock() } else { self.lock_to_append() };
+        match self.place_here(&mut state, draft) {
+            Some((placed, after)) => {
+                self.after_place_here(state, after, patience);
                 Ok(placed)
             }
-            None => {
-                let drafts = std::slice::from_ref(draft);
-                self.append_in(self.lock_to_append(), drafts, &mut |_, _| {}, patience)
-            }
+            None => self.append_in(state, std::slice::from_ref(draft), &mut |_, _| {}, patience),
         }
     }
 
-    /// What an append left to be done that must not be done under the brief lock.
-    #[cold]
-    fn after_place_here(&self, after: After, patience: Patience) {
-        let mut state = self.lock_to_append();
+    /// What [`place_here`](Self::place_here) left to be done: the lock may be another hold of it.
+    fn after_place_here(&self, mut state: Guard<'_>, after: After, patience: Patience) {
+        if after == After::Nothing {
+            return;
+        }
         if after == After::Sync {
             let end = state.cursor.end();
             self.ask(&mut state, end, Durability::Durable);

@@ -13,7 +13,7 @@ use crate::poison::PoisonCause;
 
 /// Bytes of the longest body whose checksum comes later. From about here on a checksum keeps the
 /// processor busy by itself.
-const LATER_BYTES_MAX: usize = 512;
+pub(crate) const LATER_BYTES_MAX: usize = 512;
 
 /// Encodes a record into the buffer.
 #[inline]

@@ -388,7 +388,9 @@ impl<'a> Flight<'a> {
         let led = u64::from(self.leader.is_some_and(reached));
         state.stats.waits_led += led;
         self.commits += led;
-        let flights = if flew { self.tune(&mut state, now) } else { None };
+        // Another flight that ended later may have landed first.
+        state.landed = state.landed.max(now);
+        let flights = if flew { self.tune(&mut state) } else { None };
         self.shared.release_batons(&mut state, self.batons, self.commits, &mut wakes);
         let told = (self.begun.is_some() || flew).then_some(state.stats);
         // Whatever panics above happens once more, in the drop, which poisons.
@@ -413,9 +415,9 @@ impl<'a> Flight<'a> {
     }
 
     /// Allows as many flushes in flight as paid of late; says how many when that changes.
-    fn tune(&self, state: &mut State, now: Instant) -> Option<u32> {
+    fn tune(&self, state: &mut State) -> Option<u32> {
         self.answers?;
-        let now = now - self.shared.begun;
+        let now = state.landed - self.shared.begun;
         // Nobody else asks how often commits arrive.
         if !FIXED && matches!(self.shared.config.policy, SyncPolicy::SquareRoot { .. }) {
             state.arrivals.landed(self.commits, state.group.gathered() - 1, now);

@@ -100,11 +100,9 @@ mod with_metrics {
                 fn add(&self, told: &mut CommitStats, now: &CommitStats) {
                     $(
                         let gained = now.$counter.saturating_sub(told.$counter);
-                        // Most have gained nothing: what is not touched need not be near.
-                        if gained > 0 {
-                            self.$counter.increment(gained);
-                            told.$counter += gained;
-                        }
+                        // By nothing too: recorders forget a counter that nobody touches.
+                        self.$counter.increment(gained);
+                        told.$counter += gained;
                     )*
                 }
             }

@@ -38,7 +38,8 @@ pub struct CommitStats {
     pub sync_time: Duration,
     /// The longest of them.
     pub sync_time_max: Duration,
-    /// Time that flushes took, from taking what was pending to their landing: write and sync.
+    /// Time that flushes took, from taking what was pending to the end of the sync, or of the write
+    /// where there was none.
     pub flush_time: Duration,
     /// Syncs longer than [`CommitConfig::slow_sync`](crate::CommitConfig::slow_sync).
     pub slow_syncs: u64,

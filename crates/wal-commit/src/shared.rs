@@ -2,8 +2,8 @@
 //!
 //! One lock guards the state. It is held for the copy of a record and for decisions, never for
 //! I/O and never while foreign code runs, but for the `reserved` hook of an append and the clock of
-//! a log with timestamps, which ask for it. Lock order: the state, then the slot of one sleeping
-//! thread; never the other way.
+//! a log with timestamps, which ask for it. It is two in one (`state_lock`): `queue`, then `data`. Lock
+//! order: the state, then the slot of one sleeping thread; never the other way.
 //!
 //! Invariants under the lock: `durable <= written <= reserved`; the buffer ends where the cursor
 //! does; the sink is here exactly while nobody uses it; a poisoned log stays poisoned, and its
@@ -98,6 +98,8 @@ pub(crate) struct State {
     pub(crate) claimed: Lsn,
     /// What a sync takes, of late.
     pub(crate) usual_sync: Duration,
+    /// When the last flush was over, of those that have landed; never steps back.
+    pub(crate) landed: Instant,
     /// For how long leaders wait for those who were answered last.
     pub(crate) gathering: Gathering,
     pub(crate) tuner: Tuner,
@@ -117,6 +119,8 @@ pub(crate) struct Shared {
     /// Whether syncs make anything durable (rule 11).
     pub(crate) promises: bool,
     pub(crate) segment_bytes: u64,
+    /// Whether a clock is asked before each append.
+    pub(crate) tells_time: bool,
     pub(crate) batch_bytes_max: u64,
     /// So many bytes in the buffer are written out by whoever appends, if nobody else does.
     pub(crate) write_out_bytes: usize,
@@ -172,37 +176,13 @@ impl Shared {
         let usable = config.usable_part_bytes(slots, block_bytes)?;
         let part_bytes = config.part_bytes(slots);
         let segment_bytes = preparer.segment_bytes();
+        let begun = Instant::now();
+        let tells_time = timestamps.is_some();
         let batch_bytes_max = batch_bytes_max(usable as u64, segment_bytes, timestamps.as_ref());
         let promises = sinks.iter().all(|sink| sink.can_promise());
         let earmarks = Earmarks::new(batch_bytes_max, segment_bytes, block_bytes as u64);
-        let mut state = State {
-            phase: Phase::Open,
-            poison: None,
-            cursor: Cursor::new(start.end, start.active_end, start.ready_end),
-            parts: Parts::new(start.end, slots + 1, part_bytes, usable),
-            group: Group::new(slots as u32),
-            runway: Runway::new(start.end, start.durable),
-            answering: Answers::of_slots(slots),
-            sinks: sinks.into_iter().map(Some).collect(),
-            held_back: preparer.held_back(),
-            preparer: Some(preparer),
-            preparing: false,
-            hurried: false,
-            prepare_failed: None,
-            exclusive: false,
-            wish: Wish::default(),
-            unasked: Unasked::default(),
-            hibernating: false,
-            stop: false,
-            data_end: start.end,
-            claimed: start.end,
-            usual_sync: Duration::ZERO,
-            tuner: Tuner::new(if FIXED { 1 } else { slots as u32 }),
-            arrivals: Arrivals::default(),
-            gathering: Gathering::new(),
-            timestamps,
-            stats: CommitStats::default(),
-        };
+        let parts = Parts::new(start.end, slots + 1, part_bytes, usable);
+        let mut state = State::new(&start, parts, sinks, preparer, timestamps, begun);
         earmarks.publish(&state.cursor, state.held_back);
         if !FIXED {
             state.group.set_flights(1);
@@ -214,6 +194,7 @@ impl Shared {
             block_bytes: block_bytes as u64,
             promises,
             segment_bytes,
+            tells_time,
             batch_bytes_max,
             write_out_bytes: config::write_out_bytes(usable),
             earmarks,
@@ -225,7 +206,7 @@ impl Shared {
             joined: Tally::new(0),
             linger: Linger::new(),
             meters: Mutex::new(Meters::default()),
-            begun: Instant::now(),
+            begun,
         })
     }
 
@@ -418,6 +399,47 @@ pub(crate) fn push_all(wakes: &mut Wakes, waiters: Vec<Waiter<Wake>>, signal: &S
 }
 
 impl State {
+    /// Of a log that goes on at `start`, nothing pending.
+    fn new(
+        start: &Start,
+        parts: Parts,
+        sinks: Vec<Box<dyn LogSink>>,
+        preparer: Arc<dyn Preparer>,
+        timestamps: Option<Timestamps>,
+        now: Instant,
+    ) -> Self {
+        let slots = sinks.len();
+        Self {
+            phase: Phase::Open,
+            poison: None,
+            cursor: Cursor::new(start.end, start.active_end, start.ready_end),
+            parts,
+            group: Group::new(slots as u32),
+            runway: Runway::new(start.end, start.durable),
+            answering: Answers::of_slots(slots),
+            sinks: sinks.into_iter().map(Some).collect(),
+            held_back: preparer.held_back(),
+            preparer: Some(preparer),
+            preparing: false,
+            hurried: false,
+            prepare_failed: None,
+            exclusive: false,
+            wish: Wish::default(),
+            unasked: Unasked::default(),
+            hibernating: false,
+            stop: false,
+            data_end: start.end,
+            claimed: start.end,
+            usual_sync: Duration::ZERO,
+            tuner: Tuner::new(if FIXED { 1 } else { slots as u32 }),
+            arrivals: Arrivals::default(),
+            landed: now,
+            gathering: Gathering::new(),
+            timestamps,
+            stats: CommitStats::default(),
+        }
+    }
+
     /// What a flush to `level` could do now.
     pub(crate) fn work(&self, level: Durability) -> Work {
         let syncs = level == Durability::Durable;

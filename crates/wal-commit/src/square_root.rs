@@ -26,6 +26,8 @@ pub(crate) struct Arrivals {
     /// Commits a second, of late; 0 while nothing is known.
     rate: f64,
     last: Option<Duration>,
+    /// Commits of landings after which no time had passed.
+    carried: u64,
     /// Landings until a committer counts as alone.
     company: u32,
 }
@@ -38,9 +40,10 @@ impl Arrivals {
             if commits + waiting > 1 { ALONE_AFTER } else { self.company.saturating_sub(1) };
         let Some(last) = self.last.replace(now) else { return };
         let seconds = now.saturating_sub(last).as_secs_f64();
+        let commits = commits.saturating_add(std::mem::take(&mut self.carried));
         if commits == 0 || seconds <= 0.0 {
-            // Nothing arrived in no time: what comes next will tell.
-            self.last = Some(last);
+            // Nothing arrived, or in no time: what comes next will tell.
+            (self.last, self.carried) = (Some(last), commits);
             return;
         }
         let rate = commits as f64 / seconds;
@@ -71,6 +74,15 @@ mod tests {
     use super::*;
 
     const SYNC: Duration = Duration::from_micros(100);
+
+    #[test]
+    fn what_landed_in_no_time_is_counted_with_what_comes_next() {
+        let mut arrivals = Arrivals::default();
+        for (commits, at) in [(0, 0), (4, 0), (4, 1)] {
+            arrivals.landed(commits, 0, SYNC * at);
+        }
+        assert!((arrivals.rate - 8.0 / SYNC.as_secs_f64()).abs() < 1.0, "{arrivals:?}");
+    }
 
     /// So many landings, `every` apart, each of `commits`.
     fn after(landings: u32, every: Duration, commits: u64) -> Arrivals {

@@ -9,7 +9,7 @@
 //! taking that is one atomic instruction and giving it back is a store, where a lock that can be
 //! slept on needs an atomic instruction for each.
 //!
-//! Rules: `data` is never taken without `queue` for longer than the copy of a short record. Nobody is
+//! Rules: `data` alone is held for the copy of a short record, and no foreign code runs then. Nobody is
 //! notified then: a thread on its way to sleep has given back `data` and holds `queue` alone, and
 //! would miss it; so a [`Bell`] is rung with both in hand only. Order: `queue`, then `data`.
 
@@ -114,6 +114,7 @@ mod tests {
     use super::*;
     use std::sync::mpsc;
     use std::thread;
+    use std::time::Duration;
 
     const TIMES: u64 = 20_000;
 
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_lost_its_processor_is_waited_for() {
+    fn whoever_has_lost_its_processor_is_waited_for_and_nobody_else_comes_first() {
         let lock = StateLock::new(0);
         let held = lock.lock_brief().unwrap();
         thread::scope(|scope| {
@@ -156,6 +157,8 @@ mod tests {
                 *lock.lock() += 1;
             });
             hears.recv().unwrap();
+            // Long enough to have the other one give way and sleep, mostly.
+            thread::sleep(Duration::from_millis(20));
             drop(held);
         });
         assert_eq!(*lock.lock(), 1);
@@ -172,7 +175,12 @@ mod tests {
                 }
                 *value += 1;
             });
-            *lock.lock_brief().unwrap() = 1;
+            loop {
+                if let Some(mut value) = lock.lock_brief() {
+                    *value = 1;
+                    break;
+                }
+            }
             bell.ring(&lock.lock());
         });
         let (value, late) = lock.lock().wait_until(&bell, Instant::now());

@@ -3,8 +3,8 @@
 //! Under `--cfg loom` the same code runs on loom's primitives, so that `tests/model.rs` explores
 //! every interleaving; under `--cfg shuttle` on shuttle's, so that the crash lab chooses which
 //! thread goes on. They differ in their condition variables, and only the real ones have a futex;
-//! the difference ends here. Nothing else in the crate names `parking_lot`, `atomic_wait`, `loom`,
-//! `shuttle` or `std::sync::atomic`.
+//! the difference ends here. Nothing else in the crate names `parking_lot`, `spin`, `atomic_wait`,
+//! `loom`, `shuttle` or `std::sync::atomic`.
 
 #[cfg(not(any(loom, shuttle)))]
 pub(crate) use parking_lot::{Mutex, MutexGuard};
@@ -65,7 +65,7 @@ fn look_away_until<G>(tries: impl Fn() -> Option<G>) -> Option<G> {
 #[cfg(not(any(loom, shuttle)))]
 const BACK_OFF_SPINS: [u32; 6] = [24, 72, 96, 96, 96, 96];
 #[cfg(not(any(loom, shuttle)))]
-const BACK_OFF_YIELDS: u32 = 64;
+const BACK_OFF_YIELDS: u32 = 4;
 #[cfg(not(any(loom, shuttle)))]
 const BACK_OFF_SLEEP: std::time::Duration = std::time::Duration::from_micros(50);
 
@@ -79,7 +79,11 @@ pub(crate) fn lock_backing_off<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// back a store. Nobody sleeps on it.
 #[cfg(not(any(loom, shuttle)))]
 #[derive(Debug)]
-pub(crate) struct Brief<T>(spin::mutex::SpinMutex<T>);
+pub(crate) struct Brief<T> {
+    /// Somebody has waited long enough: nobody else takes it before.
+    wanted: std::sync::atomic::AtomicBool,
+    value: spin::mutex::SpinMutex<T>,
+}
 
 #[cfg(not(any(loom, shuttle)))]
 pub(crate) type BriefGuard<'a, T> = spin::mutex::SpinMutexGuard<'a, T>;
@@ -87,36 +91,51 @@ pub(crate) type BriefGuard<'a, T> = spin::mutex::SpinMutexGuard<'a, T>;
 #[cfg(not(any(loom, shuttle)))]
 impl<T> Brief<T> {
     pub(crate) fn new(value: T) -> Self {
-        Self(spin::mutex::SpinMutex::new(value))
+        let wanted = std::sync::atomic::AtomicBool::new(false);
+        Self { wanted, value: spin::mutex::SpinMutex::new(value) }
     }
 
-    /// Takes it if it is free, or becomes so while others hold it as shortly as they should.
+    /// Takes it if it is free, or becomes so while others hold it as shortly as they should, and
+    /// nobody waits for it in [`lock`](Self::lock).
     #[inline]
     pub(crate) fn lock_soon(&self) -> Option<BriefGuard<'_, T>> {
-        match self.0.try_lock() {
+        // Relaxed, here and below: it decides nothing but who comes first.
+        if self.wanted.load(Ordering::Relaxed) {
+            return None;
+        }
+        match self.value.try_lock() {
             Some(guard) => Some(guard),
-            None => look_away_until(|| self.0.try_lock()),
+            None => look_away_until(|| self.value.try_lock()),
         }
     }
 
-    /// Waits for it: whoever has it may have lost its processor, and is given the time to get it back.
+    /// Waits for it: whoever has it may have lost its processor, and is given the time to get it
+    /// back. One thread at a time may wait so.
     pub(crate) fn lock(&self) -> BriefGuard<'_, T> {
-        if let Some(guard) = self.lock_soon() {
-            return guard;
+        match self.value.try_lock() {
+            Some(guard) => guard,
+            None => self.lock_before_others(),
         }
-        for _ in 0..BACK_OFF_YIELDS {
-            yield_now();
-            if let Some(guard) = self.0.try_lock() {
-                return guard;
+    }
+
+    #[cold]
+    fn lock_before_others(&self) -> BriefGuard<'_, T> {
+        self.wanted.store(true, Ordering::Relaxed);
+        let mut yields = 0;
+        let guard = loop {
+            if let Some(guard) = look_away_until(|| self.value.try_lock()) {
+                break guard;
             }
-        }
-        loop {
             // To give way may give way to nobody, where a scheduler knows who is more important.
-            std::thread::sleep(BACK_OFF_SLEEP);
-            if let Some(guard) = self.0.try_lock() {
-                return guard;
+            if yields < BACK_OFF_YIELDS {
+                yield_now()
+            } else {
+                std::thread::sleep(BACK_OFF_SLEEP)
             }
-        }
+            yields += 1;
+        };
+        self.wanted.store(false, Ordering::Relaxed);
+        guard
     }
 }
 

@@ -85,7 +85,10 @@ const BANS: &[Ban] = &[
         place: Where::Outside(&["sync"]),
         paths: &[
             &["parking_lot"],
+            &["spin"],
+            &["atomic_wait"],
             &["loom"],
+            &["shuttle"],
             &["std", "sync", "atomic"],
             &["std", "sync", "Mutex"],
             &["std", "sync", "Condvar"],

@@ -196,6 +196,11 @@ impl Disk {
         self.records().into_iter().filter(data).map(|found| found.body).collect()
     }
 
+    /// Has the first segment alone.
+    pub fn without_successor(&self) {
+        self.lock().segments.pop_last();
+    }
+
     pub fn start(&self) -> Start {
         let active_end = lsn(4096 + self.segment_bytes);
         let ready_end = lsn(4096 + 2 * self.segment_bytes);

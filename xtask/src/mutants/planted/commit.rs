@@ -112,6 +112,20 @@ pub(super) static BUGS: &[Mutant] = &[
     Mutant {
         found_by: Finder::Test {
             package: "wal-commit",
+            target: "untracked",
+            name: "a_log_that_was_opened_without_a_successor_is_given_one_ahead_of_need",
+        },
+        name: "quick-append-asks-for-no-segment",
+        about: "an append under the brief lock leaves the next segment to whoever needs it",
+        edits: &[Edit {
+            file: "crates/wal-commit/src/append.rs",
+            find: "if prepare || write || state.hibernating => After::More",
+            replace: "if !prepare && (write || state.hibernating) => After::More",
+        }],
+    },
+    Mutant {
+        found_by: Finder::Test {
+            package: "wal-commit",
             target: "idle",
             name: "an_idle_log_sleeps_for_good_until_it_is_appended_to_or_synced",
         },
