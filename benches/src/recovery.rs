@@ -58,14 +58,14 @@ pub(crate) struct Measured {
     records: u64,
 }
 
-/// Of our log, by default.
-const SEGMENT_BYTES: u64 = 64 << 20;
+/// Of the segment that an opening of ours makes, where it was not closed.
+const OPENING_BYTES: u64 = 1 << 20;
 
 /// Runs one turn in this process.
 pub(crate) fn run_once(plan: &Plan) -> Result<Measured, Failure> {
     let started = Instant::now();
     let zeros = plan.log.with_extension("zeros");
-    baseline::prepared_file(&zeros, SEGMENT_BYTES)?;
+    baseline::prepared_file(&zeros, OPENING_BYTES)?;
     let make_seconds = started.elapsed().as_secs_f64();
     fs::remove_file(zeros)?;
     let started = Instant::now();

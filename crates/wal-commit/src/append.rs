@@ -75,16 +75,17 @@ impl Shared {
         (bytes > self.batch_bytes_max).then_some(bytes)
     }
 
-    /// Appends one record, which fits into the buffer.
+    /// Appends one record, which takes so many bytes and fits into the buffer.
     pub(crate) fn append_one(
         &self,
         draft: &RecordDraft<'_>,
+        bytes: usize,
         patience: Patience,
     ) -> Result<Placed, CommitError> {
         // The brief lock is held for a short copy, and foreign code, a clock, never runs under it.
-        let is_brief = draft.body_bytes() <= LATER_BYTES_MAX && !self.tells_time;
+        let is_brief = bytes <= LATER_BYTES_MAX && !self.tells_time;
         let brief = if is_brief { self.lock_brief() } else { None };
-        match brief.and_then(|mut state| self.place_here(&mut state, draft)) {
+        match brief.and_then(|mut state| self.place_here(&mut state, draft, bytes)) {
             Some((placed, After::Nothing)) => return Ok(placed),
             Some((placed, after)) => {
                 self.after_place_here(self.lock_to_append(), after, patience);
@@ -93,8 +94,20 @@ impl Shared {
             None => {}
         }
         // Who has looked away once, or has something to decide, need not do so again.
-        let mut state = if is_brief { self.lock() } else { self.lock_to_append() };
-        match self.place_here(&mut state, draft) {
+        let state = if is_brief { self.lock() } else { self.lock_to_append() };
+        self.append_one_in(state, draft, bytes, patience)
+    }
+
+    /// As [`append_one`](Self::append_one), the whole lock in hand.
+    #[inline(never)]
+    fn append_one_in(
+        &self,
+        mut state: Guard<'_>,
+        draft: &RecordDraft<'_>,
+        bytes: usize,
+        patience: Patience,
+    ) -> Result<Placed, CommitError> {
+        match self.place_here(&mut state, draft, bytes) {
             Some((placed, after)) => {
                 self.after_place_here(state, after, patience);
                 Ok(placed)
@@ -104,6 +117,7 @@ impl Shared {
     }
 
     /// What [`place_here`](Self::place_here) left to be done: the lock may be another hold of it.
+    #[inline(never)]
     fn after_place_here(&self, mut state: Guard<'_>, after: After, patience: Patience) {
         if after == After::Nothing {
             return;
@@ -189,9 +203,17 @@ impl Shared {
 
     /// Encodes a record right where the log ends, if nothing speaks against it; `None`, and nothing
     /// has changed, where there is anything to decide. Tells nobody: the lock may be the brief one.
-    #[inline]
-    fn place_here(&self, state: &mut State, draft: &RecordDraft<'_>) -> Option<(Placed, After)> {
-        let bytes = draft.encoded_bytes();
+    #[inline(always)]
+    #[allow(
+        clippy::inline_always,
+        reason = "what it returns passed through memory costs a fifth of it"
+    )]
+    fn place_here(
+        &self,
+        state: &mut State,
+        draft: &RecordDraft<'_>,
+        bytes: usize,
+    ) -> Option<(Placed, After)> {
         let usual = state.poison.is_none() && state.phase == Phase::Open && !state.exclusive;
         let lsn = state.cursor.end();
         let stands = fits(state.cursor.left(), bytes as u64) && state.parts.room() >= bytes;

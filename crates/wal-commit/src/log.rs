@@ -209,9 +209,9 @@ impl GroupCommit {
 
     fn append_plain(&self, draft: &RecordDraft<'_>) -> Result<Placed, CommitError> {
         let shared = self.shared();
-        let bytes = draft.encoded_bytes() as u64;
-        if bytes <= shared.batch_bytes_max.min(BODY_BYTES_MAX as u64) {
-            return shared.append_one(draft, Patience::Wait);
+        let bytes = draft.encoded_bytes();
+        if bytes as u64 <= shared.batch_bytes_max.min(BODY_BYTES_MAX as u64) {
+            return shared.append_one(draft, bytes, Patience::Wait);
         }
         check_bodies(std::slice::from_ref(draft))?;
         shared.mark_time_before(draft, Patience::Wait)?;
