@@ -48,6 +48,8 @@ fn a_log_that_was_opened_without_a_successor_is_given_one_ahead_of_need() {
         let log = GroupCommit::start(config, at, vec![sink], preparer).unwrap();
         let parts: [&[u8]; 1] = [&[7; 1000][..body_bytes]];
         let draft = RecordDraft::new(RecordKind::DATA, &parts);
+        // The thread that makes segments looks once when it begins; what it then finds, nobody told it.
+        std::thread::sleep(Duration::from_millis(100));
         // Past a quarter of what is left, and not to its end.
         while log.positions().reserved.get() < 4096 + 4096 {
             log.append_untracked(&draft).unwrap();
