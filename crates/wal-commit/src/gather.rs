@@ -22,7 +22,8 @@ impl Shared {
                 let measured = state.arrivals.batch(sync, wait_cost_percent);
                 let batch = if FIXED { 2 } else { measured };
                 let missing = batch.saturating_sub(state.group.gathered());
-                let window = state.arrivals.window(sync, missing);
+                let measured = state.arrivals.window(sync, missing);
+                let window = if FIXED { Duration::ZERO } else { measured };
                 self.gather_until(state, window, |state| state.group.gathered() >= batch)
             }
             _ => state,
