@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_lost_its_processor_is_waited_for_and_nobody_else_comes_first() {
+    fn whoever_has_lost_its_processor_is_waited_for() {
         let lock = StateLock::new(0);
         let held = lock.lock_brief().unwrap();
         thread::scope(|scope| {

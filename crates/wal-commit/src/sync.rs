@@ -81,7 +81,7 @@ pub(crate) fn lock_backing_off<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Debug)]
 pub(crate) struct Brief<T> {
     /// Somebody has waited long enough: nobody else takes it before.
-    wanted: std::sync::atomic::AtomicBool,
+    wanted: AtomicBool,
     value: spin::mutex::SpinMutex<T>,
 }
 
@@ -91,8 +91,7 @@ pub(crate) type BriefGuard<'a, T> = spin::mutex::SpinMutexGuard<'a, T>;
 #[cfg(not(any(loom, shuttle)))]
 impl<T> Brief<T> {
     pub(crate) fn new(value: T) -> Self {
-        let wanted = std::sync::atomic::AtomicBool::new(false);
-        Self { wanted, value: spin::mutex::SpinMutex::new(value) }
+        Self { wanted: AtomicBool::new(false), value: spin::mutex::SpinMutex::new(value) }
     }
 
     /// Takes it if it is free, or becomes so while others hold it as shortly as they should, and
@@ -121,18 +120,18 @@ impl<T> Brief<T> {
     #[cold]
     fn lock_before_others(&self) -> BriefGuard<'_, T> {
         self.wanted.store(true, Ordering::Relaxed);
-        let mut yields = 0;
+        let mut yields = BACK_OFF_YIELDS;
         let guard = loop {
             if let Some(guard) = look_away_until(|| self.value.try_lock()) {
                 break guard;
             }
             // To give way may give way to nobody, where a scheduler knows who is more important.
-            if yields < BACK_OFF_YIELDS {
-                yield_now()
+            if yields == 0 {
+                std::thread::sleep(BACK_OFF_SLEEP);
             } else {
-                std::thread::sleep(BACK_OFF_SLEEP)
+                yields -= 1;
+                yield_now();
             }
-            yields += 1;
         };
         self.wanted.store(false, Ordering::Relaxed);
         guard
@@ -358,5 +357,31 @@ impl Word {
 
     pub(crate) fn wake_all(&self) {
         self.changed.0.notify_all();
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_waits_comes_before_those_who_only_look() {
+        let brief = Brief::new(0);
+        let held = brief.lock_soon().unwrap();
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| *brief.lock() += 1);
+            while !brief.wanted.load(Ordering::Relaxed) {
+                yield_now();
+            }
+            drop(held);
+            // Free or not, it is not to be had before the other one had it.
+            let mut seen = brief.lock_soon().map(|value| *value);
+            while seen.is_none() {
+                yield_now();
+                seen = brief.lock_soon().map(|value| *value);
+            }
+            assert_eq!(seen, Some(1));
+            waits.join().unwrap();
+        });
     }
 }

@@ -171,13 +171,17 @@ fn a_poisoned_log_ends_every_future() {
     assert!(matches!(block_on(append), Err(CommitError::Poisoned { .. })));
 }
 
-#[test]
-fn each_so_many_records_are_synced_without_anybody_waiting() {
-    let (log, disk) = start(Disk::new(1 << 16), |config| {
+fn synced_every_five_records() -> (GroupCommit, Arc<Disk>) {
+    start(Disk::new(1 << 16), |config| {
         config.policy = SyncPolicy::Never;
         config.threads = Threads::Helper;
         config.sync_after_records = Some(5);
-    });
+    })
+}
+
+#[test]
+fn each_so_many_records_are_synced_without_anybody_waiting() {
+    let (log, disk) = synced_every_five_records();
     let synced = Gate::new();
     let told = synced.clone();
     disk.on_sync(move |_| told.open());
@@ -191,11 +195,7 @@ fn each_so_many_records_are_synced_without_anybody_waiting() {
 
 #[test]
 fn a_record_that_finds_nothing_to_decide_counts_too() {
-    let (log, _disk) = start(Disk::new(1 << 16), |config| {
-        config.policy = SyncPolicy::Never;
-        config.threads = Threads::Helper;
-        config.sync_after_records = Some(5);
-    });
+    let (log, _disk) = synced_every_five_records();
     let tickets: Vec<_> = (0..5).map(|_| append_unhooked(&log, b"x")).collect();
     log.wait_beyond(tickets[4].lsn(), Some(Duration::from_secs(60))).unwrap();
 }
