@@ -76,6 +76,8 @@ impl Shared {
     }
 
     /// Appends one record, which takes so many bytes and fits into the buffer.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "what it returns stays in registers")]
     pub(crate) fn append_one(
         &self,
         draft: &RecordDraft<'_>,
@@ -84,29 +86,43 @@ impl Shared {
     ) -> Result<Placed, CommitError> {
         // The brief lock is held for a short copy, and foreign code, a clock, never runs under it.
         let is_brief = bytes <= LATER_BYTES_MAX && !self.tells_time;
-        let brief = if is_brief { self.lock_brief() } else { None };
-        match brief.and_then(|mut state| self.place_here(&mut state, draft, bytes)) {
-            Some((placed, After::Nothing)) => return Ok(placed),
-            Some((placed, after)) => {
-                self.after_place_here(self.lock_to_append(), after, patience);
-                return Ok(placed);
-            }
-            None => {}
+        if is_brief && let Some(lsn) = self.append_brief(draft, bytes, patience) {
+            return Ok(Placed { lsn, end: step(lsn, bytes as u64) });
         }
-        // Who has looked away once, or has something to decide, need not do so again.
-        let state = if is_brief { self.lock() } else { self.lock_to_append() };
-        self.append_one_in(state, draft, bytes, patience)
+        self.append_one_slowly(draft, bytes, is_brief, patience)
     }
 
-    /// As [`append_one`](Self::append_one), the whole lock in hand.
+    /// As [`append_one`](Self::append_one) under the brief lock, where nothing is to be decided
+    /// first: the address of the record. `None`, and nothing has changed, otherwise.
+    ///
+    /// What comes back is so little that it comes in registers. In memory it would stand behind
+    /// all stores of the copy, and whoever reads it there in another width waits for them.
     #[inline(never)]
-    fn append_one_in(
+    fn append_brief(
         &self,
-        mut state: Guard<'_>,
         draft: &RecordDraft<'_>,
         bytes: usize,
         patience: Patience,
+    ) -> Option<Lsn> {
+        let placed =
+            self.lock_brief().and_then(|mut state| self.place_here(&mut state, draft, bytes));
+        let (Placed { lsn, .. }, after) = placed?;
+        if after != After::Nothing {
+            self.after_place_here(self.lock_to_append(), after, patience);
+        }
+        Some(lsn)
+    }
+
+    #[inline(never)]
+    fn append_one_slowly(
+        &self,
+        draft: &RecordDraft<'_>,
+        bytes: usize,
+        has_looked: bool,
+        patience: Patience,
     ) -> Result<Placed, CommitError> {
+        // Who has looked away once, or has something to decide, need not do so again.
+        let mut state = if has_looked { self.lock() } else { self.lock_to_append() };
         match self.place_here(&mut state, draft, bytes) {
             Some((placed, after)) => {
                 self.after_place_here(state, after, patience);

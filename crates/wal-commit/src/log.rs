@@ -207,15 +207,23 @@ impl GroupCommit {
         Ok(Ticket::new(Arc::clone(self.shared()), placed))
     }
 
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "what it returns stays in registers")]
     fn append_plain(&self, draft: &RecordDraft<'_>) -> Result<Placed, CommitError> {
         let shared = self.shared();
         let bytes = draft.encoded_bytes();
         if bytes as u64 <= shared.batch_bytes_max.min(BODY_BYTES_MAX as u64) {
             return shared.append_one(draft, bytes, Patience::Wait);
         }
+        self.append_long(draft)
+    }
+
+    /// As [`append_plain`](Self::append_plain), of a record that is longer than the buffer takes.
+    #[cold]
+    fn append_long(&self, draft: &RecordDraft<'_>) -> Result<Placed, CommitError> {
         check_bodies(std::slice::from_ref(draft))?;
-        shared.mark_time_before(draft, Patience::Wait)?;
-        shared.append_large(draft, &mut |_, _| {}, Patience::Wait)
+        self.shared().mark_time_before(draft, Patience::Wait)?;
+        self.shared().append_large(draft, &mut |_, _| {}, Patience::Wait)
     }
 
     fn append_all(
