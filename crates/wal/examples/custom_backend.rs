@@ -5,8 +5,8 @@
 //! cargo run -p wal --example custom_backend
 //! ```
 //!
-//! A real backend (an object store, a block device, an enclave) implements the same two traits
-//! and is held to their contract by `wal_sim::contract`.
+//! A real backend (an object store, a block device, an enclave) implements the same traits and is held
+//! to their contract as this one is, by the test at the end.
 
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
@@ -16,6 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use wal::{Access, FileEntry, LogFile, Options, Storage, StorageLock, Wal};
 
 type Bytes = Arc<Mutex<Vec<u8>>>;
+
+const FILE_BYTES_MAX: u64 = 1 << 30;
 
 #[derive(Clone, Debug, Default)]
 struct Shelf(Arc<Inner>);
@@ -40,6 +42,15 @@ fn hold<T>(lock: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// No length that somebody asks for is trusted.
+fn resize(bytes: &mut Vec<u8>, len: u64) -> io::Result<()> {
+    if len > FILE_BYTES_MAX {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    bytes.resize(len as usize, 0);
+    Ok(())
+}
+
 impl Shelf {
     fn book(&self, bytes: &Bytes) -> Box<dyn LogFile> {
         Box::new(Book { shelf: self.clone(), bytes: Arc::clone(bytes) })
@@ -61,7 +72,8 @@ impl Storage for Shelf {
         if files.contains_key(name) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        let bytes = Bytes::new(Mutex::new(vec![0; len as usize]));
+        let bytes = Bytes::default();
+        resize(&mut hold(&bytes), len)?;
         files.insert(name.to_owned(), Arc::clone(&bytes));
         Ok(self.book(&bytes))
     }
@@ -122,11 +134,15 @@ impl LogFile for Book {
 
     fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         let new: Vec<u8> = bufs.iter().flat_map(|buf| buf.iter().copied()).collect();
-        let (start, end) = (offset as usize, offset as usize + new.len());
+        if new.is_empty() {
+            return Ok(0);
+        }
         let mut bytes = hold(&self.bytes);
-        let len = bytes.len().max(end);
-        bytes.resize(len, 0);
-        bytes[start..end].copy_from_slice(&new);
+        let end = offset.saturating_add(new.len() as u64);
+        if end > bytes.len() as u64 {
+            resize(&mut bytes, end)?;
+        }
+        bytes[offset as usize..end as usize].copy_from_slice(&new);
         Ok(new.len())
     }
 
@@ -144,8 +160,7 @@ impl LogFile for Book {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        hold(&self.bytes).resize(len as usize, 0);
-        Ok(())
+        resize(&mut hold(&self.bytes), len)
     }
 }
 
@@ -196,4 +211,14 @@ fn main() -> Result<(), wal::Error> {
     })?;
     println!("{found} records found again, {} syncs so far", shelf.0.syncs.load(SeqCst));
     log.close()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shelf_keeps_the_contract() -> Result<(), wal_sim::contract::Broken> {
+        wal_sim::contract::run(|| Arc::new(Shelf::default()))
+    }
 }
