@@ -268,7 +268,7 @@ fn print(rows: &[Row], read: bool) {
 }
 
 /// The rows of our log.
-const OURS: [&str; 4] = ["wal", "wal-two", "wal-once", "wal-reusing"];
+const OURS: [&str; 4] = ["wal", "wal-one", "wal-once", "wal-reusing"];
 
 /// A figure of a row.
 type Rate = fn(&Row) -> Option<f64>;

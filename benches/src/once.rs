@@ -1,5 +1,8 @@
 //! The verbs of single turns: each runs in this process and prints its figures as JSON.
 
+use std::thread;
+use std::time::Duration;
+
 use clap::Subcommand;
 use serde::Serialize;
 
@@ -9,6 +12,9 @@ use crate::peer::{Entry, Failure};
 use crate::recovery;
 use crate::run;
 use crate::scans;
+
+/// Longer than any turn takes: what takes longer waits for something that never comes.
+const TURN_MAX: Duration = Duration::from_secs(30 * 60);
 
 /// One turn of something.
 #[derive(Clone, Debug, Subcommand)]
@@ -35,8 +41,14 @@ impl Once {
     ///
     /// # Errors
     ///
-    /// What kept the turn from being taken.
+    /// What kept the turn from being taken. A turn of more than half an hour ends the process, with an
+    /// error that says so: a log that never answers takes one row of a table, not the whole.
     pub fn take(&self, entries: &[Entry]) -> Result<(), Failure> {
+        give_up_after(TURN_MAX, || {
+            eprintln!("error: given up after {} minutes", TURN_MAX.as_secs() / 60);
+            // Without what an orderly end would wait for.
+            std::process::abort();
+        });
         match self {
             Self::Run(plan) => tell(&run::run(plan, entries)?),
             Self::AppendOnce(plan) => tell(&appends::run_once(plan, entries)?),
@@ -47,7 +59,27 @@ impl Once {
     }
 }
 
+/// Has `end` called once so long has passed, whatever the other threads wait for.
+fn give_up_after(limit: Duration, end: impl FnOnce() + Send + 'static) {
+    thread::spawn(move || {
+        thread::sleep(limit);
+        end();
+    });
+}
+
 fn tell(measured: &impl Serialize) -> Result<(), Failure> {
     println!("{}", serde_json::to_string(measured)?);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_for_ever_is_given_up() {
+        let (told, hears) = std::sync::mpsc::channel();
+        give_up_after(Duration::from_millis(1), move || told.send("over").unwrap());
+        assert_eq!(hears.recv().unwrap(), "over");
+    }
 }

@@ -45,19 +45,19 @@ enum Way {
     RawCrc32c,
     /// Our scan of all records
     Wal,
-    /// The same with a helper
-    WalTwo,
+    /// The same on one thread
+    WalOne,
     /// From nothing to the verdict, all records met on the way
     WalOnce,
 }
 
 impl Way {
     const ALL: [Self; 6] =
-        [Self::Raw, Self::RawRead, Self::RawCrc32c, Self::Wal, Self::WalTwo, Self::WalOnce];
+        [Self::Raw, Self::RawRead, Self::RawCrc32c, Self::Wal, Self::WalOne, Self::WalOnce];
 
     /// Whether it takes the log apart.
     const fn is_ours(self) -> bool {
-        matches!(self, Self::Wal | Self::WalTwo | Self::WalOnce)
+        matches!(self, Self::Wal | Self::WalOne | Self::WalOnce)
     }
 
     const fn name(self) -> &'static str {
@@ -66,7 +66,7 @@ impl Way {
             Self::RawRead => "raw-read",
             Self::RawCrc32c => "raw-crc32c",
             Self::Wal => "wal",
-            Self::WalTwo => "wal-two",
+            Self::WalOne => "wal-one",
             Self::WalOnce => "wal-once",
         }
     }
@@ -107,7 +107,7 @@ pub(crate) fn run_once(plan: &Plan) -> Result<Measured, Failure> {
     let mut records = None;
     match plan.way {
         Way::Wal => records = Some(ours::read(&plan.log, &mut clock)?),
-        Way::WalTwo => records = Some(ours::read_on_two(&plan.log, &mut clock)?),
+        Way::WalOne => records = Some(ours::read_on_one(&plan.log, &mut clock)?),
         Way::WalOnce => records = Some(ours::read_once(&plan.log, &mut clock)?),
         Way::RawCrc32c => {
             clock.start();
@@ -177,7 +177,7 @@ impl Row {
     }
 
     fn opening(&self) -> Option<f64> {
-        let opens = matches!(self.way, Way::Wal | Way::WalTwo);
+        let opens = matches!(self.way, Way::Wal | Way::WalOne);
         self.median(|round| round.open_seconds).filter(|_| opens)
     }
 }

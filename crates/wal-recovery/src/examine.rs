@@ -19,7 +19,7 @@ use crate::judge::{facts_of, verdict_of};
 use crate::lookahead::{Behind, look_ahead};
 use crate::progress::{Pace, Phase, Progress};
 use crate::scan::{Scanner, Step, Stop, StopReason};
-use crate::source::LogSource;
+use crate::source::{LogSource, SCAN_THREADS};
 use crate::verdict::{Dropped, Facts, StopClass, Verdict};
 
 /// A writer that overtakes a reader this often is not a race any more.
@@ -124,7 +124,22 @@ pub fn examine(
     depth: Depth,
     progress: &mut dyn Progress,
 ) -> Result<Examination, RecoveryError> {
-    match examine_with(storage, depth, 1, progress, &mut Nobody)? {
+    examine_on(storage, depth, SCAN_THREADS, progress)
+}
+
+/// As [`examine`], which does so on up to two threads ([`LogSource::scan_on`]), on as many as
+/// `threads`.
+///
+/// # Errors
+///
+/// As [`examine`].
+pub fn examine_on(
+    storage: &Arc<dyn Storage>,
+    depth: Depth,
+    threads: usize,
+    progress: &mut dyn Progress,
+) -> Result<Examination, RecoveryError> {
+    match examine_with(storage, depth, threads, progress, &mut Nobody)? {
         ControlFlow::Continue(found) => Ok(found),
         ControlFlow::Break(never) => match never {},
     }

@@ -49,7 +49,7 @@ pub use copy::{CopyReport, LossReason, LossReport, LostRange, Until, restore_to,
 pub use diagnose::{FlippedBit, FlippedPart, find_flipped_bit, find_flipped_header_bit};
 pub use error::RecoveryError;
 pub use evidence::{Claims, Evidence};
-pub use examine::{Depth, Examination, ScanCounts, examine, examine_visiting};
+pub use examine::{Depth, Examination, ScanCounts, examine, examine_on, examine_visiting};
 pub use fault::{ChainFault, CheckpointFault, Nearest, PointFault};
 pub use follow::LogFollower;
 pub use progress::{Phase, Progress};

@@ -6,15 +6,17 @@
 //! larger. A length is compared with what the segment still holds before anything is read.
 //!
 //! A scan on two threads ([`LogSource::scan_on`](crate::LogSource::scan_on)) is the same scanner,
-//! with a helper that reads ahead and proves part of what it read. Whatever is not plainly there
-//! in what the helper hands over is read from the file as by a scan on one thread, which alone
-//! decides where the scan stops and why.
+//! which starts a helper once it has come some way: that reads ahead and proves part of what it
+//! read. Whatever is not plainly there in what the helper hands over is read from the file as by a
+//! scan on one thread, which alone decides where the scan stops and why.
 
 mod ahead;
 mod cut;
 
 use std::sync::Arc;
+use std::thread;
 
+use wal_format::layout::BLOCK_BYTES;
 use wal_format::{
     DecodeError, Epoch, EpochTracker, LogId, Lsn, LsnRange, ProvenRecord, RecordKind, RecordRef,
     SegmentFlags, read_proven,
@@ -26,6 +28,9 @@ use crate::error::RecoveryError;
 use crate::window::{WINDOW_BYTES, Window};
 use ahead::{Ahead, Reached, Share};
 pub(crate) use cut::{Cut, Run};
+
+/// A helper costs about as much as to read a tenth of this; a scan that ends before needs none.
+pub(crate) const HELPED_FROM_BYTES: u64 = 2 << 20;
 
 /// What a scan meets next.
 #[derive(Debug)]
@@ -92,7 +97,9 @@ pub struct Scanner {
     /// `None` until the first record has proven which epoch is in force.
     in_force: Option<EpochTracker>,
     stopped: Option<Stop>,
-    /// What a helper reads ahead; `None` on one thread, and once the helper has ended.
+    /// From here on a helper reads ahead; [`Lsn::MAX`] on one thread, and once it has ended.
+    helped_from: Lsn,
+    /// What it reads; `None` until it is started.
     ahead: Option<Ahead>,
 }
 
@@ -125,16 +132,20 @@ impl Scanner {
             window: None,
             in_force: None,
             stopped: None,
+            helped_from: Lsn::MAX,
             ahead: None,
         }
     }
 
-    /// The same scan, with a helper; on one thread where none can be started.
-    pub(crate) fn with_helper(self) -> Self {
-        self.helped(Share::WhenBehind)
+    /// The same scan, which starts a helper once it has read [`HELPED_FROM_BYTES`]; none where there
+    /// is no other processor, or no thread to be had.
+    pub(crate) fn with_helper(mut self) -> Self {
+        self.helped_from = self.position.checked_add(HELPED_FROM_BYTES).unwrap_or(Lsn::MAX);
+        self
     }
 
-    fn helped(mut self, share: Share) -> Self {
+    /// Has a helper read ahead from the position on.
+    fn start_helper(&mut self, share: Share) {
         let mut cutter = Self::new(
             Arc::clone(&self.storage),
             Arc::clone(&self.links),
@@ -142,9 +153,18 @@ impl Scanner {
             self.highest_epoch,
             LsnRange { start: self.position, end: self.end },
         );
-        let cut = move |bytes: &mut Vec<u8>| cutter.cut_ahead(WINDOW_BYTES, bytes);
-        self.ahead = Ahead::start(self.log_id, Box::new(cut), share);
-        self
+        let mut target = WINDOW_BYTES;
+        let cut = move |bytes: &mut Vec<u8>| {
+            let run = cutter.cut_ahead(target, WINDOW_BYTES, bytes);
+            // Long records come together: of the next one no more is read than tells its length.
+            target = if bytes.is_empty() { BLOCK_BYTES } else { WINDOW_BYTES };
+            run
+        };
+        let epoch = self.in_force.map_or(Epoch::NONE, |tracker| tracker.epoch());
+        self.ahead = Ahead::start(self.log_id, epoch, Box::new(cut), share);
+        if self.ahead.is_some() {
+            self.helped_from = self.position;
+        }
     }
 
     /// Where the next step begins: the end of the last record or jump.
@@ -219,7 +239,7 @@ impl Scanner {
                 return self.jump(range.start);
             }
             if self.position < range.end {
-                if self.ahead.is_some()
+                if self.position >= self.helped_from
                     && let Some(found) = self.take_ahead()
                 {
                     return Ok(found);
@@ -267,12 +287,19 @@ impl Scanner {
         // The first record proves which epoch is in force; it is read here.
         let tracker = self.in_force.as_mut()?;
         let at = self.position;
-        let ahead = self.ahead.as_mut()?;
+        let Some(ahead) = self.ahead.as_mut() else {
+            // What it reads comes later; this record is read here.
+            self.helped_from = Lsn::MAX;
+            if thread::available_parallelism().is_ok_and(|processors| processors.get() > 1) {
+                self.start_helper(Share::WhenBehind);
+            }
+            return None;
+        };
         match ahead.reach(at, tracker.epoch()) {
             Reached::Here => {}
             Reached::Elsewhere => return None,
             Reached::Over => {
-                self.ahead = None;
+                (self.ahead, self.helped_from) = (None, Lsn::MAX);
                 return None;
             }
         }

@@ -11,6 +11,9 @@ use crate::error::RecoveryError;
 use crate::scan::Scanner;
 use crate::window::open_segment;
 
+/// Reading ahead takes two.
+pub(crate) const SCAN_THREADS: usize = 2;
+
 /// A readable snapshot of a chain: where the segments were when it was made.
 ///
 /// Cloning is cheap. Segments which are removed later can no longer be opened through it.
@@ -20,6 +23,7 @@ pub struct LogSource {
     links: Arc<[ChainLink]>,
     log_id: LogId,
     highest_epoch: Epoch,
+    scan_threads: usize,
 }
 
 impl LogSource {
@@ -27,7 +31,7 @@ impl LogSource {
     #[must_use]
     pub fn new(storage: Arc<dyn Storage>, links: Vec<ChainLink>, log_id: LogId) -> Self {
         let highest_epoch = links.iter().map(|link| link.header.epoch).max().unwrap_or(Epoch::NONE);
-        Self { storage, links: links.into(), log_id, highest_epoch }
+        Self { storage, links: links.into(), log_id, highest_epoch, scan_threads: SCAN_THREADS }
     }
 
     /// The same chain, in which records may carry epochs up to `epoch`.
@@ -37,6 +41,19 @@ impl LogSource {
     pub fn with_highest_epoch(mut self, epoch: Epoch) -> Self {
         self.highest_epoch = self.highest_epoch.max(epoch);
         self
+    }
+
+    /// The same chain, which recovery scans on up to `threads` threads. Default: 2.
+    #[must_use]
+    pub const fn with_scan_threads(mut self, threads: usize) -> Self {
+        self.scan_threads = threads;
+        self
+    }
+
+    /// On how many threads recovery scans it at most: for [`scan_on`](Self::scan_on).
+    #[must_use]
+    pub const fn scan_threads(&self) -> usize {
+        self.scan_threads
     }
 
     /// The place where the segments are.
@@ -94,8 +111,9 @@ impl LogSource {
     /// As [`scan`](Self::scan), on up to `threads` threads: with two or more a helper reads ahead,
     /// and proves what the caller has not come to. Steps, stop and errors are the same.
     ///
-    /// The helper ends with the scanner, at the latest after the run of 256 KiB at hand. Where no
-    /// thread can be started the scan is on one.
+    /// The helper starts once 2 MiB are read, if there is another processor, and ends with the
+    /// scanner, at the latest after the run of 256 KiB at hand. Where no thread can be started the
+    /// scan is on one.
     ///
     /// # Cost
     ///

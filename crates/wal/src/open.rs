@@ -260,13 +260,15 @@ where
     S: RecoveryStrategy<E>,
     E: ?Sized,
 {
-    let examined = wal_recovery::examine(&storage, Depth::FromCheckpoint, progress)?;
+    let threads = options.scan_threads();
+    let examined = wal_recovery::examine_on(&storage, Depth::FromCheckpoint, threads, progress)?;
     tracing::info!(place = %storage.place(), verdict = %examined.verdict, end = %examined.end, "log examined");
     let resumed = wal_recovery::resume(storage, lock, options.for_store(), &examined)?;
     let range = LsnRange::new(resumed.source.range().start, resumed.end);
     // Oldest first. With both slots lost only the one that was found by scanning is known.
     let checkpoints = resumed.store.checkpoints();
-    let log = RecoveryLog::new(&resumed.source, range)
+    let source = resumed.source.with_scan_threads(threads);
+    let log = RecoveryLog::new(&source, range)
         .with_checkpoint(examined.checkpoint)
         .with_checkpoints(&checkpoints)
         .with_verdict(&examined.verdict);

@@ -118,8 +118,9 @@ impl Options {
         self
     }
 
-    /// Whether the log may have a thread of its own. Default: [`Threads::Helper`], one thread
-    /// which prepares segments and serves futures; no commit passes through it.
+    /// Whether the log may have threads of its own. Default: [`Threads::Helper`], one which prepares
+    /// segments and one which serves futures; no commit passes through them. An opening that reads more
+    /// than 2 MiB has a helper too, where there is another processor, until it is done.
     #[must_use]
     pub const fn threads(mut self, threads: Threads) -> Self {
         self.threads = threads;
@@ -276,6 +277,14 @@ impl Options {
         options.retained_checkpoints = self.retained_checkpoints;
         options.recycled_segments = self.recycled_segments;
         options
+    }
+
+    /// On how many threads an opening may scan.
+    pub(crate) fn scan_threads(&self) -> usize {
+        match self.threads {
+            Threads::None => 1,
+            _ => 2,
+        }
     }
 
     pub(crate) fn for_commit(&self) -> CommitConfig {

@@ -23,7 +23,6 @@ pub struct LogView {
     examined: Examination,
     /// `None` when nothing tells which log this is, so that no record can be verified.
     source: Option<LogSource>,
-    scan_threads: usize,
 }
 
 impl LogView {
@@ -38,7 +37,8 @@ impl LogView {
     ///
     /// # Cost
     ///
-    /// Reads and checks the whole log once.
+    /// Reads and checks the whole log once; past 2 MiB of it with a helper, where there is another
+    /// processor, which takes up to 5 MiB of memory meanwhile.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::open_with(path, &mut ())
     }
@@ -90,7 +90,7 @@ impl LogView {
 
     fn of(examined: Examination, storage: &Arc<dyn Storage>) -> Self {
         let source = examined.source(storage).ok();
-        Self { examined, source, scan_threads: 1 }
+        Self { examined, source }
     }
 
     /// Looks at the log in the directory `path` and hands every record from its head to its end to
@@ -101,8 +101,8 @@ impl LogView {
     /// its own checksum, address and epoch, and comes once, in order. What the
     /// [`verdict`](Self::verdict) of the view adds is whether anything is missing behind them.
     ///
-    /// With `threads` of 2 or more a helper reads ahead and shares the checksums; records, verdict
-    /// and errors are the same.
+    /// With `threads` of 2 or more a helper reads ahead and shares the checksums, from 2 MiB on and
+    /// where there is another processor; records, verdict and errors are the same.
     ///
     /// # Errors
     ///
@@ -138,14 +138,16 @@ impl LogView {
         })
     }
 
-    /// The same view, whose [`for_each`](Self::for_each) reads on up to `threads` threads.
+    /// The same view, whose [`for_each`](Self::for_each) and [`replay`](Self::replay) read on up to
+    /// `threads` threads.
     ///
     /// With 2 or more a helper reads ahead and shares the checksums with the caller, who is still
-    /// the one that is handed the records, the same ones in the same order. It takes up to 5 MiB
-    /// of memory, and ends with the call. Default: 1.
+    /// the one that is handed the records, the same ones in the same order. It starts once 2 MiB
+    /// are read, where there is another processor, takes up to 5 MiB of memory, and ends with the
+    /// call. Default: 2. A view is made on one thread by [`scan`](Self::scan).
     #[must_use]
-    pub const fn scan_threads(mut self, threads: usize) -> Self {
-        self.scan_threads = threads;
+    pub fn scan_threads(mut self, threads: usize) -> Self {
+        self.source = self.source.map(|source| source.with_scan_threads(threads));
         self
     }
 
@@ -226,7 +228,7 @@ impl LogView {
         let Some(source) = self.source.as_ref().filter(|_| !range.is_empty()) else {
             return Ok(None);
         };
-        let mut scanner = source.scan_on(range, self.scan_threads);
+        let mut scanner = source.scan_on(range, source.scan_threads());
         loop {
             // By reference: a step that is moved on is copied, record by record.
             match &scanner.next()? {

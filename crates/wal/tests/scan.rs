@@ -3,20 +3,26 @@
 
 mod common;
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
-use common::reopen;
-use wal::{Access, ErrorKind, LogView, Lsn, LsnRange, MemoryStorage, Storage, VerdictKind};
+use common::{open, reopen, small};
+use wal::{
+    Access, ErrorKind, LogFile, LogView, Lsn, LsnRange, MemoryStorage, Storage, Threads,
+    VerdictKind,
+};
 
-/// A log of `records` in segments of 64 KiB, opened twice.
+/// A log of `records` in segments of 64 KiB, opened twice. 20,000 are so long that a helper is there
+/// for the second half of them.
 fn log(records: u32) -> Arc<dyn Storage> {
     let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
     for half in 0..2 {
         let (wal, _) = reopen(&storage);
         for n in 0..records / 2 {
-            drop(wal.append(format!("record {n} of half {half}").as_bytes()).unwrap());
+            drop(wal.append(format!("{n:180} of half {half}").as_bytes()).unwrap());
         }
         wal.close().unwrap();
     }
@@ -94,13 +100,13 @@ fn one_pass_tells_at_its_end_that_something_is_missing() {
 fn who_breaks_off_is_told_no_verdict() {
     let storage = log(20_000);
     for threads in [1, 2] {
-        let mut left = 7_000;
+        let mut left = 17_000;
         let found = LogView::scan_in(Arc::clone(&storage), threads, |record| {
             left -= 1;
             if left == 0 { ControlFlow::Break(record.lsn()) } else { ControlFlow::Continue(()) }
         });
         let (_, seen) = scanned(&storage, 1);
-        assert_eq!(found.unwrap().break_value(), Some(seen[6_999].0));
+        assert_eq!(found.unwrap().break_value(), Some(seen[16_999].0));
     }
 }
 
@@ -116,4 +122,51 @@ fn an_open_log_is_read_beside_its_writer() {
     }
     let (_, seen) = scanned(&storage, 2);
     assert!(seen.iter().any(|(lsn, _)| *lsn == last));
+}
+
+/// Counts how often the helper of a scan opens a file.
+#[derive(Debug)]
+struct Watched {
+    inner: Arc<dyn Storage>,
+    opened_by_helper: AtomicU64,
+}
+
+impl Storage for Watched {
+    wal_io::pass_on_names!(inner);
+
+    fn create(&self, name: &str, len: u64) -> io::Result<Box<dyn LogFile>> {
+        self.inner.create(name, len)
+    }
+
+    fn open(&self, name: &str, access: Access) -> io::Result<Box<dyn LogFile>> {
+        let is_helper = thread::current().name() == Some("wal-scan");
+        self.opened_by_helper.fetch_add(u64::from(is_helper), Ordering::Relaxed);
+        self.inner.open(name, access)
+    }
+}
+
+/// Whether a helper was there while `what` was done.
+fn is_helped(log: &Arc<dyn Storage>, what: impl FnOnce(Arc<dyn Storage>)) -> bool {
+    let watched = Arc::new(Watched { inner: Arc::clone(log), opened_by_helper: AtomicU64::new(0) });
+    what(Arc::<Watched>::clone(&watched));
+    watched.opened_by_helper.load(Ordering::Relaxed) > 0
+}
+
+#[test]
+fn a_long_log_is_opened_and_looked_at_with_a_helper_unless_it_is_refused_one() {
+    let (long, short) = (log(20_000), log(2_000));
+    let opening = |log: &Arc<dyn Storage>, threads| {
+        is_helped(log, |storage| {
+            let (_, records) = open(&storage, small().threads(threads)).unwrap();
+            assert!(records.len() >= 2_000);
+        })
+    };
+    let looking = |log, threads| is_helped(log, |storage| drop(opened(&storage, threads)));
+    let in_one_pass = |log, threads| is_helped(log, |storage| drop(scanned(&storage, threads)));
+    assert!(!opening(&long, Threads::None) && !in_one_pass(&long, 1), "one thread was asked for");
+    assert!(!opening(&short, Threads::Helper) && !looking(&short, 2) && !in_one_pass(&short, 2));
+    // Where there is one processor a helper would be in the way.
+    let is_used = thread::available_parallelism().is_ok_and(|processors| processors.get() > 1);
+    assert_eq!(opening(&long, Threads::Helper), is_used);
+    assert_eq!((looking(&long, 2), in_one_pass(&long, 2)), (is_used, is_used));
 }

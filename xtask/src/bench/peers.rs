@@ -101,7 +101,7 @@ fn tables(arguments: &Arguments) -> Vec<Tables> {
 /// The features of the peers' package that `logs` need; ours and the bare device need none.
 fn features(logs: &[String], rocksdb: bool) -> Vec<&str> {
     let is_here = |log: &&str| {
-        matches!(*log, "wal" | "wal-tasks" | "wal-new" | "wal-two" | "wal-once")
+        matches!(*log, "wal" | "wal-tasks" | "wal-new" | "wal-one" | "wal-once")
             || log.starts_with("raw")
     };
     let named = logs.iter().map(String::as_str).filter(|log| !is_here(log));
@@ -155,7 +155,7 @@ fn words(arguments: &Arguments, tables: Tables) -> Vec<String> {
 fn is_in(log: &str, tables: Tables) -> bool {
     let only = match log {
         "raw-two" | "wal-tasks" | "wal-new" => Some(Tables::Commits),
-        "wal-two" | "wal-once" | "raw-fresh" | "raw-copy" | "raw-crc32c" | "raw-write" => {
+        "wal-one" | "wal-once" | "raw-fresh" | "raw-copy" | "raw-crc32c" | "raw-write" => {
             Some(Tables::Appends)
         }
         _ => None,

@@ -25,7 +25,7 @@ pub(super) fn each_record<F>(
 where
     F: FnMut(&RecordRef<'_>) -> Result<(), RecoveryError>,
 {
-    let mut scanner = source.scan(range);
+    let mut scanner = source.scan_on(range, source.scan_threads());
     let mut pace = Pace::start(phase, range, progress);
     loop {
         // By reference: a step that is moved on is copied, record by record.

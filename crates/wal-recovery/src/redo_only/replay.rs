@@ -48,7 +48,7 @@ pub(super) fn replay<E: RedoTarget + ?Sized>(
         held: BTreeSet::new(),
         bounds,
     };
-    let mut scanner = source.scan(range);
+    let mut scanner = source.scan_on(range, source.scan_threads());
     let mut pace = Pace::start(Phase::Replay, range, progress);
     loop {
         match scanner.next()? {

@@ -9,7 +9,8 @@
 //! in the memory they are handed out from, under the epoch in force there; on which thread does
 //! not matter. What the helper assumed that epoch to be is compared with what it turned out to
 //! be, record by record. The helper decides nothing: where it stops, fails or dies, the caller
-//! reads on by itself. Memory is [`RUNS`] runs; a record longer than a run is left to the caller.
+//! reads on by itself, to the end of the scan. Memory is [`RUNS`] runs; a record longer than a run is
+//! left to the caller, and an empty run stands for it.
 
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
@@ -42,8 +43,9 @@ pub(super) enum Share {
     Fixed(bool),
 }
 
-/// Fills the buffer with the next run; its address, and the lowest epoch of a record in it. `None`
-/// at the end, and where the caller has to look by itself.
+/// Fills the buffer with the next run; its address, and the lowest epoch of a record in it. An empty
+/// one begins behind a record that is left to the caller. `None` at the end, and where the caller has
+/// to look by itself.
 pub(super) type Cutter = Box<dyn FnMut(&mut Vec<u8>) -> Option<(Lsn, Epoch)> + Send>;
 
 /// A run that was read.
@@ -88,12 +90,13 @@ pub(super) enum Reached {
 }
 
 impl Ahead {
-    /// Starts a helper that takes its runs from `cut`; `None` where there is no thread to be had.
-    pub(super) fn start(log_id: LogId, cut: Cutter, share: Share) -> Option<Self> {
+    /// Starts a helper that takes its runs from `cut`, the first under `epoch` where that is known;
+    /// `None` where there is no thread to be had.
+    pub(super) fn start(log_id: LogId, epoch: Epoch, cut: Cutter, share: Share) -> Option<Self> {
         let (sender, runs) = mpsc::channel();
         let (spares, free) = mpsc::channel();
         for _ in 0..RUNS {
-            spares.send(Spare { held: Held::empty(), epoch: Epoch::NONE }).ok()?;
+            spares.send(Spare { held: Held::empty(), epoch }).ok()?;
         }
         let helper = Helper { cut, log_id, runs: sender, free, share, epoch: None, waiting: None };
         let thread = thread::Builder::new().name("wal-scan".into());

@@ -39,17 +39,26 @@ pub(crate) enum Cut {
 }
 
 impl Scanner {
-    /// The next run of up to `longest` bytes, for a helper: its address, and the lowest epoch of a
-    /// record in it. `None` at the end, and where the scan has to look by itself.
+    /// The next run of about `target` bytes and `longest` at most, for a helper: its address, and the
+    /// lowest epoch of a record in it. `None` at the end, and where the scan has to look by itself.
+    ///
+    /// A record that is longer is passed over, and an empty run stands for it: so the helper is never
+    /// further ahead than its runs, and hears at the next one when nobody listens any more.
     pub(super) fn cut_ahead(
         &mut self,
+        target: usize,
         longest: usize,
         bytes: &mut Vec<u8>,
     ) -> Option<(Lsn, Epoch)> {
         loop {
-            match self.cut(longest, longest, bytes) {
+            match self.cut(target, longest, bytes) {
                 Ok(Cut::Run(run)) => return Some((run.start, run.lowest)),
-                Ok(Cut::Jump { .. } | Cut::Long) => {}
+                Ok(Cut::Jump { .. }) => {}
+                Ok(Cut::Long) => {
+                    bytes.clear();
+                    let lowest = self.link_here().map_or(Epoch::NONE, |link| link.header.epoch);
+                    return Some((self.position, lowest));
+                }
                 Ok(Cut::Stopped(_)) | Err(_) => return None,
             }
         }

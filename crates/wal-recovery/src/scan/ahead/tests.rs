@@ -7,17 +7,20 @@ mod log_builder;
 use std::io::IoSlice;
 
 use proptest::prelude::*;
+use wal_format::layout::BLOCK_BYTES;
 use wal_format::{LogId, LsnRange, RecordDraft, RecordKind, RecordSeed};
 use wal_io::{Access, Storage};
 
 use self::log_builder::{Built, LogBuilder, txn};
 use super::*;
-use crate::scan::{Cut, Scanner, Step};
+use crate::scan::{Cut, HELPED_FROM_BYTES, Scanner, Step};
 use crate::source::LogSource;
 use crate::window::WINDOW_BYTES;
 
 /// Small segments make small runs: the log is longer than what fits in memory.
 const SEGMENT_BYTES: u64 = 2048;
+/// In the middle of most of these logs.
+const SOMEWHERE: usize = 107;
 
 /// Who proves.
 #[derive(Clone, Copy, Debug)]
@@ -30,18 +33,27 @@ const HELPED: [Who; 3] =
     [Who::With(Share::Fixed(true)), Who::With(Share::Fixed(false)), Who::With(Share::WhenBehind)];
 
 fn scanner(source: &LogSource, range: LsnRange, who: Who) -> Scanner {
-    let scanner = source.scan(range);
-    let Who::With(share) = who else { return scanner };
-    let scanner = scanner.helped(share);
-    assert!(scanner.ahead.is_some());
+    let mut scanner = source.scan(range);
+    help(&mut scanner, who);
     scanner
 }
 
-/// All that a scan meets, and where it stands after each step.
-fn steps(source: &LogSource, range: LsnRange, who: Who) -> Vec<String> {
-    let mut scanner = scanner(source, range, who);
+fn help(scanner: &mut Scanner, who: Who) {
+    if let Who::With(share) = who {
+        scanner.start_helper(share);
+        assert!(scanner.ahead.is_some());
+    }
+}
+
+/// All that a scan meets, and where it stands after each step; a helper starts before the step of
+/// this number.
+fn steps(source: &LogSource, range: LsnRange, who: Who, helped_from: usize) -> Vec<String> {
+    let mut scanner = source.scan(range);
     let mut steps = Vec::new();
     loop {
+        if steps.len() == helped_from {
+            help(&mut scanner, who);
+        }
         let step = match scanner.next() {
             Ok(Step::Stopped(stop)) => {
                 steps.push(format!("{stop:?}"));
@@ -57,14 +69,18 @@ fn steps(source: &LogSource, range: LsnRange, who: Who) -> Vec<String> {
     }
 }
 
-fn check(built: &Built, range: LsnRange) -> usize {
+/// The same steps whoever helps, from the first one on and from a later one on, which is `somewhere`
+/// modulo their number; that number.
+fn check(built: &Built, range: LsnRange, somewhere: usize) -> usize {
     let source = built.source();
-    let alone = steps(&source, range, Who::Alone);
+    let alone = steps(&source, range, Who::Alone, 0);
     for who in HELPED {
-        let helped = steps(&source, range, who);
-        let first = alone.iter().zip(&helped).position(|(one, two)| one != two);
-        assert_eq!(first.map(|at| (&alone[at], &helped[at])), None, "{who:?}");
-        assert_eq!(alone.len(), helped.len(), "{who:?}");
+        for from in [0, somewhere % alone.len()] {
+            let helped = steps(&source, range, who, from);
+            let first = alone.iter().zip(&helped).position(|(one, two)| one != two);
+            assert_eq!(first.map(|at| (&alone[at], &helped[at])), None, "{who:?} from {from}");
+            assert_eq!(alone.len(), helped.len(), "{who:?} from {from}");
+        }
     }
     alone.len()
 }
@@ -83,7 +99,7 @@ fn long_log(records: u32) -> (LogBuilder, Vec<Lsn>) {
 #[test]
 fn a_whole_log_is_the_same_on_two_threads() {
     let (log, _) = long_log(1_000);
-    assert!(check(&log.finish(), all()) > 1_000);
+    assert!(check(&log.finish(), all(), SOMEWHERE) > 1_000);
 }
 
 #[test]
@@ -91,9 +107,9 @@ fn a_damaged_record_is_met_at_the_same_place_whoever_proves_it() {
     let (log, at) = long_log(400);
     let built = log.finish();
     built.damage(at[390]);
-    let met = check(&built, all());
+    let met = check(&built, all(), SOMEWHERE);
     assert!((390..400 + 40).contains(&met), "{met}");
-    let found = steps(&built.source(), all(), Who::With(Share::Fixed(true)));
+    let found = steps(&built.source(), all(), Who::With(Share::Fixed(true)), 0);
     assert!(found.last().unwrap().contains("BadChecksum"), "{:?}", found.last());
 }
 
@@ -108,7 +124,28 @@ fn a_record_longer_than_a_run_is_read_by_the_caller() {
     for n in 0..100 {
         log.plain(&format!("record {n} after"));
     }
-    check(&log.finish(), all());
+    check(&log.finish(), all(), SOMEWHERE);
+}
+
+#[test]
+fn long_records_are_passed_one_at_a_time_and_hardly_read() {
+    const LONG: usize = 12;
+    let (mut log, _) = long_log(10);
+    let long = "long".repeat(WINDOW_BYTES / 3);
+    for _ in 0..LONG {
+        log.plain(&long);
+    }
+    let built = log.finish();
+    check(&built, all(), SOMEWHERE);
+    let mut cutter = built.source().scan(all());
+    let (mut bytes, mut passed, mut most) = (Vec::new(), 0, 0);
+    while let Some((at, _)) = cutter.cut_ahead(BLOCK_BYTES, WINDOW_BYTES, &mut bytes) {
+        most = most.max(bytes.capacity());
+        assert!(bytes.is_empty() || at < cutter.position());
+        passed += usize::from(bytes.is_empty());
+    }
+    assert_eq!(passed, LONG, "so somebody who listens no more is heard of after one of them");
+    assert!(most < WINDOW_BYTES / 8, "{most} bytes for their heads");
 }
 
 #[test]
@@ -127,11 +164,43 @@ fn breaking_off_ends_the_helper() {
     }
 }
 
+/// Where each step of a scan begins, and whether there is a helper then.
+fn helped(mut scanner: Scanner) -> Vec<(Lsn, bool)> {
+    let mut met = vec![(scanner.position(), scanner.ahead.is_some())];
+    while !matches!(scanner.next(), Ok(Step::Stopped(_))) {
+        met.push((scanner.position(), scanner.ahead.is_some()));
+    }
+    met
+}
+
+#[test]
+fn a_scan_that_has_come_some_way_is_given_a_helper() {
+    let mut log = LogBuilder::new(HELPED_FROM_BYTES / 8);
+    let body = "long".repeat(1 << 10);
+    for _ in 0..HELPED_FROM_BYTES / 4096 * 2 {
+        log.plain(&body);
+    }
+    let source = log.finish().source();
+    let alone = helped(source.scan_on(all(), 1));
+    let usual = helped(source.scan_on(all(), 2));
+    let starts = |steps: &[(Lsn, bool)]| steps.iter().map(|(at, _)| *at).collect::<Vec<_>>();
+    assert_eq!(starts(&usual), starts(&alone));
+    assert!(alone.iter().all(|(_, helped)| !helped), "one thread was asked for");
+    let first = usual.iter().find(|(_, helped)| *helped).map(|(at, _)| *at);
+    if thread::available_parallelism().is_ok_and(|processors| processors.get() > 1) {
+        let from = Lsn::FIRST.checked_add(HELPED_FROM_BYTES).unwrap();
+        assert!(first.unwrap() > from, "{first:?}");
+        assert!(first.unwrap() < from.checked_add(3 * body.len() as u64).unwrap(), "{first:?}");
+    } else {
+        assert_eq!(first, None, "a helper would be in the way");
+    }
+}
+
 #[test]
 fn a_scan_whose_helper_is_gone_goes_on_alone() {
     let (log, _) = long_log(300);
     let source = log.finish().source();
-    let alone = steps(&source, all(), Who::Alone);
+    let alone = steps(&source, all(), Who::Alone, 0);
     let mut scanner = scanner(&source, all(), Who::With(Share::Fixed(true)));
     let mut met = 0;
     while let Step::Record(_) | Step::Jump { .. } = scanner.next().unwrap() {
@@ -165,7 +234,7 @@ fn a_file_that_ends_between_two_records_ends_the_cutting() {
     let built = log.finish();
     let (name, offset) = built.place(at[200]);
     built.storage.open(&name, Access::Write).unwrap().set_len(offset).unwrap();
-    check(&built, all());
+    check(&built, all(), SOMEWHERE);
     let mut cutter = built.source().scan(all());
     let mut bytes = Vec::new();
     for _ in 0..300 {
@@ -258,14 +327,15 @@ proptest! {
             1 => (1..64_usize).prop_map(Damage::Zeros),
             1 => (0..40_u64).prop_map(Damage::Cut),
         ],
-        (hurt_at, from, to) in any::<(prop::sample::Index, prop::sample::Index, prop::sample::Index)>(),
+        [hurt_at, from, to] in any::<[prop::sample::Index; 3]>(),
+        somewhere in any::<usize>(),
     ) {
         let (built, starts) = build(&ops);
         hurt(&built, &damage, *hurt_at.get(&starts));
-        check(&built, all());
+        check(&built, all(), somewhere);
         let (from, to) = (*from.get(&starts), *to.get(&starts));
         if from <= to {
-            check(&built, LsnRange::new(from, to));
+            check(&built, LsnRange::new(from, to), somewhere);
         }
     }
 }
