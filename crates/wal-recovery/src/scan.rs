@@ -13,7 +13,7 @@
 mod ahead;
 mod cut;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use wal_format::layout::BLOCK_BYTES;
@@ -29,7 +29,8 @@ use crate::window::{WINDOW_BYTES, Window};
 use ahead::{Ahead, Reached, Share};
 pub(crate) use cut::{Cut, Run};
 
-/// A helper costs about as much as to read a tenth of this; a scan that ends before needs none.
+/// A scan that ends before needs no helper: to start one, and to ask the first time how many
+/// processors there are, took 0.2 ms where one thread read this much in 0.5 to 1.2 ms.
 pub(crate) const HELPED_FROM_BYTES: u64 = 2 << 20;
 
 /// What a scan meets next.
@@ -290,7 +291,7 @@ impl Scanner {
         let Some(ahead) = self.ahead.as_mut() else {
             // What it reads comes later; this record is read here.
             self.helped_from = Lsn::MAX;
-            if thread::available_parallelism().is_ok_and(|processors| processors.get() > 1) {
+            if has_another_processor() {
                 self.start_helper(Share::WhenBehind);
             }
             return None;
@@ -381,4 +382,11 @@ impl Scanner {
     fn link_here(&self) -> Option<&ChainLink> {
         self.links.get(self.index)
     }
+}
+
+/// Asked once: the answer is read from several files where processors are rationed.
+fn has_another_processor() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    let ask = || thread::available_parallelism().is_ok_and(|processors| processors.get() > 1);
+    *ANSWER.get_or_init(ask)
 }
