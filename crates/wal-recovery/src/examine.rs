@@ -118,7 +118,8 @@ impl Examination {
 ///
 /// # Cost
 ///
-/// Reads the log from the newest checkpoint (or the head) to the end of its last file, once.
+/// Reads the log from the newest checkpoint (or the head) to the end of its last file, once; past
+/// 2 MiB with a helper, where there is another processor.
 pub fn examine(
     storage: &Arc<dyn Storage>,
     depth: Depth,

@@ -1,4 +1,4 @@
-//! A storage backend of one's own, in some 150 lines: a log kept in one byte vector per file behind
+//! A storage backend of one's own, in some 200 lines: a log kept in one byte vector per file behind
 //! a lock, which counts its syncs.
 //!
 //! ```sh
