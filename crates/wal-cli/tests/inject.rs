@@ -1,6 +1,6 @@
 //! Each system call of a small run failing once, on the three real backends.
 //!
-//! The call does not happen; the writer is told EIO or ENOSPC. A record whose write or sync failed
+//! The call does not happen; the writer is told EIO, ENOSPC or, of a sync, EINTR. A record whose write or sync failed
 //! is never acknowledged and neither is any later one; nothing is tried again; whatever was
 //! acknowledged survives; the next writer recovers and goes on. What fails while the next segment
 //! is made ready concerns no record yet, and does not end the run until that segment is needed.
@@ -24,6 +24,7 @@ const ERRORS: &[(&str, &[&str])] = &[
     (
         "EIO",
         &[
+            "pwrite64",
             "pwritev",
             "fdatasync",
             "fsync",
@@ -40,7 +41,19 @@ const ERRORS: &[(&str, &[&str])] = &[
             "flock",
         ],
     ),
-    ("ENOSPC", &["pwritev", "openat", "ftruncate", "fallocate", "rename", "mkdir", "fdatasync"]),
+    (
+        "ENOSPC",
+        &[
+            "pwrite64",
+            "pwritev",
+            "openat",
+            "ftruncate",
+            "fallocate",
+            "rename",
+            "mkdir",
+            "fdatasync",
+        ],
+    ),
 ];
 
 /// A log to start from, if any, and what to append to it.
@@ -126,6 +139,12 @@ impl<'a> After<'a> {
         is_of_records(self.call)
     }
 
+    /// Whether the next call is the same one.
+    fn is_repeated(&self) -> bool {
+        let what = |line: &'a str| line.split(" = ").next();
+        self.rest.first().is_some_and(|next| what(next) == what(self.call))
+    }
+
     fn acknowledgements(&self) -> usize {
         self.rest.iter().filter(|line| line.contains(" write(1<")).count()
     }
@@ -139,7 +158,7 @@ impl<'a> After<'a> {
 fn is_of_records(line: &str) -> bool {
     let call = line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ');
     let file = call.split(['<', '>']).nth(1).unwrap_or_default();
-    ["pwritev(", "fdatasync(", "fsync("].iter().any(|name| call.starts_with(name))
+    ["pwrite64(", "pwritev(", "fdatasync(", "fsync("].iter().any(|name| call.starts_with(name))
         && file.ends_with(".wal")
 }
 
@@ -169,7 +188,7 @@ fn fail_a_recovery(backend: Backend) {
     let input = lines(1, 14);
     let base = home.path().join("base");
     let whole = traced(&home.path().join("measure"), &input, backend, ALONE, None);
-    let middle = Case { call: "pwritev".to_owned(), number: whole.calls()["pwritev"] - 6 };
+    let middle = Case { call: "pwrite64".to_owned(), number: whole.calls()["pwrite64"] - 6 };
     let first = traced(&base, &input, backend, ALONE, Some(&middle.inject("signal=KILL")));
     assert!(first.was_killed());
     let before = look(&base).lines.len();
@@ -255,11 +274,62 @@ fn an_interrupted_write_is_gone_on_with() {
     let home = tempfile::tempdir().unwrap();
     let input = lines(1, 12);
     let dir = home.path().join("log");
-    let run = traced(&dir, &input, BUFFERED, ALONE, Some("pwritev:error=EINTR:when=1+2"));
+    let run = traced(&dir, &input, BUFFERED, ALONE, Some("pwrite64:error=EINTR:when=1+2"));
     assert!(run.trace.contains("(INJECTED)"));
     assert!(run.output.status.success(), "{}", text(&run.output.stderr));
     assert_eq!(run.acknowledged().len(), 12);
     judge(&dir, BUFFERED, &input, 12);
+}
+
+#[test]
+fn an_interrupted_sync_has_failed_and_is_not_repeated() {
+    if !can_trace() {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let input = lines(1, 4);
+    let scene =
+        Scene { home: home.path(), base: None, input: &input, before: 0, backend: BUFFERED };
+    let (_, whole) = scene.run("whole", None);
+    let mut of_records = 0;
+    for call in ["fdatasync", "fsync"] {
+        for number in 1..=whole.calls()[call] {
+            let case = Case { call: call.to_owned(), number };
+            scene.fail(&case, "EINTR");
+            let (dir, run) = scene.run("again", Some(&case.inject("error=EINTR")));
+            std::fs::remove_dir_all(dir).unwrap();
+            let after = After::the_injected(&run.trace).unwrap();
+            assert!(!after.is_repeated(), "{case:?}: {}", run.trace);
+            of_records += usize::from(after.is_of_records());
+        }
+    }
+    assert!(of_records >= 4, "{of_records}");
+}
+
+#[test]
+fn an_interrupted_write_that_syncs_is_not_repeated() {
+    if !can_trace() {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let input = lines(1, 6);
+    let scene =
+        Scene { home: home.path(), base: None, input: &input, before: 0, backend: WRITE_THROUGH };
+    let (_, whole) = scene.run("whole", None);
+    let mut of_records = 0;
+    for number in 1..=whole.calls()["pwrite64"] {
+        let case = Case { call: "pwrite64".to_owned(), number };
+        let (dir, run) = scene.run("again", Some(&case.inject("error=EINTR")));
+        let after = After::the_injected(&run.trace).unwrap();
+        if after.is_of_records() {
+            of_records += 1;
+            assert_eq!(run.output.status.code(), Some(1), "{case:?}: {}", run.trace);
+            assert!(!after.is_repeated(), "{case:?}: {}", run.trace);
+            judge(&dir, WRITE_THROUGH, &input, run.acknowledged().len());
+        }
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+    assert!(of_records >= 4, "{of_records}");
 }
 
 #[test]
@@ -268,12 +338,13 @@ fn what_follows_a_failure_is_read_from_the_trace() {
 7 write(1</x>, \"1 40\", 5) = 5
 7 fdatasync(5</l/0000-01.wal>) = -1 EIO (Input/output error) (INJECTED)
 7 fdatasync(5</l/0000-01.wal>) = 0
-7 pwritev(6</l/0001-01.wal.tmp>, [], 1, 0) = 9
+7 pwrite64(6</l/0001-01.wal.tmp>, [], 1, 0) = 9
 7 write(1</x>, \"2 40\", 5) = 5
 7 write(2</x>, \"no\", 2) = 2
 ";
     let after = After::the_injected(trace).unwrap();
     assert!(after.is_of_records());
     assert_eq!((after.acknowledgements(), after.calls_on_records()), (1, 1));
+    assert!(after.is_repeated());
     assert!(After::the_injected("7 fsync(5</l>) = 0\n").is_none());
 }

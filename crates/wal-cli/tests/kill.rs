@@ -54,7 +54,7 @@ fn kill_at_each(
         std::fs::remove_dir_all(&dir).unwrap();
     }
     // One beyond the last meets nothing: no call was missed.
-    for (call, count) in calls.iter().filter(|(call, _)| common::all() || *call == "pwritev") {
+    for (call, count) in calls.iter().filter(|(call, _)| common::all() || *call == "pwrite64") {
         let beyond = Case { call: call.clone(), number: count + 1 };
         let dir = fresh(&format!("{call}-beyond"));
         let run = run(&dir, Some(&beyond.inject("signal=KILL")));
@@ -89,7 +89,7 @@ fn kill_a_recovery(backend: Backend) {
     let input = lines(1, 14);
     let base = home.path().join("base");
     let whole = traced(&home.path().join("measure"), &input, backend, ALONE, None);
-    let flush = if backend.flags.contains(&"--io-uring") { "io_uring_enter" } else { "pwritev" };
+    let flush = if backend.flags.contains(&"--io-uring") { "io_uring_enter" } else { "pwrite64" };
     let middle = Case { call: flush.to_owned(), number: whole.calls()[flush] - 6 };
     let first = traced(&base, &input, backend, ALONE, Some(&middle.inject("signal=KILL")));
     assert!(first.was_killed());

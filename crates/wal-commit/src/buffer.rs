@@ -4,6 +4,7 @@
 //! leaves an empty one in its place, so the bytes of a part are never moved or shared. The parts
 //! are all the memory there is: when the one being filled is full, appends wait.
 
+use smallvec::SmallVec;
 use wal_format::{Lsn, LsnRange, RecordSeed};
 
 use crate::checksum;
@@ -45,7 +46,8 @@ impl Part {
 #[derive(Debug)]
 pub(crate) struct Parts {
     filling: Part,
-    spare: Vec<Part>,
+    /// One, unless several flushes may be in flight.
+    spare: SmallVec<[Part; 1]>,
     usable: usize,
 }
 

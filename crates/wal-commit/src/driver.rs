@@ -15,12 +15,12 @@ use crate::buffer::Part;
 use crate::config::{Durability, SyncPolicy};
 use crate::error::CommitError;
 use crate::group::{Want, Work};
-use crate::meters::Landing;
+use crate::meters::{Landing, Meters};
 use crate::poison::PoisonCause;
 use crate::runway::{LegId, SlotSet, slot_set};
 use crate::shared::{Guard, Phase, Shared, State, push_all};
 use crate::signal::Signal;
-use crate::slots::Slot;
+use crate::slots::Slots;
 use crate::sync::FIXED;
 use crate::waiting::{Limit, Woken};
 use crate::wake::Wakes;
@@ -109,6 +109,15 @@ impl Shared {
     }
 }
 
+impl Shared {
+    #[cold]
+    fn warn_of_a_slow_sync(&self, took: Duration) {
+        let limit = self.config.slow_sync;
+        let durable = self.marks.positions().durable;
+        tracing::warn!(?took, ?limit, %durable, "a sync was slow");
+    }
+}
+
 /// What a sync usually takes, once one more `took` so long: one that was much longer counts little.
 fn usual(before: Duration, took: Duration) -> Duration {
     if before.is_zero() {
@@ -121,7 +130,7 @@ fn usual(before: Duration, took: Duration) -> Duration {
 pub(crate) struct Flight<'a> {
     shared: &'a Shared,
     /// Bytes are written through the first; a sync goes through those in `due`.
-    slots: Vec<Slot>,
+    slots: Slots,
     due: SlotSet,
     batons: u32,
     part: Option<(Part, LegId)>,
@@ -187,7 +196,7 @@ impl<'a> Flight<'a> {
         state: &mut Guard<'_>,
         level: Durability,
         wakes: &mut Wakes,
-    ) -> Result<(Vec<Slot>, SlotSet, Option<(Part, LegId)>, Option<Lsn>), CommitError> {
+    ) -> Result<(Slots, SlotSet, Option<(Part, LegId)>, Option<Lsn>), CommitError> {
         state.waitable()?;
         let mut broken = |state: &mut Guard<'_>, cause: PoisonCause| {
             shared.poison_locked(state, cause.clone(), wakes);
@@ -246,10 +255,14 @@ impl<'a> Flight<'a> {
     /// Writes what was pending, and makes durable what was written through the slots of this flight:
     /// in one call where the sink joins the two and nothing else waits for its sync.
     fn write_and_sync(&mut self) -> Result<(), PoisonCause> {
-        if !self.joins() {
-            self.write_pending()?;
-            return self.sync();
+        if self.joins() {
+            return self.write_synced();
         }
+        self.write_pending()?;
+        self.sync()
+    }
+
+    fn write_synced(&mut self) -> Result<(), PoisonCause> {
         let Some((mut part, leg)) = self.part.take() else {
             return Ok(());
         };
@@ -268,6 +281,10 @@ impl<'a> Flight<'a> {
     }
 
     fn joins(&self) -> bool {
+        self.shared.may_join && self.would_join()
+    }
+
+    fn would_join(&self) -> bool {
         match self.slots.as_slice() {
             [(slot, sink)] => {
                 self.part.is_some() && self.due & slot_set(*slot) == 0 && sink.joins_sync()
@@ -399,7 +416,7 @@ impl<'a> Flight<'a> {
         drop(last);
         wakes.absorb(std::mem::take(&mut self.later));
         self.shared.deliver(wakes);
-        if let Some(stats) = told {
+        if let (true, Some(stats)) = (Meters::WANTED, told) {
             let landing = Landing { commits: self.commits, flush_time, sync_time: synced };
             self.shared.meters.lock().landed(&stats, &self.shared.marks.positions(), &landing);
         }
@@ -407,9 +424,7 @@ impl<'a> Flight<'a> {
             tracing::debug!(flights, "flushes in flight");
         }
         if let Some(took) = slow {
-            let limit = self.shared.config.slow_sync;
-            let durable = self.shared.marks.positions().durable;
-            tracing::warn!(?took, ?limit, %durable, "a sync was slow");
+            self.shared.warn_of_a_slow_sync(took);
         }
         failed.map_or(Ok(()), |cause| Err(CommitError::in_doubt(cause)))
     }

@@ -21,8 +21,7 @@
 //!
 //! `W` is how a waiter is woken, `G` the gate of a crowd.
 
-use std::collections::VecDeque;
-
+use smallvec::SmallVec;
 use wal_format::Lsn;
 
 use crate::config::Durability;
@@ -146,7 +145,7 @@ pub(crate) struct Group<W, G> {
     /// They have this id and those above it.
     queued_from: u64,
     /// In the order of what they wait for; only the last one can be open.
-    crowds: VecDeque<Crowd<G>>,
+    crowds: SmallVec<[Crowd<G>; 2]>,
     next_id: u64,
     /// How many committers are about, as far as the last flush told.
     about: u64,
@@ -164,7 +163,7 @@ impl<W, G: Clone> Group<W, G> {
             waiters: Vec::new(),
             queued: 0,
             queued_from: 0,
-            crowds: VecDeque::new(),
+            crowds: SmallVec::new_const(),
             next_id: 0,
             about: 0,
         }
@@ -236,7 +235,7 @@ impl<W, G: Clone> Group<W, G> {
         }
         let mut crowd = Crowd { id, sealed_at: None, end, members: 0, gate: None };
         let gate = crowd.join(id, end, gate);
-        self.crowds.push_back(crowd);
+        self.crowds.push(crowd);
         gate
     }
 
@@ -244,7 +243,7 @@ impl<W, G: Clone> Group<W, G> {
     pub(crate) fn seal(&mut self, end: Lsn) {
         (self.queued, self.queued_from) = (0, self.next_id);
         let many = self.crowds.len() >= self.slots as usize;
-        match self.crowds.back_mut() {
+        match self.crowds.last_mut() {
             // Nobody is in it: it may as well be the crowd of this flush, unless it is that of one
             // in flight, whose answer some late committer may still wait for.
             Some(last) if last.sealed_at.is_none() || many && last.gate.is_none() => {
@@ -252,7 +251,7 @@ impl<W, G: Clone> Group<W, G> {
             }
             _ => {
                 let (id, sealed_at) = (self.next_id, Some(end));
-                self.crowds.push_back(Crowd { id, sealed_at, end, members: 0, gate: None });
+                self.crowds.push(Crowd { id, sealed_at, end, members: 0, gate: None });
             }
         }
     }
@@ -295,8 +294,8 @@ impl<W, G: Clone> Group<W, G> {
         let mut commits = waiters.iter().filter(|waiter| waiter.want.is_commit()).count() as u64;
         let mut gates = Vec::new();
         let durable = |crowd: &Crowd<G>| crowd.sealed_at.unwrap_or(crowd.end) <= positions.durable;
-        while self.crowds.front().is_some_and(durable) {
-            let Some(crowd) = self.crowds.pop_front() else { break };
+        while self.crowds.first().is_some_and(durable) {
+            let crowd = self.crowds.remove(0);
             commits += crowd.members;
             gates.extend(crowd.gate);
         }
@@ -376,7 +375,7 @@ impl<W, G: Clone> Group<W, G> {
 
     /// How many committers the flush of a new leader, who is one of them, would answer.
     pub(crate) fn gathered(&self) -> u64 {
-        let gathered = self.crowds.back().filter(|crowd| crowd.sealed_at.is_none());
+        let gathered = self.crowds.last().filter(|crowd| crowd.sealed_at.is_none());
         gathered.map_or(0, |crowd| crowd.members) + self.queued + 1
     }
 

@@ -37,6 +37,8 @@ use crate::watermark::Positions;
 /// and its sync, where it would cost a system call each time.
 #[derive(Clone, Debug)]
 pub struct GroupCommit {
+    // Beside the handle and not only behind it: an append looks at one thing less.
+    shared: Arc<Shared>,
     handle: Arc<Handle>,
 }
 
@@ -86,11 +88,13 @@ impl GroupCommit {
     ) -> Result<Self, CommitError> {
         let shared = Arc::new(Shared::new(config, start, sinks, preparer, timestamps)?);
         let helpers = if shared.has_helpers() { Helpers::start(&shared)? } else { Helpers::none() };
-        Ok(Self { handle: Arc::new(Handle { shared, helpers: Mutex::new(helpers) }) })
+        let helpers = Mutex::new(helpers);
+        let handle = Arc::new(Handle { shared: Arc::clone(&shared), helpers });
+        Ok(Self { shared, handle })
     }
 
     fn shared(&self) -> &Arc<Shared> {
-        &self.handle.shared
+        &self.shared
     }
 
     /// Appends one record.

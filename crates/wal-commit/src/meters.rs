@@ -33,6 +33,9 @@ mod with_metrics {
 
     #[allow(clippy::unused_self, reason = "as with the feature")]
     impl Meters {
+        /// Whether anybody is told.
+        pub(crate) const WANTED: bool = false;
+
         pub(crate) const fn poisoned(&self) {}
         pub(crate) const fn landed(
             &mut self,
@@ -180,6 +183,9 @@ mod with_metrics {
     }
 
     impl Meters {
+        /// Whether anybody is told.
+        pub(crate) const WANTED: bool = true;
+
         pub(crate) fn poisoned(&self) {
             self.poisoned.increment(1);
         }

@@ -6,8 +6,7 @@
 //! the first bytes still in the air, durable up to the first which no sync has covered: what comes
 //! behind a hole is acknowledged with the hole.
 
-use std::collections::VecDeque;
-
+use smallvec::SmallVec;
 use wal_format::Lsn;
 
 /// A set of slots, a bit each.
@@ -35,7 +34,9 @@ struct Leg {
 /// See the head of this file.
 #[derive(Debug)]
 pub(crate) struct Runway {
-    legs: VecDeque<Leg>,
+    /// In order of address. They are few, and come and go at the ends: at each flush, of a lone committer,
+    /// in the same place.
+    legs: SmallVec<[Leg; 2]>,
     durable: Lsn,
     next_id: u64,
 }
@@ -47,7 +48,7 @@ impl Runway {
     /// A log that was opened with everything before `end` written, and `durable` known to be so;
     /// what lies between waits for the first sync.
     pub(crate) fn new(end: Lsn, durable: Lsn) -> Self {
-        let mut runway = Self { legs: VecDeque::new(), durable, next_id: 0 };
+        let mut runway = Self { legs: SmallVec::new(), durable, next_id: 0 };
         if durable < end {
             let leg = runway.launch(end);
             runway.wrote(leg, 0);
@@ -59,7 +60,7 @@ impl Runway {
     pub(crate) fn launch(&mut self, end: Lsn) -> LegId {
         let id = LegId(self.next_id);
         self.next_id += 1;
-        self.legs.push_back(Leg { id, end, in_the_air: true, unsynced: 0 });
+        self.legs.push(Leg { id, end, in_the_air: true, unsynced: 0 });
         id
     }
 
@@ -86,9 +87,8 @@ impl Runway {
         if one.in_the_air || next.in_the_air || !alike {
             return;
         }
-        if let Some(earlier) = self.legs.remove(index)
-            && let Some(later) = self.legs.get_mut(index)
-        {
+        let earlier = self.legs.remove(index);
+        if let Some(later) = self.legs.get_mut(index) {
             later.unsynced |= earlier.unsynced;
         }
     }
@@ -98,12 +98,12 @@ impl Runway {
         for leg in self.legs.iter_mut().filter(|leg| !leg.in_the_air) {
             leg.unsynced &= !slots;
         }
-        while let Some(leg) = self.legs.front()
+        while let Some(leg) = self.legs.first()
             && !leg.in_the_air
             && leg.unsynced == 0
         {
             self.durable = leg.end;
-            self.legs.pop_front();
+            self.legs.remove(0);
         }
     }
 
@@ -126,12 +126,12 @@ impl Runway {
 
 /// Up to where each flight under way will answer those who wait.
 #[derive(Debug, Default)]
-pub(crate) struct Answers(Vec<Lsn>);
+pub(crate) struct Answers(SmallVec<[Lsn; 1]>);
 
 impl Answers {
     /// Room for as many flights as there are slots.
     pub(crate) fn of_slots(slots: usize) -> Self {
-        Self(Vec::with_capacity(slots))
+        Self(SmallVec::with_capacity(slots))
     }
 
     /// A flight that answers up to `end` begins.

@@ -12,6 +12,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use smallvec::SmallVec;
 use wal_format::{Lsn, LsnRange, RecordSeed};
 use wal_io::{IoError, LogSink, Preparer};
 
@@ -73,7 +74,7 @@ pub(crate) struct State {
     pub(crate) answering: Answers,
     /// One for each slot, with its flight while that does I/O; dropped when the log has ended
     /// (rule 15).
-    pub(crate) sinks: Vec<Option<Box<dyn LogSink>>>,
+    pub(crate) sinks: SmallVec<[Option<Box<dyn LogSink>>; 1]>,
     /// Dropped when the log has ended; whoever is preparing has a count of its own.
     pub(crate) preparer: Option<Arc<dyn Preparer>>,
     /// How many segments are held back, as far as was last told.
@@ -118,6 +119,8 @@ pub(crate) struct Shared {
     pub(crate) block_bytes: u64,
     /// Whether syncs make anything durable (rule 11).
     pub(crate) promises: bool,
+    /// Whether a sink may write and sync in one call.
+    pub(crate) may_join: bool,
     pub(crate) segment_bytes: u64,
     /// Whether a clock is asked before each append.
     pub(crate) tells_time: bool,
@@ -180,6 +183,7 @@ impl Shared {
         let tells_time = timestamps.is_some();
         let batch_bytes_max = batch_bytes_max(usable as u64, segment_bytes, timestamps.as_ref());
         let promises = sinks.iter().all(|sink| sink.can_promise());
+        let may_join = sinks.iter().any(|sink| sink.joins_sync());
         let earmarks = Earmarks::new(batch_bytes_max, segment_bytes, block_bytes as u64);
         let parts = Parts::new(start.end, slots + 1, part_bytes, usable);
         let mut state = State::new(&start, parts, sinks, preparer, timestamps, begun);
@@ -193,6 +197,7 @@ impl Shared {
             marks: Watermarks::new(start.end, start.durable),
             block_bytes: block_bytes as u64,
             promises,
+            may_join,
             segment_bytes,
             tells_time,
             batch_bytes_max,
@@ -269,7 +274,7 @@ impl Shared {
         if state.poison.is_some() {
             return;
         }
-        wakes.alarm = Some(cause.clone());
+        wakes.raise(cause.clone());
         // Pairs with the Acquire in `is_poisoned`.
         self.poisoned.store(true, Ordering::Release);
         let (waiters, gates) = state.group.everybody();
@@ -289,7 +294,7 @@ impl Shared {
 
     /// Delivers wake-ups. The lock is not held. Foreign code which panics poisons the log.
     pub(crate) fn deliver(&self, wakes: Wakes) {
-        if wakes.alarm.is_some() {
+        if Meters::WANTED && wakes.has_alarm() {
             self.meters.lock().poisoned();
         }
         if wakes.deliver() {

@@ -1,5 +1,6 @@
 //! Which slots a flush takes, and how it gives them back.
 
+use smallvec::SmallVec;
 use wal_io::LogSink;
 
 use crate::config::Durability;
@@ -8,6 +9,9 @@ use crate::shared::State;
 
 /// A slot in use: its number and its sink.
 pub(crate) type Slot = (usize, Box<dyn LogSink>);
+
+/// The slots of one flush: nearly always one.
+pub(crate) type Slots = SmallVec<[Slot; 1]>;
 
 impl State {
     /// Those that nobody uses.
@@ -18,7 +22,7 @@ impl State {
 
     /// The slots for a flush to `level`: for durability all idle ones that wait for a sync; to
     /// write through, preferably one of those. Whoever is alone takes all.
-    pub(crate) fn take_slots(&mut self, level: Durability, pending: bool) -> Vec<Slot> {
+    pub(crate) fn take_slots(&mut self, level: Durability, pending: bool) -> Slots {
         let (idle, due) = (self.idle_slots(), self.runway.unsynced());
         let due = idle & due;
         let wanted = match level {
@@ -34,18 +38,20 @@ impl State {
             _ if !pending => 0,
             _ => lowest(if due != 0 { due } else { idle }),
         };
-        let mut slots = Vec::with_capacity(1);
+        let mut slots = Slots::new();
         for (slot, place) in self.sinks.iter_mut().enumerate() {
-            if wanted & slot_set(slot) != 0 {
-                slots.extend(place.take().map(|sink| (slot, sink)));
+            if wanted & slot_set(slot) != 0
+                && let Some(sink) = place.take()
+            {
+                slots.push((slot, sink));
             }
         }
         slots
     }
 
     /// Puts the sinks of a flight back.
-    pub(crate) fn give_back(&mut self, slots: &mut Vec<Slot>) {
-        for (slot, sink) in slots.drain(..) {
+    pub(crate) fn give_back(&mut self, slots: &mut Slots) {
+        while let Some((slot, sink)) = slots.pop() {
             if let Some(place) = self.sinks.get_mut(slot) {
                 *place = Some(sink);
             }

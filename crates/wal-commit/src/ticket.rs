@@ -70,6 +70,7 @@ impl Ticket {
     ///
     /// Nothing when the level is reached. A lone caller does one write, and one sync for
     /// [`Durability::Durable`]; of several callers, one does both for all of them.
+    #[inline]
     pub fn wait(&self, level: Durability) -> Result<(), CommitError> {
         self.shared.wait(self.placed.end, level, Limit::None)
     }
@@ -109,6 +110,13 @@ impl Ticket {
     /// [`wait`](Self::wait).
     pub fn wait_durable_timeout(&self, timeout: Duration) -> Result<(), CommitError> {
         self.shared.wait(self.placed.end, Durability::Durable, Limit::of(Some(timeout)))
+    }
+
+    /// The future is gone that waited at this place.
+    #[cold]
+    fn withdraw(&self, id: WaiterId) {
+        let withdrawn = self.shared.lock().group.withdraw(id);
+        drop(withdrawn);
     }
 
     /// Calls `callback` once, with the address of the record when it is durable, or with the
@@ -193,12 +201,13 @@ impl Future for Ticket {
 }
 
 impl Drop for Ticket {
+    #[inline]
     fn drop(&mut self) {
         // Who makes it durable takes all out who wait for that: nobody is left to withdraw.
-        let Some(id) = self.queued.filter(|_| !self.is_durable()) else {
-            return;
-        };
-        let withdrawn = self.shared.lock().group.withdraw(id);
-        drop(withdrawn);
+        if let Some(id) = self.queued
+            && !self.is_durable()
+        {
+            self.withdraw(id);
+        }
     }
 }

@@ -87,47 +87,93 @@ enum Leader {
 }
 
 /// Signals collected under the lock, to be delivered without it.
+///
+/// A lone committer has nobody to tell: it pays for one word, and for one look at it.
 #[derive(Debug, Default)]
 #[must_use = "whoever is not told sleeps for ever"]
-pub(crate) struct Wakes {
+pub(crate) struct Wakes(Option<Box<Told>>);
+
+#[derive(Debug, Default)]
+struct Told {
     /// Told before everybody else: the next flush begins while the others are told.
     leader: Option<Leader>,
     gates: Vec<(Arc<Gate>, Option<CommitError>)>,
     threads: Vec<(Arc<Slot>, Signal)>,
     others: Vec<(Wake, Signal)>,
     /// Set when the log was just poisoned: an event to raise.
-    pub(crate) alarm: Option<PoisonCause>,
+    alarm: Option<PoisonCause>,
 }
 
 impl Wakes {
+    fn told(&mut self) -> &mut Told {
+        self.0.get_or_insert_default()
+    }
+
     pub(crate) fn push(&mut self, wake: Wake, signal: Signal) {
         match wake {
-            Wake::Thread(slot) => self.threads.push((slot, signal)),
-            other => self.others.push((other, signal)),
+            Wake::Thread(slot) => self.told().threads.push((slot, signal)),
+            other => self.told().others.push((other, signal)),
         }
+    }
+
+    /// Takes note that the log was just poisoned.
+    pub(crate) fn raise(&mut self, cause: PoisonCause) {
+        self.told().alarm = Some(cause);
+    }
+
+    /// Whether the log was just poisoned.
+    pub(crate) fn has_alarm(&self) -> bool {
+        self.0.as_ref().is_some_and(|told| told.alarm.is_some())
     }
 
     /// Hands the baton to a waiter.
     pub(crate) fn lead(&mut self, wake: Wake) {
-        self.leader = Some(Leader::Waiter(wake));
+        self.told().leader = Some(Leader::Waiter(wake));
     }
 
     /// Hands the baton to a member of a crowd. Call it under the lock of the state.
     pub(crate) fn lead_member(&mut self, gate: Arc<Gate>) {
         gate.want_leader();
-        self.leader = Some(Leader::Member(gate));
+        self.told().leader = Some(Leader::Member(gate));
     }
 
     /// Tells crowds that what they wait for is there, or why it will not be.
     pub(crate) fn push_gates(&mut self, gates: Vec<Arc<Gate>>, failed: Option<&CommitError>) {
-        self.gates.extend(gates.into_iter().map(|gate| (gate, failed.cloned())));
+        if !gates.is_empty() {
+            let gates = gates.into_iter().map(|gate| (gate, failed.cloned()));
+            self.told().gates.extend(gates);
+        }
     }
 
     /// Tells the threads, and leaves foreign code for later.
+    #[inline]
     pub(crate) fn tell_threads(&mut self) {
-        if self.is_empty() {
-            return;
+        let Some(told) = &mut self.0 else { return };
+        told.tell_threads();
+        if told.others.is_empty() && told.alarm.is_none() {
+            self.0 = None;
         }
+    }
+
+    /// Takes over what is left to deliver elsewhere.
+    #[inline]
+    pub(crate) fn absorb(&mut self, earlier: Self) {
+        match (&mut self.0, earlier.0) {
+            (_, None) => {}
+            (Some(told), Some(earlier)) => told.absorb(*earlier),
+            (nobody, earlier) => *nobody = earlier,
+        }
+    }
+
+    /// Tells everybody. Returns whether foreign code panicked.
+    #[inline]
+    pub(crate) fn deliver(self) -> bool {
+        self.0.is_some_and(|told| told.deliver())
+    }
+}
+
+impl Told {
+    fn tell_threads(&mut self) {
         match self.leader.take() {
             Some(Leader::Member(gate)) => gate.call(),
             Some(Leader::Waiter(Wake::Thread(slot))) => slot.tell(Signal::Lead),
@@ -145,18 +191,7 @@ impl Wakes {
         }
     }
 
-    /// Whether there is nobody to tell, and nothing.
-    #[inline]
-    fn is_empty(&self) -> bool {
-        let nobody = self.leader.is_none() && self.gates.is_empty() && self.threads.is_empty();
-        nobody && self.others.is_empty() && self.alarm.is_none()
-    }
-
-    /// Takes over what is left to deliver elsewhere.
-    pub(crate) fn absorb(&mut self, earlier: Self) {
-        if earlier.is_empty() {
-            return;
-        }
+    fn absorb(&mut self, earlier: Self) {
         self.leader = self.leader.take().or(earlier.leader);
         self.gates.extend(earlier.gates);
         self.threads.extend(earlier.threads);
@@ -164,11 +199,7 @@ impl Wakes {
         self.alarm = earlier.alarm.or(self.alarm.take());
     }
 
-    /// Tells everybody. Returns whether foreign code panicked.
-    pub(crate) fn deliver(mut self) -> bool {
-        if self.is_empty() {
-            return false;
-        }
+    fn deliver(mut self) -> bool {
         self.tell_threads();
         if let Some(cause) = self.alarm {
             tracing::error!(%cause, "the log is poisoned");
@@ -207,6 +238,46 @@ mod tests {
     #[test]
     fn a_sleep_without_a_signal_ends_at_its_deadline() {
         assert!(Slot::new().sleep(Some(Instant::now())).is_none());
+    }
+
+    fn callback_to(told: &Arc<AtomicU32>) -> Wake {
+        let told = told.clone();
+        Wake::Callback(Lsn::FIRST, Box::new(move |_| _ = told.fetch_add(1, Ordering::SeqCst)))
+    }
+
+    #[test]
+    fn what_is_absorbed_is_told_whether_there_was_somebody_to_tell_or_not() {
+        for somebody in [false, true] {
+            let (told, slots) = (Arc::new(AtomicU32::new(0)), [Slot::new(), Slot::new()]);
+            let mut wakes = Wakes::default();
+            if somebody {
+                wakes.push(Wake::Thread(slots[0].clone()), Signal::Met);
+            }
+            let mut earlier = Wakes::default();
+            earlier.push(callback_to(&told), Signal::Met);
+            earlier.lead(Wake::Thread(slots[1].clone()));
+            earlier.raise(PoisonCause::invariant("a test"));
+            wakes.absorb(earlier);
+            wakes.absorb(Wakes::default());
+            assert!(wakes.has_alarm());
+            assert!(!wakes.deliver());
+            assert_eq!(told.load(Ordering::SeqCst), 1);
+            assert!(matches!(slots[1].sleep(None), Some(Signal::Lead)));
+            assert!(!somebody || matches!(slots[0].sleep(None), Some(Signal::Met)));
+        }
+    }
+
+    #[test]
+    fn telling_threads_leaves_foreign_code_for_later() {
+        let (told, slot) = (Arc::new(AtomicU32::new(0)), Slot::new());
+        let mut wakes = Wakes::default();
+        wakes.push(Wake::Thread(slot.clone()), Signal::Met);
+        wakes.push(callback_to(&told), Signal::Met);
+        wakes.tell_threads();
+        assert!(matches!(slot.sleep(None), Some(Signal::Met)));
+        assert_eq!(told.load(Ordering::SeqCst), 0);
+        assert!(!wakes.deliver());
+        assert_eq!(told.load(Ordering::SeqCst), 1);
     }
 
     #[test]

@@ -181,12 +181,14 @@ pub enum IoError {
 impl IoError {
     /// The failure of `op` on `name`.
     #[must_use]
+    #[cold]
     pub fn failed(op: IoOp, name: impl Into<String>, source: io::Error) -> Self {
         Self::Failed { op, name: name.into(), offset: None, source }
     }
 
     /// The failure of `op` on `name` at `offset`.
     #[must_use]
+    #[cold]
     pub fn failed_at(op: IoOp, name: impl Into<String>, offset: u64, source: io::Error) -> Self {
         Self::Failed { op, name: name.into(), offset: Some(offset), source }
     }

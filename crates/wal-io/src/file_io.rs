@@ -52,7 +52,8 @@ pub fn read_full_at(
 ///
 /// # Cost
 ///
-/// One system call and no allocation, unless the backend writes short.
+/// One system call and no allocation, unless the backend writes short or is interrupted.
+#[inline]
 pub fn write_full_at(
     file: &dyn LogFile,
     name: &str,
@@ -60,14 +61,29 @@ pub fn write_full_at(
     offset: u64,
 ) -> Result<(), IoError> {
     let total: usize = bufs.iter().map(|buf| buf.len()).sum();
+    if total == 0 {
+        return Ok(());
+    }
+    match file.write_at(bufs, offset) {
+        Ok(count) if count == total => Ok(()),
+        first => finish_write(file, name, bufs, offset, first),
+    }
+}
+
+/// Goes on after a write that did less than it was asked, or failed.
+#[cold]
+fn finish_write(
+    file: &dyn LogFile,
+    name: &str,
+    bufs: &[IoSlice<'_>],
+    offset: u64,
+    first: io::Result<usize>,
+) -> Result<(), IoError> {
+    let total: usize = bufs.iter().map(|buf| buf.len()).sum();
     let mut done = 0;
-    while done < total {
+    let mut result = first;
+    loop {
         let at = offset.saturating_add(done as u64);
-        let result = if done == 0 {
-            file.write_at(bufs, at)
-        } else {
-            file.write_at(&slices_between(bufs, done, total), at)
-        };
         match result {
             Ok(0) => {
                 let cause = io::Error::from(ErrorKind::WriteZero);
@@ -78,8 +94,12 @@ pub fn write_full_at(
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(IoError::failed_at(IoOp::Write, name, at, error)),
         }
+        if done == total {
+            return Ok(());
+        }
+        let at = offset.saturating_add(done as u64);
+        result = file.write_at(&slices_between(bufs, done, total), at);
     }
-    Ok(())
 }
 
 /// Writes all of `bufs`, one after the other, from `offset` on, and makes them durable.
@@ -216,6 +236,60 @@ mod tests {
         let mut back = [9; 13];
         assert_eq!(read_full_at(&file, "file", &mut back, 0).unwrap(), 13);
         assert_eq!(&back, b"\0\0write-ahead");
+    }
+
+    #[test]
+    fn a_write_that_is_interrupted_at_once_is_done() {
+        let file = Reluctant::over(b"");
+        assert!(!file.interrupted(), "so the next call is");
+        write_full_at(&file, "file", &[IoSlice::new(b"ab")], 1).unwrap();
+        let mut back = [9; 3];
+        assert_eq!(read_full_at(&file, "file", &mut back, 0).unwrap(), 3);
+        assert_eq!(&back, b"\0ab");
+    }
+
+    #[test]
+    fn writing_nothing_calls_nobody() {
+        let file = Reluctant::over(b"");
+        write_full_at(&file, "file", &[IoSlice::new(b"")], 1).unwrap();
+        write_full_at(&file, "file", &[], 1).unwrap();
+        assert_eq!(*file.calls.lock(), 0);
+    }
+
+    /// Reports so many bytes, whatever it was given.
+    #[derive(Debug)]
+    struct Lying(usize);
+
+    impl LogFile for Lying {
+        fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<usize> {
+            Ok(self.0)
+        }
+        fn write_at(&self, _: &[IoSlice<'_>], _: u64) -> io::Result<usize> {
+            Ok(self.0)
+        }
+        fn sync_data(&self) -> io::Result<()> {
+            Ok(())
+        }
+        fn sync_all(&self) -> io::Result<()> {
+            Ok(())
+        }
+        fn len(&self) -> io::Result<u64> {
+            Ok(0)
+        }
+        fn set_len(&self, _: u64) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_backend_that_writes_nothing_or_more_than_it_was_given_is_not_believed() {
+        for reported in [0, 3] {
+            let error = write_full_at(&Lying(reported), "file", &[IoSlice::new(b"ab")], 7);
+            assert!(
+                matches!(&error, Err(IoError::Failed { op: IoOp::Write, offset: Some(7), .. })),
+                "{error:?}"
+            );
+        }
     }
 
     #[test]

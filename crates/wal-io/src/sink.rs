@@ -50,6 +50,8 @@ pub trait LogSink: Send + fmt::Debug {
 
     /// Whether [`write_sync`](Self::write_sync) is one call for the next bytes, and so better than
     /// the two. Nothing is known to be written before it returns.
+    ///
+    /// A log whose sinks all say no when it starts does not ask again.
     fn joins_sync(&self) -> bool {
         false
     }

@@ -210,14 +210,16 @@ pub trait LogFile: Send + Sync + fmt::Debug {
     /// # Errors
     ///
     /// `InvalidInput` for a misaligned call, `StorageFull`, or whatever the device reports. May
-    /// write less than asked; `Interrupted` may be retried.
+    /// write less than asked; `Interrupted` may be retried. A handle that writes through never
+    /// reports that, but another error: its sync may be what was interrupted.
     fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
 
     /// Makes everything written to this file before the call durable, by any handle.
     ///
     /// # Errors
     ///
-    /// Whatever the device reports. It is never retried: see rule 6 of the module.
+    /// Whatever the device reports, `Interrupted` included. It is never retried: see rule 6 of the
+    /// module.
     fn sync_data(&self) -> io::Result<()>;
 
     /// As [`sync_data`](Self::sync_data), all metadata included.

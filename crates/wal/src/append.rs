@@ -28,6 +28,7 @@ impl Wal {
     ///
     /// One copy and one CRC-32C pass over `body`. No system call, unless the buffer is full: then
     /// it waits for, or makes, one flush.
+    #[inline]
     pub fn append(&self, body: &[u8]) -> Result<Ticket, Error> {
         self.append_kind(RecordKind::DATA, body)
     }

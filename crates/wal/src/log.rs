@@ -33,9 +33,14 @@ pub struct Wal {
 }
 
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Shared {
     // Order of drop: the commit path ends its thread before the store gives back the lock (rule 15).
     pub(crate) commit: GroupCommit,
+    // What each append looks at lies beside that, so it is not reordered.
+    pub(crate) holds: Arc<Holds>,
+    /// Only transactions on pages write into this log: it was recovered by a strategy that undoes.
+    pub(crate) pages_only: bool,
     pub(crate) store: Arc<SegmentStore>,
     pub(crate) active: Mutex<ActiveWork>,
     /// Held while the head moves, and while a hold is taken: neither passes the other.
@@ -44,9 +49,6 @@ pub(crate) struct Shared {
     pub(crate) completion: Mutex<()>,
     /// Where this opening began to append.
     pub(crate) opened_at: Lsn,
-    /// Only transactions on pages write into this log: it was recovered by a strategy that undoes.
-    pub(crate) pages_only: bool,
-    pub(crate) holds: Arc<Holds>,
     pub(crate) options: Options,
     /// Set where figures are published.
     pub(crate) publisher: OnceLock<Publisher>,

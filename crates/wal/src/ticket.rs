@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use wal_commit::Durability;
+use wal_commit::{CommitError, Durability};
 use wal_format::Lsn;
 
 use crate::error::Error;
@@ -58,6 +58,7 @@ impl Ticket {
     /// # Cost
     ///
     /// At most one write and one sync, shared with everybody who waits at the same time.
+    #[inline]
     pub fn wait_durable(&self) -> Result<(), Error> {
         self.wait(Durability::Durable)
     }
@@ -76,8 +77,14 @@ impl Ticket {
     /// # Errors
     ///
     /// As [`wait_durable`](Self::wait_durable).
+    #[inline]
     pub fn wait(&self, level: Durability) -> Result<(), Error> {
-        self.inner.wait(level).map_err(|error| Error::from(error).at(self.lsn()))
+        self.inner.wait(level).map_err(|error| self.error(error))
+    }
+
+    #[cold]
+    fn error(&self, error: CommitError) -> Error {
+        Error::from(error).at(self.lsn())
     }
 
     /// As [`wait_durable`](Self::wait_durable), for at most `timeout`.

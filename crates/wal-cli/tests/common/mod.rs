@@ -265,7 +265,7 @@ fn mixed(seed: u64) -> u64 {
 /// A call of a large run, and which one of its thread, drawn from `seed`.
 pub(crate) fn drawn(seed: u64) -> Case {
     const CALLS: &[(&str, u32)] = &[
-        ("pwritev", 150),
+        ("pwrite64", 150),
         ("fdatasync", 120),
         ("write", 150),
         ("fallocate", 8),

@@ -128,21 +128,22 @@ impl LogFile for BufferedFile {
 
     fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         self.access.check_writable()?;
-        let written = positional::write_at(&self.file, bufs, offset)?;
+        let written = positional::write_at(&self.file, bufs, offset);
+        let written = positional::reported(self.access, written)?;
         // Elsewhere `O_DSYNC` is missing, or, on Apple systems, stops at the device's cache.
         #[cfg(not(target_os = "linux"))]
         if self.access == Access::WriteThrough {
-            self.file.sync_data()?;
+            positional::sync_data(&self.file)?;
         }
         Ok(written)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.file.sync_data()
+        positional::sync_data(&self.file)
     }
 
     fn sync_all(&self) -> io::Result<()> {
-        self.file.sync_all()
+        positional::sync_all(&self.file)
     }
 
     fn len(&self) -> io::Result<u64> {
@@ -157,7 +158,7 @@ impl LogFile for BufferedFile {
         if self.unfilled {
             space::write_zeros(&self.file, offset, bytes, 1)?;
             // Now, or all of them wait for one sync, and every commit beside it.
-            self.file.sync_data()?;
+            positional::sync_data(&self.file)?;
         }
         Ok(self.unfilled)
     }

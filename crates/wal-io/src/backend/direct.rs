@@ -184,6 +184,12 @@ struct DirectFile {
     pool: Arc<BouncePool>,
 }
 
+impl DirectFile {
+    fn reported(&self, written: io::Result<usize>) -> io::Result<usize> {
+        positional::reported(self.access, written)
+    }
+}
+
 impl LogFile for DirectFile {
     /// Copies once, unless memory, offset and length are whole blocks; one system call, for up
     /// to 1 MiB.
@@ -220,20 +226,21 @@ impl LogFile for DirectFile {
             buf.len().is_multiple_of(BLOCK_BYTES) && is_aligned(buf, ALIGNMENT_BYTES)
         };
         if bufs.iter().all(whole) {
-            return positional::write_at(&self.file, bufs, offset);
+            return self.reported(positional::write_at(&self.file, bufs, offset));
         }
-        self.pool.with(|bounce| {
+        let written = self.pool.with(|bounce| {
             let filled = gather(bufs, bounce);
             positional::write_at(&self.file, &[IoSlice::new(&bounce[..filled])], offset)
-        })
+        });
+        self.reported(written)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.file.sync_data()
+        positional::sync_data(&self.file)
     }
 
     fn sync_all(&self) -> io::Result<()> {
-        self.file.sync_all()
+        positional::sync_all(&self.file)
     }
 
     fn len(&self) -> io::Result<u64> {

@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use parking_lot::Mutex;
 
 use super::filesystem::FilesystemKind;
+#[cfg(unix)]
+use super::positional;
 use super::space;
 use crate::error::{IoError, IoOp};
 use crate::storage::{Access, FileEntry, Preparation, StorageLock};
@@ -234,7 +236,7 @@ impl Directory {
             ));
         }
         #[cfg(unix)]
-        let result = self.handle.sync_all();
+        let result = positional::sync_all(&self.handle);
         #[cfg(not(unix))]
         let result = Ok(());
         *failed = result.is_err();
@@ -311,7 +313,7 @@ impl Directory {
     fn sync_parent(&self) -> io::Result<()> {
         let Some(parent) = self.root.parent() else { return Ok(()) };
         match File::open(parent) {
-            Ok(parent) => parent.sync_all(),
+            Ok(parent) => positional::sync_all(&parent),
             // A parent may be passed through without being readable, and then cannot be synced.
             #[cfg(target_os = "linux")]
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {

@@ -6,6 +6,8 @@
 use std::fs::File;
 use std::io::{self, IoSlice};
 
+use crate::storage::Access;
+
 /// Most buffers one vectored call takes; further ones are left for the next call.
 #[cfg(unix)]
 const SLICES_MAX: usize = 1024;
@@ -35,7 +37,20 @@ pub(super) fn read_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<us
 /// Writes the concatenation of `bufs` at `offset`, or a part of it.
 ///
 /// Cost: one system call, for up to 1,024 buffers.
+#[inline]
 pub(super) fn write_at(file: &File, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+    #[cfg(unix)]
+    if let [buf] = bufs
+        && !buf.is_empty()
+        && offset.checked_add(buf.len() as u64).is_some_and(|end| end <= OFFSET_MAX)
+    {
+        // Nearly always; and the kernel has no list to copy.
+        return Ok(rustix::io::pwrite(file, buf, offset)?);
+    }
+    write_many_at(file, bufs, offset)
+}
+
+fn write_many_at(file: &File, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
     let total: usize = bufs.iter().map(|buf| buf.len()).sum();
     if total == 0 {
         return Ok(0);
@@ -54,6 +69,51 @@ pub(super) fn write_at(file: &File, bufs: &[IoSlice<'_>], offset: u64) -> io::Re
     {
         let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| buf);
         std::os::windows::fs::FileExt::seek_write(file, first, offset)
+    }
+}
+
+/// What a write through a handle with this `access` reports. One that syncs what it writes is not
+/// to be repeated when it was interrupted: its sync may be what was.
+pub(super) fn reported(access: Access, written: io::Result<usize>) -> io::Result<usize> {
+    match written {
+        Err(error) if access == Access::WriteThrough && is_interrupted(&error) => Err(
+            io::Error::other("a write and its sync were interrupted: what they did is not known"),
+        ),
+        written => written,
+    }
+}
+
+fn is_interrupted(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Interrupted
+}
+
+/// Makes the bytes of `file` durable: `fdatasync` where there is one, `F_FULLFSYNC` on Apple systems.
+///
+/// On Linux and Android not even an interrupted call is repeated: the next one may succeed without
+/// what this one should have told. Elsewhere the standard library repeats it.
+///
+/// Cost: one system call.
+#[inline]
+pub(super) fn sync_data(file: &File) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        Ok(rustix::fs::fdatasync(file)?)
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    {
+        file.sync_data()
+    }
+}
+
+/// As [`sync_data`], all metadata included.
+pub(super) fn sync_all(file: &File) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        Ok(rustix::fs::fsync(file)?)
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    {
+        file.sync_all()
     }
 }
 

@@ -38,9 +38,9 @@ impl SegmentStore {
         let unplaced = IoError::OutOfRange { what: "the end of the log", lsn: Lsn::NONE };
         let current = self.open_for_append(&active.ok_or(unplaced)?)?;
         let block_bytes = current.file.block_bytes();
-        let store = Arc::clone(self);
-        let left = Vec::new();
-        Ok(Box::new(Appender { current, left, block_bytes, failed: false, store }))
+        let method = self.options.sync_method;
+        let (left, store) = (Vec::new(), Arc::clone(self));
+        Ok(Box::new(Appender { current, left, block_bytes, method, failed: false, store }))
     }
 
     fn open_for_append(&self, link: &ChainLink) -> Result<OpenSegment, IoError> {
@@ -85,6 +85,7 @@ struct Appender {
     /// Segments left behind with bytes that are not synced yet.
     left: Vec<OpenSegment>,
     block_bytes: usize,
+    method: SyncMethod,
     /// A write or sync failed: what the files hold is unknown.
     failed: bool,
     /// Dropped after the files: with it may go the lock on the directory (rule 15).
@@ -93,10 +94,12 @@ struct Appender {
 
 impl Appender {
     fn check(&self) -> Result<(), IoError> {
-        if self.failed {
-            return Err(IoError::Poisoned { name: self.current.name.clone() });
-        }
-        Ok(())
+        if self.failed { Err(self.poisoned()) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn poisoned(&self) -> IoError {
+        IoError::Poisoned { name: self.current.name.clone() }
     }
 
     /// Goes on in the segment that holds `at`.
@@ -112,7 +115,16 @@ impl Appender {
     }
 
     fn write_all(&mut self, at: Lsn, bufs: &[IoSlice<'_>]) -> Result<(), IoError> {
-        let total: usize = bufs.iter().map(|buf| buf.len()).sum();
+        let total = bufs.iter().map(|buf| buf.len()).sum();
+        if total != 0 && self.current.holds(at, total) {
+            return self.current.write(at, bufs);
+        }
+        self.write_across(at, bufs, total)
+    }
+
+    /// Writes what the segment at hand does not hold, or not to its end.
+    #[cold]
+    fn write_across(&mut self, at: Lsn, bufs: &[IoSlice<'_>], total: usize) -> Result<(), IoError> {
         let (mut at, mut done) = (at, 0);
         while done < total {
             if !self.current.link.range().contains(at) {
@@ -120,11 +132,7 @@ impl Appender {
             }
             let room = self.current.link.cap.distance_from(at).unwrap_or(0);
             let now = usize::try_from(room).unwrap_or(usize::MAX).min(total - done);
-            if now == total {
-                self.current.write(at, bufs)?;
-            } else {
-                self.current.write(at, &slices_between(bufs, done, done + now))?;
-            }
+            self.current.write(at, &slices_between(bufs, done, done + now))?;
             done += now;
             let out_of_range = IoError::OutOfRange { what: "an address to write", lsn: at };
             at = at.checked_add(now as u64).ok_or(out_of_range)?;
@@ -132,26 +140,33 @@ impl Appender {
         Ok(())
     }
 
-    /// Whether the bytes at `at` can be written and made durable in one call: they lie in the segment
-    /// at hand, and nothing else waits for a sync, for the call covers its own bytes only.
-    fn joins_at(&self, at: Lsn, total: usize) -> bool {
-        let room = self.current.link.cap.distance_from(at).unwrap_or(0);
-        self.joins_sync() && self.current.link.range().contains(at) && total as u64 <= room
-    }
-
     fn sync_all_files(&mut self) -> Result<(), IoError> {
-        let method = self.store.options.sync_method;
-        for segment in self.left.iter_mut().chain([&mut self.current]) {
-            segment.sync(method)?;
+        if !self.left.is_empty() {
+            self.sync_those_left()?;
         }
-        self.left.clear();
+        self.current.sync(self.method)?;
         // Relaxed: a count, for a guess at what the next segment is used for.
         self.store.syncs.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    #[cold]
+    fn sync_those_left(&mut self) -> Result<(), IoError> {
+        for segment in &mut self.left {
+            segment.sync(self.method)?;
+        }
+        self.left.clear();
         Ok(())
     }
 }
 
 impl OpenSegment {
+    /// Whether so many bytes at `at` lie in it.
+    fn holds(&self, at: Lsn, bytes: usize) -> bool {
+        let room = self.link.cap.distance_from(at).unwrap_or(0);
+        self.link.range().contains(at) && bytes as u64 <= room
+    }
+
     fn write(&mut self, at: Lsn, bufs: &[IoSlice<'_>]) -> Result<(), IoError> {
         self.unsynced = true;
         write_full_at(self.file.as_ref(), &self.name, bufs, self.link.offset_of(at))
@@ -197,7 +212,8 @@ impl LogSink for Appender {
 
     fn write_sync(&mut self, at: Lsn, bufs: &[IoSlice<'_>]) -> Result<(), IoError> {
         let total = bufs.iter().map(|buf| buf.len()).sum();
-        if !self.joins_at(at, total) {
+        // One call covers its own bytes only, in one file.
+        if !(self.joins_sync() && self.current.holds(at, total)) {
             self.write(at, bufs)?;
             return self.sync();
         }
@@ -212,7 +228,7 @@ impl LogSink for Appender {
     }
 
     fn joins_sync(&self) -> bool {
-        self.store.options.sync_method == SyncMethod::DataSync
+        self.method == SyncMethod::DataSync
             && self.current.file.joins_sync()
             && !self.current.unsynced
             && self.left.is_empty()
@@ -223,7 +239,7 @@ impl LogSink for Appender {
     }
 
     fn can_promise(&self) -> bool {
-        self.store.options.sync_method.can_promise()
+        self.method.can_promise()
     }
 }
 

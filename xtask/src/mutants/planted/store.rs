@@ -3,6 +3,7 @@
 use super::bug::{Edit, Finder, Mutant};
 
 const APPENDER: &str = "crates/wal-io/src/store/appender.rs";
+const POSITIONAL: &str = "crates/wal-io/src/backend/positional.rs";
 const DIRECTORY: &str = "crates/wal-io/src/store/directory.rs";
 const CONTROL: &str = "crates/wal-io/src/control_file.rs";
 const CREATE: &str = "crates/wal-io/src/store/create.rs";
@@ -221,8 +222,36 @@ pub(super) static BUGS: &[Mutant] = &[
         about: "after a rotation only the segment left behind is synced",
         edits: &[Edit {
             file: APPENDER,
-            find: "self.left.iter_mut().chain([&mut self.current])",
-            replace: "self.left.iter_mut().chain([&mut self.current]).take(1)",
+            find: "            self.sync_those_left()?;\n",
+            replace: "            return self.sync_those_left();\n",
+        }],
+    },
+    Mutant {
+        found_by: Finder::Test {
+            package: "wal-cli",
+            target: "inject",
+            name: "an_interrupted_sync_has_failed_and_is_not_repeated",
+        },
+        name: "interrupted-sync-repeated",
+        about: "a sync that a signal interrupted is made again, and the second success believed",
+        edits: &[Edit {
+            file: POSITIONAL,
+            find: "Ok(rustix::fs::fdatasync(file)?)",
+            replace: "file.sync_data()",
+        }],
+    },
+    Mutant {
+        found_by: Finder::Test {
+            package: "wal-cli",
+            target: "inject",
+            name: "an_interrupted_write_that_syncs_is_not_repeated",
+        },
+        name: "interrupted-write-through-repeated",
+        about: "a write that syncs is made again after a signal interrupted it",
+        edits: &[Edit {
+            file: POSITIONAL,
+            find: "if access == Access::WriteThrough && is_interrupted(&error)",
+            replace: "if false && access == Access::WriteThrough && is_interrupted(&error)",
         }],
     },
     Mutant {
