@@ -107,9 +107,7 @@ impl Shared {
         }
         landed
     }
-}
 
-impl Shared {
     #[cold]
     fn warn_of_a_slow_sync(&self, took: Duration) {
         let limit = self.config.slow_sync;
