@@ -3,6 +3,7 @@
 //! The hosted pipeline calls this and nothing else, so what passes here passes there. A step is a
 //! command that one could type, or another verb of this program.
 
+use std::io;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -57,8 +58,13 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         return Err(Failure::new("no step of that name; `cargo xtask ci --list` names them"));
     }
     if arguments.list {
-        steps.iter().for_each(list);
-        return Ok(());
+        return match list(&steps, &mut io::stdout().lock()) {
+            // Whoever reads it, as `head`, has read enough.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Failure::new(format!("the steps could not be listed: {error}")))
+            }
+            _ => Ok(()),
+        };
     }
     let count = steps.len();
     let mut results: Vec<(&'static str, Duration, Outcome)> = Vec::new();
@@ -85,13 +91,16 @@ fn perform(action: &mut Action) -> Outcome {
     }
 }
 
-fn list(step: &Step) {
-    println!("{}", step.name);
-    if let Action::Run(commands) = &step.action {
-        for command in commands {
-            println!("    {}", describe(command));
+fn list(steps: &[Step], out: &mut impl io::Write) -> io::Result<()> {
+    for step in steps {
+        writeln!(out, "{}", step.name)?;
+        if let Action::Run(commands) = &step.action {
+            for command in commands {
+                writeln!(out, "    {}", describe(command))?;
+            }
         }
     }
+    Ok(())
 }
 
 fn summarise(results: &[(&'static str, Duration, Outcome)], count: usize) -> Outcome {
