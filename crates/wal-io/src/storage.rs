@@ -210,8 +210,8 @@ pub trait LogFile: Send + Sync + fmt::Debug {
     /// # Errors
     ///
     /// `InvalidInput` for a misaligned call, `StorageFull`, or whatever the device reports. May
-    /// write less than asked; `Interrupted` may be retried. A handle that writes through never
-    /// reports that, but another error: its sync may be what was interrupted.
+    /// write less than asked; `Interrupted` says that nothing was done, and may be retried. A
+    /// handle that writes through reports another error where its sync may be what was interrupted.
     fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
 
     /// Makes everything written to this file before the call durable, by any handle.
