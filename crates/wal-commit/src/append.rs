@@ -7,9 +7,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use wal_format::layout::BODY_BYTES_MAX;
-use wal_format::{Lsn, RecordDraft, RecordFlags, RecordKind};
+use wal_format::{Lsn, RecordDraft, RecordKind, encode_plain, encoded_bytes};
 
-use crate::checksum::{self, LATER_BYTES_MAX};
+use crate::checksum;
 use crate::config::Durability;
 use crate::error::CommitError;
 use crate::group::Want;
@@ -17,7 +17,7 @@ use crate::poison::PoisonCause;
 use crate::reserve::{Layout, Plan, fits, step};
 use crate::segments::Patience;
 use crate::shared::{Guard, Phase, Shared, State};
-use crate::timestamps::{Together, note_mark};
+use crate::timestamps::Together;
 use crate::waiting::{Limit, Woken};
 use crate::wake::Wakes;
 
@@ -56,18 +56,6 @@ fn sizes<'d>(drafts: &'d [RecordDraft<'_>]) -> impl Iterator<Item = u64> + Clone
     drafts.iter().map(|draft| draft.encoded_bytes() as u64)
 }
 
-/// The flags of member `index` of `count` (docs/design/0001, addresses).
-pub(crate) fn batch_flags(index: usize, count: usize) -> RecordFlags {
-    let mut flags = RecordFlags::NONE;
-    if index > 0 {
-        flags = flags.with(RecordFlags::BATCH_FOLLOWS);
-    }
-    if index + 1 < count {
-        flags = flags.with(RecordFlags::BATCH_CONTINUES);
-    }
-    flags
-}
-
 impl Shared {
     /// Whether the records are more than one reservation may hold (rule 18).
     pub(crate) fn is_large(&self, drafts: &[RecordDraft<'_>]) -> Option<u64> {
@@ -75,54 +63,64 @@ impl Shared {
         (bytes > self.batch_bytes_max).then_some(bytes)
     }
 
-    /// Appends one record, which takes so many bytes and fits into the buffer.
+    /// Appends one short record under the brief lock, where nothing is to be decided first. `None`,
+    /// and nothing has changed, otherwise.
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "what it returns stays in registers")]
-    pub(crate) fn append_one(
-        &self,
-        draft: &RecordDraft<'_>,
-        bytes: usize,
-        patience: Patience,
-    ) -> Result<Placed, CommitError> {
-        // The brief lock is held for a short copy, and foreign code, a clock, never runs under it.
-        let is_brief = bytes <= LATER_BYTES_MAX && !self.tells_time;
-        if is_brief && let Some(lsn) = self.append_brief(draft, bytes, patience) {
-            return Ok(Placed { lsn, end: step(lsn, bytes as u64) });
+    pub(crate) fn append_short(&self, kind: RecordKind, body: &[u8]) -> Option<Placed> {
+        if !self.is_short(body) {
+            return None;
         }
-        self.append_one_slowly(draft, bytes, is_brief, patience)
+        let lsn = self.append_brief(kind, body)?;
+        Some(Placed { lsn, end: step(lsn, encoded_bytes(body.len(), false) as u64) })
     }
 
-    /// As [`append_one`](Self::append_one) under the brief lock, where nothing is to be decided
-    /// first: the address of the record. `None`, and nothing has changed, otherwise.
-    ///
+    /// The brief lock is held for a short copy, and foreign code, a clock, never runs under it.
+    #[inline]
+    fn is_short(&self, body: &[u8]) -> bool {
+        body.len() < self.short_below
+    }
+
     /// What comes back is so little that it comes in registers. In memory it would stand behind
     /// all stores of the copy, and whoever reads it there in another width waits for them.
     #[inline(never)]
-    fn append_brief(
-        &self,
-        draft: &RecordDraft<'_>,
-        bytes: usize,
-        patience: Patience,
-    ) -> Option<Lsn> {
-        let placed =
-            self.lock_brief().and_then(|mut state| self.place_here(&mut state, draft, bytes));
-        let (Placed { lsn, .. }, after) = placed?;
-        if after != After::Nothing {
-            self.after_place_here(self.lock_to_append(), after, patience);
+    fn append_brief(&self, kind: RecordKind, body: &[u8]) -> Option<Lsn> {
+        let bytes = encoded_bytes(body.len(), false);
+        let mut state = self.lock_brief()?;
+        let lsn = self.place_clear(&mut state, kind, body, bytes)?;
+        let due = self.counts_unasked && state.unasked.count(1, bytes as u64, &self.config);
+        let leads = state.takes_what_waits();
+        drop(state);
+        if due || leads {
+            self.after_append_brief(step(lsn, bytes as u64), due, leads);
         }
         Some(lsn)
     }
 
-    #[inline(never)]
-    fn append_one_slowly(
+    /// Asks for the sync that is due, and writes out what waits, the baton in hand.
+    #[cold]
+    fn after_append_brief(&self, end: Lsn, due: bool, leads: bool) {
+        let mut state = self.lock();
+        if due {
+            self.ask(&mut state, end, Durability::Durable);
+        }
+        if leads {
+            // The record is in the log; a failure poisons, and whoever waits or appends is told.
+            drop(self.lead(state, Durability::Written, None));
+        }
+    }
+
+    /// Appends one record which takes so many bytes and fits into the buffer, and which
+    /// [`append_short`](Self::append_short) did not take.
+    pub(crate) fn append_one(
         &self,
         draft: &RecordDraft<'_>,
         bytes: usize,
-        has_looked: bool,
-        patience: Patience,
     ) -> Result<Placed, CommitError> {
         // Who has looked away once, or has something to decide, need not do so again.
+        let has_looked = matches!(draft.parts, [body] if self.is_short(body));
         let mut state = if has_looked { self.lock() } else { self.lock_to_append() };
+        let patience = Patience::Wait;
         match self.place_here(&mut state, draft, bytes) {
             Some((placed, after)) => {
                 self.after_place_here(state, after, patience);
@@ -217,13 +215,32 @@ impl Shared {
         self.append_in(state, &[], &mut |_, _| {}, patience).map(drop)
     }
 
-    /// Encodes a record right where the log ends, if nothing speaks against it; `None`, and nothing
-    /// has changed, where there is anything to decide. Tells nobody: the lock may be the brief one.
-    #[inline(always)]
-    #[allow(
-        clippy::inline_always,
-        reason = "what it returns passed through memory costs a fifth of it"
-    )]
+    /// Encodes a record right where the log ends, if that is [clear](State::is_clear); `None`, and
+    /// nothing has changed, otherwise. Tells nobody: the lock may be the brief one.
+    #[inline]
+    fn place_clear(
+        &self,
+        state: &mut State,
+        kind: RecordKind,
+        body: &[u8],
+        bytes: usize,
+    ) -> Option<Lsn> {
+        if !state.is_clear(bytes) {
+            return None;
+        }
+        let (lsn, claim) = (state.cursor.end(), self.claim());
+        let finishes = state.finishes(step(lsn, bytes as u64));
+        let space = state.parts.peek(bytes)?;
+        if !encode_plain(kind, body, &self.seed, lsn, claim, space) {
+            return None;
+        }
+        if finishes {
+            checksum::finish(&self.seed, space).ok()?;
+        }
+        self.note_put(state, lsn, claim, bytes)
+    }
+
+    /// As [`place_clear`](Self::place_clear), where what follows may be to be decided.
     fn place_here(
         &self,
         state: &mut State,
@@ -231,17 +248,38 @@ impl Shared {
         bytes: usize,
     ) -> Option<(Placed, After)> {
         let usual = state.poison.is_none() && state.phase == Phase::Open && !state.exclusive;
-        let lsn = state.cursor.end();
         let stands = fits(state.cursor.left(), bytes as u64) && state.parts.room() >= bytes;
-        if !(usual && stands && state.parts.end() == lsn) {
+        if !(usual && stands && state.parts.end() == state.cursor.end()) {
             return None;
         }
         if Together::of(state.timestamps.as_ref(), std::slice::from_ref(draft)).time.is_some() {
             return None;
         }
-        let claim = self.claim();
+        let (lsn, claim) = (state.cursor.end(), self.claim());
         let space = state.parts.peek(bytes)?;
         checksum::encode(draft, &self.seed, lsn, claim, space).ok()?;
+        self.note_put(state, lsn, claim, bytes)?;
+        let sync = self.counts_unasked && state.unasked.count(1, bytes as u64, &self.config);
+        let prepare = state.wants_preparation() && self.has_helpers();
+        let write = state.parts.pending() >= state.write_out_bytes && !state.group.is_busy();
+        let after = match sync {
+            true => After::Sync,
+            false if prepare || write || state.hibernating => After::More,
+            false => After::Nothing,
+        };
+        Some((Placed { lsn, end: step(lsn, bytes as u64) }, after))
+    }
+
+    /// Takes note of a record that was put into the buffer where the log ends: moves that.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "as of those above")]
+    fn note_put(
+        &self,
+        state: &mut State,
+        lsn: Lsn,
+        claim: Option<Lsn>,
+        bytes: usize,
+    ) -> Option<Lsn> {
         state.parts.extend(bytes)?;
         let end = step(lsn, bytes as u64);
         state.cursor.advance(end);
@@ -250,21 +288,13 @@ impl Shared {
         self.marks.reserve(end);
         state.stats.records += 1;
         state.stats.record_bytes += bytes as u64;
-        let sync = self.promises && state.unasked.count(1, bytes as u64, &self.config);
-        let prepare = state.wants_preparation() && self.has_helpers();
-        let write = state.parts.pending() >= self.write_out_bytes && !state.group.is_busy();
-        let after = match sync {
-            true => After::Sync,
-            false if prepare || write || state.hibernating => After::More,
-            false => After::Nothing,
-        };
-        Some((Placed { lsn, end }, after))
+        Some(lsn)
     }
 
     /// Writes what waits in the buffer once it is enough to be worth a call, when nobody else uses
     /// the device: the longer it waits, the further it gets from the processor that copied it.
     fn write_out(&self, mut state: Guard<'_>, patience: Patience) {
-        let enough = state.parts.pending() >= self.write_out_bytes;
+        let enough = state.parts.pending() >= state.write_out_bytes;
         if enough && patience == Patience::Wait && state.group.take() {
             // The record is in the log; a failure poisons, and whoever waits or appends is told.
             drop(self.lead(state, Durability::Written, None));
@@ -296,58 +326,6 @@ impl Shared {
         }));
         self.write_out(self.after_hook(state, told), patience);
         Ok(Placed { lsn, end: layout.end })
-    }
-
-    /// Puts records and padding into the buffer and moves the end of the log.
-    fn encode(
-        &self,
-        state: &mut State,
-        together: Together<'_>,
-        layout: &Layout,
-    ) -> Result<(), PoisonCause> {
-        let (drafts, marks) = (together.drafts, together.marks());
-        if let Some(time) = together.time {
-            let (body, index) = (time.encode(), 0);
-            self.encode_at(state, &RecordDraft::new(RecordKind::TIME, &[&body]), layout, index)?;
-            note_mark(state.timestamps.as_mut(), time);
-            state.stats.time_marks += 1;
-        }
-        for (index, draft) in drafts.iter().enumerate() {
-            let draft = draft.with_flags(batch_flags(index, drafts.len()));
-            self.encode_at(state, &draft, layout, marks + index)?;
-        }
-        if state.cursor.end() != layout.end {
-            return Err(PoisonCause::invariant("records end where they were planned to"));
-        }
-        state.data_end = layout.end;
-        self.marks.reserve(layout.end);
-        Ok(())
-    }
-
-    /// Puts the record of this index in the layout where the log ends, behind the step into the
-    /// successor if that comes before it.
-    fn encode_at(
-        &self,
-        state: &mut State,
-        draft: &RecordDraft<'_>,
-        layout: &Layout,
-        index: usize,
-    ) -> Result<(), PoisonCause> {
-        let broken = || PoisonCause::invariant("a planned record must fit into the buffer");
-        if let Some(crossing) = layout.crossing.filter(|crossing| crossing.index == index) {
-            self.pad(state, crossing.padding)?;
-            state.cursor.enter_successor();
-        }
-        let lsn = state.cursor.end();
-        if state.parts.end() != lsn {
-            return Err(PoisonCause::invariant("the buffer ends where the log does"));
-        }
-        let (bytes, claim) = (draft.encoded_bytes(), self.claim());
-        let space = state.parts.extend(bytes).ok_or_else(broken)?;
-        checksum::encode(draft, &self.seed, lsn, claim, space).map_err(|_| broken())?;
-        state.cursor.advance(step(lsn, bytes as u64));
-        state.note_claim(lsn, claim);
-        Ok(())
     }
 
     /// What every reservation brings about: a segment is wanted, an idle log has woken up.
@@ -422,25 +400,15 @@ impl Shared {
 
 impl State {
     /// Takes note of what the record at `lsn` says to be durable.
+    #[inline]
     pub(crate) fn note_claim(&mut self, lsn: Lsn, claim: Option<Lsn>) {
+        if claim == Some(self.claimed) {
+            return;
+        }
         // A distance too large for the header claims nothing (rule 11).
         let told = claim.filter(|durable| {
             lsn.distance_from(*durable).is_some_and(|bytes| bytes / 8 < u64::from(u32::MAX))
         });
         self.claimed = told.map_or(self.claimed, |durable| self.claimed.max(durable));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_members_of_a_batch_know_their_neighbours() {
-        let both = RecordFlags::BATCH_FOLLOWS.with(RecordFlags::BATCH_CONTINUES);
-        assert_eq!(batch_flags(0, 1), RecordFlags::NONE);
-        assert_eq!(batch_flags(0, 2), RecordFlags::BATCH_CONTINUES);
-        assert_eq!(batch_flags(1, 2), RecordFlags::BATCH_FOLLOWS);
-        assert_eq!(batch_flags(1, 3), both);
     }
 }

@@ -69,6 +69,11 @@ impl Parts {
         self.usable.saturating_sub(self.filling.used)
     }
 
+    /// Where the log ends when so many bytes wait to be written.
+    pub(crate) fn end_with(&self, pending: usize) -> u64 {
+        self.filling.start.get().saturating_add(pending as u64)
+    }
+
     /// Bytes which wait to be written.
     pub(crate) fn pending(&self) -> usize {
         self.filling.used

@@ -7,6 +7,7 @@
 //!
 //! Invariant: bytes which leave the buffer went through [`finish`]; nobody reads them before.
 
+use wal_format::layout::RECORD_HEADER_BYTES;
 use wal_format::{EncodeError, Lsn, RecordDraft, RecordSeed, write_checksums};
 
 use crate::poison::PoisonCause;
@@ -14,6 +15,9 @@ use crate::poison::PoisonCause;
 /// Bytes of the longest body whose checksum comes later. From about here on a checksum keeps the
 /// processor busy by itself.
 pub(crate) const LATER_BYTES_MAX: usize = 512;
+
+/// Bytes of the longest body of a record that is copied under the brief lock, and one more.
+pub(crate) const SHORT_BELOW_BYTES: usize = LATER_BYTES_MAX - RECORD_HEADER_BYTES + 1;
 
 /// Encodes a record into the buffer.
 #[inline]
@@ -34,7 +38,7 @@ pub(crate) fn encode(
 
 /// Puts in the checksums which are missing in `bytes`, before they are written.
 pub(crate) fn finish(seed: &RecordSeed, bytes: &mut [u8]) -> Result<(), PoisonCause> {
-    write_checksums(seed, LATER_BYTES_MAX, bytes)
+    write_checksums(seed, bytes)
         .map_err(|_| PoisonCause::invariant("the buffer holds whole records"))
 }
 

@@ -138,6 +138,11 @@ impl CommitConfig {
     /// The smallest buffer that works, on a backend which does not write in blocks.
     pub const BUFFER_BYTES_MIN: usize = 512;
 
+    /// Whether a sync is asked for after so many records or bytes.
+    pub(crate) const fn limits_unasked(&self) -> bool {
+        self.sync_after_records.is_some() || self.sync_after_bytes.is_some()
+    }
+
     /// Bytes of each part of the buffer, when up to `slots` flushes are in flight.
     pub(crate) const fn part_bytes(&self, slots: usize) -> usize {
         self.buffer_bytes / (slots + 1)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wal_format::layout::BODY_BYTES_MAX;
-use wal_format::{Lsn, LsnRange, RecordDraft};
+use wal_format::{Lsn, LsnRange, RecordDraft, RecordKind};
 use wal_io::{LogSink, Preparer};
 
 use crate::append::{Hook, Placed, check_bodies};
@@ -178,7 +178,7 @@ impl GroupCommit {
         self.append_all(drafts, reserved, Patience::Refuse)
     }
 
-    /// Appends one record without a hook, and without a ticket: for whoever waits later, with
+    /// Appends a record of one piece without a hook, and without a ticket: for whoever waits later, with
     /// [`wait`](Self::wait) or [`sync`](Self::sync), for many records at once. Returns the addresses
     /// that it takes.
     ///
@@ -195,39 +195,44 @@ impl GroupCommit {
     /// As [`append`](Self::append), and less: it touches no memory that others share but that under
     /// the lock.
     #[inline]
-    pub fn append_untracked(&self, draft: &RecordDraft<'_>) -> Result<LsnRange, CommitError> {
-        let placed = self.append_plain(draft)?;
+    pub fn append_untracked(&self, kind: RecordKind, body: &[u8]) -> Result<LsnRange, CommitError> {
+        let placed = self.append_plain(kind, body)?;
         Ok(LsnRange::new(placed.lsn, placed.end))
     }
 
-    /// As [`append`](Self::append), without a hook.
+    /// As [`append_untracked`](Self::append_untracked), with a ticket.
     ///
     /// # Errors
     ///
     /// As [`append`](Self::append).
     #[inline]
-    pub fn append_unhooked(&self, draft: &RecordDraft<'_>) -> Result<Ticket, CommitError> {
-        let placed = self.append_plain(draft)?;
+    pub fn append_unhooked(&self, kind: RecordKind, body: &[u8]) -> Result<Ticket, CommitError> {
+        let placed = self.append_plain(kind, body)?;
         Ok(Ticket::new(Arc::clone(self.shared()), placed))
     }
 
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "what it returns stays in registers")]
-    fn append_plain(&self, draft: &RecordDraft<'_>) -> Result<Placed, CommitError> {
-        let shared = self.shared();
-        let bytes = draft.encoded_bytes();
-        if bytes as u64 <= shared.batch_bytes_max.min(BODY_BYTES_MAX as u64) {
-            return shared.append_one(draft, bytes, Patience::Wait);
+    fn append_plain(&self, kind: RecordKind, body: &[u8]) -> Result<Placed, CommitError> {
+        match self.shared().append_short(kind, body) {
+            Some(placed) => Ok(placed),
+            None => self.append_slowly(kind, body),
         }
-        self.append_long(draft)
     }
 
-    /// As [`append_plain`](Self::append_plain), of a record that is longer than the buffer takes.
-    #[cold]
-    fn append_long(&self, draft: &RecordDraft<'_>) -> Result<Placed, CommitError> {
-        check_bodies(std::slice::from_ref(draft))?;
-        self.shared().mark_time_before(draft, Patience::Wait)?;
-        self.shared().append_large(draft, &mut |_, _| {}, Patience::Wait)
+    /// As [`append_plain`](Self::append_plain), of a record that is long, or where there is
+    /// something to decide.
+    #[inline(never)]
+    fn append_slowly(&self, kind: RecordKind, body: &[u8]) -> Result<Placed, CommitError> {
+        let (shared, parts) = (self.shared(), [body]);
+        let draft = RecordDraft::new(kind, &parts);
+        let bytes = draft.encoded_bytes();
+        if bytes as u64 <= shared.batch_bytes_max.min(BODY_BYTES_MAX as u64) {
+            return shared.append_one(&draft, bytes);
+        }
+        check_bodies(std::slice::from_ref(&draft))?;
+        shared.mark_time_before(&draft, Patience::Wait)?;
+        shared.append_large(&draft, &mut |_, _| {}, Patience::Wait)
     }
 
     fn append_all(

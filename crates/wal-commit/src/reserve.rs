@@ -137,6 +137,14 @@ impl Cursor {
         self.wants_segment() && self.end > self.ahead_from
     }
 
+    /// As far as an append may end that leaves room for a record behind it in the active segment,
+    /// and, if `ahead`, has no segment made ahead of need.
+    pub(crate) fn undecided_to(&self, ahead: bool) -> u64 {
+        let fits_to = self.active_end.get().saturating_sub(HEADER_BYTES);
+        let wants_none = !(ahead && self.wants_segment());
+        if wants_none { fits_to } else { fits_to.min(self.ahead_from.get()) }
+    }
+
     /// Bytes left in the active segment.
     pub(crate) const fn left(&self) -> u64 {
         LsnRange::new(self.end, self.active_end).bytes()

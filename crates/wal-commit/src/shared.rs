@@ -17,6 +17,8 @@ use wal_format::{Lsn, LsnRange, RecordSeed};
 use wal_io::{IoError, LogSink, Preparer};
 
 use crate::buffer::Parts;
+use crate::checksum::SHORT_BELOW_BYTES;
+use crate::clearance::Clearance;
 use crate::config::{self, CommitConfig, Durability, Start, Threads};
 use crate::earmark::Earmarks;
 use crate::error::CommitError;
@@ -67,6 +69,10 @@ pub(crate) struct State {
     pub(crate) poison: Option<PoisonCause>,
     pub(crate) cursor: Cursor,
     pub(crate) parts: Parts,
+    /// So many bytes in the buffer are written out by whoever appends, if nobody else does.
+    pub(crate) write_out_bytes: usize,
+    /// Up to where an append finds nothing to decide.
+    pub(crate) clearance: Clearance,
     pub(crate) group: Group<Wake, Arc<Gate>>,
     /// Flushes under way, and what they make of the log.
     pub(crate) runway: Runway,
@@ -119,14 +125,15 @@ pub(crate) struct Shared {
     pub(crate) block_bytes: u64,
     /// Whether syncs make anything durable (rule 11).
     pub(crate) promises: bool,
+    /// Whether a limit asks for a sync after so many records or bytes.
+    pub(crate) counts_unasked: bool,
     /// Whether a sink may write and sync in one call.
     pub(crate) may_join: bool,
     pub(crate) segment_bytes: u64,
-    /// Whether a clock is asked before each append.
-    pub(crate) tells_time: bool,
+    /// Records whose body has fewer bytes are appended under the brief lock: none where a clock is
+    /// asked before each append.
+    pub(crate) short_below: usize,
     pub(crate) batch_bytes_max: u64,
-    /// So many bytes in the buffer are written out by whoever appends, if nobody else does.
-    pub(crate) write_out_bytes: usize,
     pub(crate) earmarks: Earmarks,
     /// The process that opened the log.
     opened_by: u32,
@@ -180,7 +187,7 @@ impl Shared {
         let part_bytes = config.part_bytes(slots);
         let segment_bytes = preparer.segment_bytes();
         let begun = Instant::now();
-        let tells_time = timestamps.is_some();
+        let short_below = if timestamps.is_some() { 0 } else { SHORT_BELOW_BYTES };
         let batch_bytes_max = batch_bytes_max(usable as u64, segment_bytes, timestamps.as_ref());
         let promises = sinks.iter().all(|sink| sink.can_promise());
         let may_join = sinks.iter().any(|sink| sink.joins_sync());
@@ -192,16 +199,15 @@ impl Shared {
             state.group.set_flights(1);
         }
         Ok(Self {
-            config,
             seed: start.seed,
             marks: Watermarks::new(start.end, start.durable),
             block_bytes: block_bytes as u64,
             promises,
+            counts_unasked: promises && config.limits_unasked(),
             may_join,
             segment_bytes,
-            tells_time,
+            short_below,
             batch_bytes_max,
-            write_out_bytes: config::write_out_bytes(usable),
             earmarks,
             opened_by: std::process::id(),
             state: StateLock::new(state),
@@ -212,6 +218,7 @@ impl Shared {
             linger: Linger::new(),
             meters: Mutex::new(Meters::default()),
             begun,
+            config,
         })
     }
 
@@ -346,7 +353,7 @@ impl Shared {
 
     /// Counts records appended, and has them synced when there are enough of them.
     pub(crate) fn count_unasked(&self, state: &mut Guard<'_>, records: u64, bytes: u64) {
-        if self.promises && state.unasked.count(records, bytes, &self.config) {
+        if self.counts_unasked && state.unasked.count(records, bytes, &self.config) {
             let end = state.cursor.end();
             self.ask(state, end, Durability::Durable);
         }
@@ -418,7 +425,9 @@ impl State {
             phase: Phase::Open,
             poison: None,
             cursor: Cursor::new(start.end, start.active_end, start.ready_end),
+            write_out_bytes: config::write_out_bytes(parts.usable()),
             parts,
+            clearance: Clearance::NONE,
             group: Group::new(slots as u32),
             runway: Runway::new(start.end, start.durable),
             answering: Answers::of_slots(slots),

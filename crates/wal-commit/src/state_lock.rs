@@ -9,6 +9,9 @@
 //! taking that is one atomic instruction and giving it back is a store, where a lock that can be
 //! slept on needs an atomic instruction for each.
 //!
+//! So that it can tell soon whether there is anything, whoever gives back both has the data
+//! [settled](Settle) first.
+//!
 //! Rules: `data` alone is held for the copy of a short record, and no foreign code runs then. Nobody is
 //! notified then: a thread on its way to sleep has given back `data` and holds `queue` alone, and
 //! would miss it; so a [`Bell`] is rung with both in hand only. Order: `queue`, then `data`.
@@ -19,13 +22,20 @@ use std::time::Instant;
 
 use crate::sync::{Brief, BriefGuard, Condvar, Mutex, MutexGuard, lock_backing_off};
 
+/// What a lock like this can guard.
+pub(crate) trait Settle {
+    /// Brings up to date what those look at who hold half of the lock. All of it is in hand, and
+    /// about to be given back.
+    fn settle(&mut self);
+}
+
 /// See the head of this file.
 pub(crate) struct StateLock<T> {
     queue: Mutex<()>,
     data: Brief<T>,
 }
 
-impl<T> StateLock<T> {
+impl<T: Settle> StateLock<T> {
     pub(crate) fn new(value: T) -> Self {
         Self { queue: Mutex::new(()), data: Brief::new(value) }
     }
@@ -48,7 +58,7 @@ impl<T> StateLock<T> {
     }
 
     fn with<'a>(&'a self, queue: MutexGuard<'a, ()>) -> StateGuard<'a, T> {
-        StateGuard { data: self.data.lock(), queue, lock: self }
+        StateGuard { data: Whole(self.data.lock()), queue, lock: self }
     }
 }
 
@@ -58,14 +68,23 @@ impl<T> fmt::Debug for StateLock<T> {
     }
 }
 
+/// The data in the hand of whoever holds both halves.
+struct Whole<'a, T: Settle>(BriefGuard<'a, T>);
+
+impl<T: Settle> Drop for Whole<'_, T> {
+    fn drop(&mut self) {
+        self.0.settle();
+    }
+}
+
 /// Both, in hand. The data is given back first.
-pub(crate) struct StateGuard<'a, T> {
-    data: BriefGuard<'a, T>,
+pub(crate) struct StateGuard<'a, T: Settle> {
+    data: Whole<'a, T>,
     queue: MutexGuard<'a, ()>,
     lock: &'a StateLock<T>,
 }
 
-impl<T> StateGuard<'_, T> {
+impl<T: Settle> StateGuard<'_, T> {
     /// Sleeps until `bell` is rung, or for no reason.
     pub(crate) fn wait(self, bell: &Bell) -> Self {
         let Self { data, queue, lock } = self;
@@ -88,24 +107,24 @@ pub(crate) struct Bell(Condvar);
 
 impl Bell {
     /// Wakes one who sleeps. The whole lock is held, so nobody is between looking and sleeping.
-    pub(crate) fn ring<T>(&self, _held: &StateGuard<'_, T>) {
+    pub(crate) fn ring<T: Settle>(&self, _held: &StateGuard<'_, T>) {
         self.0.notify_one();
     }
 }
 
-impl<T> Deref for StateGuard<'_, T> {
+impl<T: Settle> Deref for StateGuard<'_, T> {
     type Target = T;
 
     #[inline]
     fn deref(&self) -> &T {
-        &self.data
+        &self.data.0
     }
 }
 
-impl<T> DerefMut for StateGuard<'_, T> {
+impl<T: Settle> DerefMut for StateGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        &mut self.data
+        &mut self.data.0
     }
 }
 
@@ -117,6 +136,10 @@ mod tests {
     use std::time::Duration;
 
     const TIMES: u64 = 20_000;
+
+    impl Settle for u64 {
+        fn settle(&mut self) {}
+    }
 
     /// Without atomics, so that two who are in at once lose one of their counts.
     fn count(value: &mut u64) {

@@ -136,7 +136,7 @@ fn start_in(
 
 fn append(log: &GroupCommit, bytes: usize) -> Result<Ticket, CommitError> {
     // First the way of an append that finds nothing to decide, then, if it does, the general one.
-    log.append_unhooked(&RecordDraft::new(RecordKind::DATA, &[&[1; 512][..bytes]]))
+    log.append_unhooked(RecordKind::DATA, &[1; 512][..bytes])
 }
 
 fn check(log: &GroupCommit, oracle: &Oracle) {

@@ -17,13 +17,17 @@ use std::sync::Arc;
 
 use loom::thread;
 
-use crate::state_lock::{Bell, StateLock};
+use crate::state_lock::{Bell, Settle, StateLock};
 use crate::sync::{Condvar, Mutex};
 
 /// What somebody waits for.
 #[derive(Default)]
 struct State {
     ready: bool,
+}
+
+impl Settle for State {
+    fn settle(&mut self) {}
 }
 
 #[test]

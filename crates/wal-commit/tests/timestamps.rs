@@ -65,14 +65,14 @@ fn with_no_resolution_each_append_gets_one_whichever_way_it_goes() {
     let parts: Vec<[&[u8]; 1]> = bodies.iter().map(|body| [&body[..]]).collect();
     let drafts: Vec<_> =
         parts.iter().map(|parts| RecordDraft::new(RecordKind::DATA, parts)).collect();
-    log.append_untracked(&drafts[0]).unwrap();
+    log.append_untracked(RecordKind::DATA, &bodies[0]).unwrap();
     clock.store(11, Ordering::Relaxed);
     let mut hooked = Vec::new();
     drop(log.append_batch(&drafts, &mut |index, lsn| hooked.push((index, lsn.get()))).unwrap());
     clock.store(12, Ordering::Relaxed);
     let body = vec![9; 100_000];
     drop(log.append(&RecordDraft::new(RecordKind::DATA, &[&body]), &mut |_| {}).unwrap());
-    drop(log.append_unhooked(&RecordDraft::new(RecordKind::DATA, &[&body])).unwrap());
+    drop(log.append_unhooked(RecordKind::DATA, &body).unwrap());
     log.sync().unwrap();
     let records = disk.records();
     assert_eq!(

@@ -2,7 +2,7 @@
 //!
 //! Wiring only, as `log`: positions and groups are `wal-commit`'s.
 
-use wal_format::{LsnRange, RecordDraft, RecordKind};
+use wal_format::{LsnRange, RecordKind};
 
 use crate::error::Error;
 use crate::log::Wal;
@@ -41,9 +41,7 @@ impl Wal {
     /// the engine's.
     pub fn append_kind(&self, kind: RecordKind, body: &[u8]) -> Result<Ticket, Error> {
         self.admit_kind(kind)?;
-        let parts = [body];
-        let draft = RecordDraft::new(kind, &parts);
-        Ok(Ticket::new(self.shared().commit.append_unhooked(&draft)?))
+        Ok(Ticket::new(self.shared().commit.append_unhooked(kind, body)?))
     }
 
     /// As [`append`](Self::append), without a ticket: for records that nobody waits for one by one.
@@ -64,9 +62,7 @@ impl Wal {
     /// where records are short and threads many.
     pub fn append_untracked(&self, body: &[u8]) -> Result<LsnRange, Error> {
         self.admit_kind(RecordKind::DATA)?;
-        let parts = [body];
-        let draft = RecordDraft::new(RecordKind::DATA, &parts);
-        Ok(self.shared().commit.append_untracked(&draft)?)
+        Ok(self.shared().commit.append_untracked(RecordKind::DATA, body)?)
     }
 
     /// Whether whoever uses the log without pages may append a record of `kind` now.

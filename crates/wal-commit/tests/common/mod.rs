@@ -385,7 +385,7 @@ pub fn try_to_append(log: &GroupCommit, body: &[u8]) -> Result<Ticket, wal_commi
 
 /// As [`append`], the way of an append that finds nothing to decide.
 pub fn append_unhooked(log: &GroupCommit, body: &[u8]) -> Ticket {
-    log.append_unhooked(&RecordDraft::new(RecordKind::DATA, &[body])).expect("it appends")
+    log.append_unhooked(RecordKind::DATA, body).expect("it appends")
 }
 
 /// Lets one thread wait until another one has come somewhere.

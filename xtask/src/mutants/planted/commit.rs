@@ -105,8 +105,8 @@ pub(super) static BUGS: &[Mutant] = &[
         about: "an append under the brief lock reaches a limit, and nobody is asked for the sync",
         edits: &[Edit {
             file: "crates/wal-commit/src/append.rs",
-            find: "            true => After::Sync,",
-            replace: "            true => After::More,",
+            find: "let due = self.counts_unasked &&",
+            replace: "let due = false &&",
         }],
     },
     Mutant {
@@ -118,9 +118,9 @@ pub(super) static BUGS: &[Mutant] = &[
         name: "quick-append-asks-for-no-segment",
         about: "an append under the brief lock leaves the next segment to whoever needs it",
         edits: &[Edit {
-            file: "crates/wal-commit/src/append.rs",
-            find: "if prepare || write || state.hibernating => After::More",
-            replace: "if !prepare && (write || state.hibernating) => After::More",
+            file: "crates/wal-commit/src/settle.rs",
+            find: "let ahead = !self.preparing && self.prepare_failed.is_none();",
+            replace: "let ahead = false;",
         }],
     },
     Mutant {
@@ -132,9 +132,65 @@ pub(super) static BUGS: &[Mutant] = &[
         name: "quick-append-rouses-nobody",
         about: "an append under the brief lock leaves an idle log asleep: no period runs any more",
         edits: &[Edit {
+            file: "crates/wal-commit/src/settle.rs",
+            find: "            && !self.hibernating\n",
+            replace: "",
+        }],
+    },
+    Mutant {
+        found_by: Finder::Test {
+            package: "wal-commit",
+            target: "untracked",
+            name: "a_log_that_is_closing_takes_no_short_record_either",
+        },
+        name: "quick-append-into-a-closing-log",
+        about: "an append under the brief lock takes records that the close does not write",
+        edits: &[Edit {
+            file: "crates/wal-commit/src/settle.rs",
+            find: "            && self.phase == Phase::Open\n",
+            replace: "",
+        }],
+    },
+    Mutant {
+        found_by: Finder::Test {
+            package: "wal-commit",
+            target: "untracked",
+            name: "a_poisoned_log_takes_no_short_record_either",
+        },
+        name: "quick-append-into-a-poisoned-log",
+        about: "an append under the brief lock goes on after the log has stopped promising",
+        edits: &[Edit {
+            file: "crates/wal-commit/src/settle.rs",
+            find: "let usual = self.poison.is_none()\n            && ",
+            replace: "let usual = ",
+        }],
+    },
+    Mutant {
+        found_by: Finder::Test {
+            package: "wal-commit",
+            target: "untracked",
+            name: "a_short_record_keeps_out_of_one_that_is_written_past_the_buffer",
+        },
+        name: "quick-append-beside-an-oversized-record",
+        about: "an append under the brief lock gets in while a record is written past the buffer",
+        edits: &[Edit {
+            file: "crates/wal-commit/src/settle.rs",
+            find: "            && !self.exclusive\n",
+            replace: "",
+        }],
+    },
+    Mutant {
+        found_by: Finder::Test {
+            package: "wal-commit",
+            target: "untracked",
+            name: "who_appends_writes_out_what_is_worth_a_call_and_syncs_nothing",
+        },
+        name: "baton-taken-and-not-used",
+        about: "an append under the brief lock takes the baton, and writes nothing",
+        edits: &[Edit {
             file: "crates/wal-commit/src/append.rs",
-            find: "prepare || write || state.hibernating => After::More",
-            replace: "prepare || write => After::More",
+            find: "        if leads {\n",
+            replace: "        if leads && due {\n",
         }],
     },
     Mutant {
@@ -162,9 +218,9 @@ pub(super) static BUGS: &[Mutant] = &[
         name: "batch-flags-dropped",
         about: "members of a batch stand alone",
         edits: &[Edit {
-            file: "crates/wal-commit/src/append.rs",
-            find: "let draft = draft.with_flags(batch_flags(index, drafts.len()));",
-            replace: "let draft = draft.with_flags(RecordFlags::NONE);",
+            file: "crates/wal-commit/src/place.rs",
+            find: "draft.with_flags(batch_flags(index, count))",
+            replace: "draft.with_flags(batch_flags(index.min(0), count.min(1)))",
         }],
     },
     Mutant {
