@@ -75,7 +75,7 @@ impl Shared {
         Some(Placed { lsn, end: step(lsn, encoded_bytes(body.len(), false) as u64) })
     }
 
-    /// The brief lock is held for a short copy, and foreign code, a clock, never runs under it.
+    /// So short that it may be put in under the brief lock, where no foreign code, a clock, may run.
     #[inline]
     fn is_short(&self, body: &[u8]) -> bool {
         body.len() < self.short_below

@@ -3,7 +3,8 @@
 //! A long record gets it with its copy. A short one gets it from whoever writes the buffer out, with
 //! all others that wait there, outside of the lock: one checksum alone waits for itself from step to
 //! step, while those of many short records overlap. So the lock is held for little more than the
-//! copy, and an append costs less on the whole.
+//! copy, and an append costs less on the whole. Only where those who write fall behind those who
+//! append does a short record get it at once (`clearance`).
 //!
 //! Invariant: bytes which leave the buffer went through [`finish`]; nobody reads them before.
 
@@ -16,8 +17,12 @@ use crate::poison::PoisonCause;
 /// processor busy by itself.
 pub(crate) const LATER_BYTES_MAX: usize = 512;
 
-/// Bytes of the longest body of a record that is copied under the brief lock, and one more.
-pub(crate) const SHORT_BELOW_BYTES: usize = LATER_BYTES_MAX - RECORD_HEADER_BYTES + 1;
+/// A record whose body is shorter is copied under the brief lock, in a log whose buffer takes at most
+/// so many bytes at once.
+pub(crate) fn short_below(batch_bytes_max: u64) -> usize {
+    let longest = LATER_BYTES_MAX.min(usize::try_from(batch_bytes_max).unwrap_or(usize::MAX));
+    (longest + 1).saturating_sub(RECORD_HEADER_BYTES)
+}
 
 /// Encodes a record into the buffer.
 #[inline]

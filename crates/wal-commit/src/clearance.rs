@@ -7,7 +7,7 @@
 pub(crate) enum Device {
     /// Nobody has a baton.
     Idle,
-    /// Somebody has one, and another one could be had.
+    /// There is one to be had, and more than one in all.
     Shared,
     /// There is none to be had.
     Busy,
@@ -37,7 +37,7 @@ impl Clearance {
             // Whether one more baton is worth it is decided with all of the lock.
             Device::Shared => Self { to: limit.min(enough.saturating_sub(1)), ..Self::NONE },
             // Whoever has it comes back for what waits. If that is much, those who append are ahead
-            // of those who write, and take the checksums off them.
+            // of those who write and sync, and take the checksums off them.
             Device::Busy => Self { to: limit, finish_from: enough, ..Self::NONE },
         }
     }

@@ -132,6 +132,15 @@ pub(crate) fn write_out_bytes(usable: usize) -> usize {
     if FIXED { usable / 2 } else { (usable / 8).max(usable.min(WRITE_OUT_BYTES_MIN)) }
 }
 
+/// Bytes of the longest batch, where a part holds `usable` bytes and a mark of `mark_bytes` may have to go
+/// before a batch.
+pub(crate) fn batch_bytes_max(usable: u64, segment_bytes: u64, mark_bytes: u64) -> u64 {
+    // The padding in front of a batch is at most 16 bytes longer than the batch: both
+    // together, or one after the other, always fit into a part (rule 18).
+    let together_max = (usable - 24).min(segment_bytes / 2) & !7;
+    together_max - mark_bytes
+}
+
 const WRITE_OUT_BYTES_MIN: usize = 256 << 10;
 
 impl CommitConfig {

@@ -205,6 +205,11 @@ impl<W, G: Clone> Group<W, G> {
         self.alone || self.want_alone > 0 || self.held >= self.flights
     }
 
+    /// How many batons there are.
+    pub(crate) const fn flights(&self) -> u32 {
+        self.flights
+    }
+
     /// Whether nobody holds a baton: all of them could be taken now.
     pub(crate) const fn is_idle(&self) -> bool {
         self.held == 0

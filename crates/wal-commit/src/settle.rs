@@ -2,8 +2,9 @@
 //!
 //! Whether the log takes records, has room for them in its buffer and in its segment, wants a
 //! segment made, or enough waits to be written out: all that changes only while somebody holds the
-//! whole lock of the state. So whoever gives it back says up to where the log may grow until any of it
-//! matters, and an append that stays below looks at that alone.
+//! whole lock of the state, but for the baton, which an append may take with half of it. So whoever
+//! gives the lock back, or takes the baton so, says up to where the log may grow until any of it matters,
+//! and an append that stays below looks at that alone.
 
 use wal_format::Lsn;
 
@@ -22,9 +23,9 @@ impl State {
     #[inline]
     pub(crate) fn is_clear(&self, bytes: usize) -> bool {
         let end = self.cursor.end().get().saturating_add(bytes as u64);
-        let is_clear = self.clearance.covers(end);
-        debug_assert!(!is_clear || self.cleared().covers(end), "nothing has changed since");
-        is_clear
+        let told = self.clearance;
+        debug_assert!(told == Clearance::NONE || told == self.cleared(), "nothing has changed");
+        told.covers(end)
     }
 
     /// A record that ends there is to have its checksum at once.
@@ -55,10 +56,11 @@ impl State {
         }
         let device = match (self.group.is_busy(), self.group.is_idle()) {
             (true, _) => Device::Busy,
-            (false, true) => Device::Idle,
-            (false, false) => Device::Shared,
+            // Where several may be had, somebody else could take what waits before its taker does.
+            (false, true) if self.group.flights() == 1 => Device::Idle,
+            (false, _) => Device::Shared,
         };
-        let ahead = !self.preparing && self.prepare_failed.is_none();
+        let ahead = self.prepares_ahead && !self.preparing && self.prepare_failed.is_none();
         let room = self.parts.end_with(self.parts.usable());
         let limit = room.min(self.cursor.undecided_to(ahead));
         Clearance::new(device, limit, self.parts.end_with(self.write_out_bytes))

@@ -17,7 +17,7 @@ use wal_format::{Lsn, LsnRange, RecordSeed};
 use wal_io::{IoError, LogSink, Preparer};
 
 use crate::buffer::Parts;
-use crate::checksum::SHORT_BELOW_BYTES;
+use crate::checksum::short_below;
 use crate::clearance::Clearance;
 use crate::config::{self, CommitConfig, Durability, Start, Threads};
 use crate::earmark::Earmarks;
@@ -71,6 +71,8 @@ pub(crate) struct State {
     pub(crate) parts: Parts,
     /// So many bytes in the buffer are written out by whoever appends, if nobody else does.
     pub(crate) write_out_bytes: usize,
+    /// Whether a thread makes segments ahead of need.
+    pub(crate) prepares_ahead: bool,
     /// Up to where an append finds nothing to decide.
     pub(crate) clearance: Clearance,
     pub(crate) group: Group<Wake, Arc<Gate>>,
@@ -162,15 +164,6 @@ fn count_of(sinks: &[Box<dyn LogSink>]) -> Result<usize, CommitError> {
     Err(CommitError::Invalid { what: "there must be 1 to 8 sinks", value: count as u64 })
 }
 
-/// Bytes of the longest batch, where a part holds `usable` bytes.
-fn batch_bytes_max(usable: u64, segment_bytes: u64, timestamps: Option<&Timestamps>) -> u64 {
-    // The padding in front of a batch is at most 16 bytes longer than the batch: both
-    // together, or one after the other, always fit into a part (rule 18).
-    let together_max = (usable - 24).min(segment_bytes / 2) & !7;
-    // What goes into the log together may have a mark before it.
-    together_max - timestamps.map_or(0, |_| TIME_RECORD_BYTES)
-}
-
 impl Shared {
     pub(crate) fn new(
         config: CommitConfig,
@@ -187,14 +180,16 @@ impl Shared {
         let part_bytes = config.part_bytes(slots);
         let segment_bytes = preparer.segment_bytes();
         let begun = Instant::now();
-        let short_below = if timestamps.is_some() { 0 } else { SHORT_BELOW_BYTES };
-        let batch_bytes_max = batch_bytes_max(usable as u64, segment_bytes, timestamps.as_ref());
+        let mark_bytes = timestamps.as_ref().map_or(0, |_| TIME_RECORD_BYTES);
+        let batch_bytes_max = config::batch_bytes_max(usable as u64, segment_bytes, mark_bytes);
+        let short_below = if mark_bytes > 0 { 0 } else { short_below(batch_bytes_max) };
         let promises = sinks.iter().all(|sink| sink.can_promise());
         let may_join = sinks.iter().any(|sink| sink.joins_sync());
         let earmarks = Earmarks::new(batch_bytes_max, segment_bytes, block_bytes as u64);
         let parts = Parts::new(start.end, slots + 1, part_bytes, usable);
         let mut state = State::new(&start, parts, sinks, preparer, timestamps, begun);
         earmarks.publish(&state.cursor, state.held_back);
+        state.prepares_ahead = config.threads == Threads::Helper;
         if !FIXED {
             state.group.set_flights(1);
         }
@@ -317,8 +312,7 @@ impl Shared {
         commits: u64,
         wakes: &mut Wakes,
     ) {
-        if state.exclusive {
-            state.exclusive = false;
+        if std::mem::take(&mut state.exclusive) {
             push_all(wakes, state.group.waiting_for(Want::Room), &Signal::Met);
         }
         state.stats.largest_group = state.stats.largest_group.max(commits);
@@ -328,6 +322,10 @@ impl Shared {
             Some(Next::Waiter(waiter)) => wakes.lead(waiter.wake),
             Some(Next::Member(gate)) => wakes.lead_member(gate),
             None => {}
+        }
+        // Of room in the buffer they were told when it came; an oversized record waits for the device.
+        if state.group.is_idle() {
+            push_all(wakes, state.group.waiting_for(Want::Room), &Signal::Met);
         }
     }
 
@@ -427,6 +425,7 @@ impl State {
             cursor: Cursor::new(start.end, start.active_end, start.ready_end),
             write_out_bytes: config::write_out_bytes(parts.usable()),
             parts,
+            prepares_ahead: false,
             clearance: Clearance::NONE,
             group: Group::new(slots as u32),
             runway: Runway::new(start.end, start.durable),

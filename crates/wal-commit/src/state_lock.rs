@@ -12,9 +12,10 @@
 //! So that it can tell soon whether there is anything, whoever gives back both has the data
 //! [settled](Settle) first.
 //!
-//! Rules: `data` alone is held for the copy of a short record, and no foreign code runs then. Nobody is
-//! notified then: a thread on its way to sleep has given back `data` and holds `queue` alone, and
-//! would miss it; so a [`Bell`] is rung with both in hand only. Order: `queue`, then `data`.
+//! Rules: `data` alone is held for the copy of a short record, and at most its checksum; no foreign
+//! code runs then. Nobody is notified then: a thread on its way to sleep has given back `data` and
+//! holds `queue` alone, and would miss it; so a [`Bell`] is rung with both in hand only. Order:
+//! `queue`, then `data`.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -165,6 +166,31 @@ mod tests {
             }
         });
         assert_eq!(*lock.lock(), 4 * TIMES);
+    }
+
+    /// Counts how often it was settled.
+    #[derive(Default)]
+    struct Settled(u32);
+
+    impl Settle for Settled {
+        fn settle(&mut self) {
+            self.0 += 1;
+        }
+    }
+
+    #[test]
+    fn whoever_gives_all_of_it_back_settles_the_data_and_nobody_else() {
+        let (lock, bell) = (StateLock::new(Settled::default()), Bell::default());
+        let seen = || lock.lock_brief().unwrap().0;
+        assert_eq!((seen(), seen()), (0, 0), "half of it settles nothing");
+        drop(lock.lock());
+        assert_eq!(seen(), 1);
+        drop(lock.lock_backing_off());
+        assert_eq!(seen(), 2);
+        let (all, _) = lock.lock().wait_until(&bell, Instant::now());
+        assert_eq!(all.0, 3, "before it slept");
+        drop(all);
+        assert_eq!(seen(), 4);
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod common;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::{Disk, Gate, Prepare, Sink, append};
+use common::{Disk, Gate, Prepare, Sink, append, threaded};
 use wal_commit::{CommitConfig, CommitError, GroupCommit, SyncPolicy};
 use wal_format::{Lsn, RecordDraft, RecordKind};
 use wal_io::{IoError, LogSink, Preparer};
@@ -86,4 +86,42 @@ fn a_try_of_an_oversized_record_does_not_wait_for_a_flush_in_flight() {
     });
     log.append(&draft, &mut |_| {}).unwrap().wait_durable().unwrap();
     assert_eq!(disk.bodies().len(), 2);
+}
+
+/// Tells that whoever waits is to look again.
+struct Told(std::sync::mpsc::Sender<()>);
+
+impl std::task::Wake for Told {
+    fn wake(self: Arc<Self>) {
+        self.0.send(()).unwrap_or_default();
+    }
+}
+
+#[test]
+fn an_oversized_record_that_waits_as_a_future_is_told_when_the_device_is_free() {
+    let (log, disk) = threaded();
+    let (in_sync, go) = (Gate::new(), Gate::new());
+    let (entered, wait) = (in_sync.clone(), go.clone());
+    disk.on_sync(move |_| {
+        entered.open();
+        wait.pass();
+    });
+    let body = vec![1; 100 << 10];
+    let parts: [&[u8]; 1] = [&body];
+    let draft = RecordDraft::new(RecordKind::DATA, &parts);
+    let (sender, told) = std::sync::mpsc::channel();
+    let waker = std::task::Waker::from(Arc::new(Told(sender)));
+    let (context, mut room) = (std::task::Context::from_waker(&waker), log.room());
+    let mut poll = || room.poll(&context, || log.try_append(&draft, &mut |_| {}));
+    std::thread::scope(|scope| {
+        let first = append(&log, b"first");
+        scope.spawn(move || first.wait_durable().unwrap());
+        in_sync.pass();
+        let pending = poll().is_pending();
+        go.open();
+        assert!(pending);
+    });
+    // No other flush follows, so nobody else would tell it.
+    told.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
+    assert!(poll().is_ready());
 }

@@ -119,8 +119,8 @@ pub(super) static BUGS: &[Mutant] = &[
         about: "an append under the brief lock leaves the next segment to whoever needs it",
         edits: &[Edit {
             file: "crates/wal-commit/src/settle.rs",
-            find: "let ahead = !self.preparing && self.prepare_failed.is_none();",
-            replace: "let ahead = false;",
+            find: "let ahead = self.prepares_ahead && !self.preparing",
+            replace: "let ahead = false && !self.preparing",
         }],
     },
     Mutant {
