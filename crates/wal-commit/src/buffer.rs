@@ -32,7 +32,7 @@ impl Part {
     }
 
     #[cfg(test)]
-    fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.used).unwrap_or_default()
     }
 

@@ -66,3 +66,78 @@ impl State {
         Clearance::new(device, limit, self.parts.end_with(self.write_out_bytes))
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use std::io::IoSlice;
+    use std::sync::Arc;
+
+    use wal_format::{Epoch, LogId, RecordKind, RecordSeed};
+    use wal_io::{IoError, LogSink, Preparer};
+
+    use super::*;
+    use crate::config::{CommitConfig, Start};
+    use crate::shared::Shared;
+
+    /// Takes everything, and makes segments out of nothing.
+    #[derive(Debug)]
+    struct Nothing;
+
+    impl LogSink for Nothing {
+        fn write(&mut self, _: Lsn, _: &[IoSlice<'_>]) -> Result<(), IoError> {
+            Ok(())
+        }
+
+        fn sync(&mut self) -> Result<(), IoError> {
+            Ok(())
+        }
+
+        fn block_bytes(&self) -> usize {
+            1
+        }
+
+        fn can_promise(&self) -> bool {
+            true
+        }
+    }
+
+    impl Preparer for Nothing {
+        fn prepare(&self, base: Lsn, bytes: u64) -> Result<Lsn, IoError> {
+            Ok(base.checked_add(bytes).unwrap())
+        }
+
+        fn segment_bytes(&self) -> u64 {
+            8 << 20
+        }
+    }
+
+    fn log() -> Shared {
+        let end = |bytes| Lsn::FIRST.checked_add(bytes).unwrap();
+        let start = Start {
+            end: Lsn::FIRST,
+            durable: Lsn::FIRST,
+            active_end: end(8 << 20),
+            ready_end: end(16 << 20),
+            seed: RecordSeed::new(LogId::from_bytes([1; 16]), Epoch::FIRST),
+        };
+        let config = CommitConfig { buffer_bytes: 8 << 20, ..CommitConfig::default() };
+        Shared::new(config, start, vec![Box::new(Nothing)], Arc::new(Nothing), None).unwrap()
+    }
+
+    #[test]
+    fn those_who_are_ahead_of_whoever_writes_take_the_checksums_off_it() {
+        let (shared, record_bytes) = (log(), 512);
+        let append = || shared.append_short(RecordKind::DATA, &[7; 488]);
+        assert!(append().is_none(), "nobody has settled yet");
+        assert!(shared.lock().group.take(), "as if somebody wrote");
+        let enough = shared.lock().write_out_bytes / record_bytes;
+        for _ in 0..enough + 10 {
+            append().unwrap();
+        }
+        let part = shared.lock().parts.take().unwrap();
+        let has_checksum = |record: &[u8]| record[..4] != [0; 4];
+        let (records, _) = part.bytes().as_chunks::<512>();
+        let at_once = records.iter().skip_while(|record| !has_checksum(&record[..]));
+        assert_eq!((records.len(), at_once.count()), (enough + 10, 10));
+    }
+}
