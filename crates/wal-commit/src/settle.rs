@@ -77,6 +77,8 @@ mod tests {
 
     use super::*;
     use crate::config::{CommitConfig, Start};
+    use crate::error::CommitError;
+    use crate::reserve::step;
     use crate::shared::Shared;
 
     /// Takes everything, and makes segments out of nothing.
@@ -103,7 +105,7 @@ mod tests {
 
     impl Preparer for Nothing {
         fn prepare(&self, base: Lsn, bytes: u64) -> Result<Lsn, IoError> {
-            Ok(base.checked_add(bytes).unwrap())
+            Ok(step(base, bytes))
         }
 
         fn segment_bytes(&self) -> u64 {
@@ -111,8 +113,8 @@ mod tests {
         }
     }
 
-    fn log() -> Shared {
-        let end = |bytes| Lsn::FIRST.checked_add(bytes).unwrap();
+    fn log() -> Result<Shared, CommitError> {
+        let end = |bytes| step(Lsn::FIRST, bytes);
         let start = Start {
             end: Lsn::FIRST,
             durable: Lsn::FIRST,
@@ -121,12 +123,12 @@ mod tests {
             seed: RecordSeed::new(LogId::from_bytes([1; 16]), Epoch::FIRST),
         };
         let config = CommitConfig { buffer_bytes: 8 << 20, ..CommitConfig::default() };
-        Shared::new(config, start, vec![Box::new(Nothing)], Arc::new(Nothing), None).unwrap()
+        Shared::new(config, start, vec![Box::new(Nothing)], Arc::new(Nothing), None)
     }
 
     #[test]
     fn those_who_are_ahead_of_whoever_writes_take_the_checksums_off_it() {
-        let (shared, record_bytes) = (log(), 512);
+        let (shared, record_bytes) = (log().unwrap(), 512);
         let append = || shared.append_short(RecordKind::DATA, &[7; 488]);
         assert!(append().is_none(), "nobody has settled yet");
         assert!(shared.lock().group.take(), "as if somebody wrote");
