@@ -73,6 +73,17 @@ fn a_write_that_nobody_asked_for_and_that_fails_poisons_the_log() {
     log.append_untracked(RecordKind::DATA, &body).unwrap_err();
 }
 
+/// Each write tells that it has begun, and waits for the gate.
+fn stop_in_writes(disk: &Disk) -> (Arc<Gate>, mpsc::Receiver<()>) {
+    let (gate, (told, blocked)) = (Gate::new(), mpsc::channel());
+    let passed = gate.clone();
+    disk.on_write(move |_| {
+        told.send(()).unwrap_or_default();
+        passed.pass();
+    });
+    (gate, blocked)
+}
+
 /// Appends a short record which may be put where the log ends with half of the lock in hand.
 fn append_short(log: &GroupCommit) -> Result<u64, CommitError> {
     log.append_untracked(RecordKind::DATA, b"short").map(|range| range.start.get())
@@ -81,12 +92,7 @@ fn append_short(log: &GroupCommit) -> Result<u64, CommitError> {
 #[test]
 fn records_that_come_faster_than_they_are_written_are_whole() {
     let (log, disk) = start(Disk::new(8 << 20), |config| config.buffer_bytes = 8 << 20);
-    let (gate, blocked) = (Gate::new(), mpsc::channel());
-    let (passed, told) = (gate.clone(), blocked.0);
-    disk.on_write(move |_| {
-        told.send(()).unwrap_or_default();
-        passed.pass();
-    });
+    let (gate, blocked) = stop_in_writes(&disk);
     let body = |number: u32| [number.to_le_bytes(), [7; 4]].concat().repeat(50);
     std::thread::scope(|scope| {
         // Its last record is one too many to wait, and it writes all of them.
@@ -97,7 +103,7 @@ fn records_that_come_faster_than_they_are_written_are_whole() {
                 number += 1;
             }
         });
-        blocked.1.recv().unwrap();
+        blocked.recv().unwrap();
         // As much again and more, which waits behind that.
         for number in 0..3000 {
             log.append_untracked(RecordKind::DATA, &body(number)).unwrap();
@@ -118,15 +124,10 @@ fn a_log_that_is_closing_takes_no_short_record_either() {
     append_short(&log).unwrap();
     append(&log, b"durable").wait_durable().unwrap();
     append_short(&log).unwrap();
-    let (gate, blocked) = (Gate::new(), mpsc::channel());
-    let (passed, told) = (gate.clone(), blocked.0);
-    disk.on_write(move |_| {
-        told.send(()).unwrap_or_default();
-        passed.pass();
-    });
+    let (gate, blocked) = stop_in_writes(&disk);
     std::thread::scope(|scope| {
         let closed = scope.spawn(|| log.close());
-        blocked.1.recv().unwrap();
+        blocked.recv().unwrap();
         let meanwhile = append_short(&log);
         gate.open();
         closed.join().unwrap().unwrap();
@@ -147,17 +148,12 @@ fn a_poisoned_log_takes_no_short_record_either() {
 fn a_short_record_keeps_out_of_one_that_is_written_past_the_buffer() {
     let (log, disk) = start(Disk::new(1 << 20), |config| config.buffer_bytes = 8192);
     append_short(&log).unwrap();
-    let (gate, blocked) = (Gate::new(), mpsc::channel());
-    let (passed, told) = (gate.clone(), blocked.0);
-    disk.on_write(move |_| {
-        told.send(()).unwrap_or_default();
-        passed.pass();
-    });
+    let (gate, blocked) = stop_in_writes(&disk);
     let long = vec![9; 20_000];
     std::thread::scope(|scope| {
         scope.spawn(|| append(&log, &long));
         // The first write makes room for it, the second is its own.
-        blocked.1.recv().unwrap();
+        blocked.recv().unwrap();
         let short = scope.spawn(|| append_short(&log));
         // Long enough for it to get in, mostly, if it could.
         std::thread::sleep(Duration::from_millis(20));
