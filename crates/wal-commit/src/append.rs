@@ -81,6 +81,8 @@ impl Shared {
         body.len() < self.short_below
     }
 
+    /// As [`append_short`](Self::append_short), once it is known to be short: the address.
+    ///
     /// What comes back is so little that it comes in registers. In memory it would stand behind
     /// all stores of the copy, and whoever reads it there in another width waits for them.
     #[inline(never)]

@@ -8,7 +8,7 @@ mod common;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::{Disk, Gate, Prepare, Sink, append, threaded};
+use common::{Disk, Gate, Prepare, Sink, append, stop_in_syncs, threaded};
 use wal_commit::{CommitConfig, CommitError, GroupCommit, SyncPolicy};
 use wal_format::{Lsn, RecordDraft, RecordKind};
 use wal_io::{IoError, LogSink, Preparer};
@@ -100,12 +100,7 @@ impl std::task::Wake for Told {
 #[test]
 fn an_oversized_record_that_waits_as_a_future_is_told_when_the_device_is_free() {
     let (log, disk) = threaded();
-    let (in_sync, go) = (Gate::new(), Gate::new());
-    let (entered, wait) = (in_sync.clone(), go.clone());
-    disk.on_sync(move |_| {
-        entered.open();
-        wait.pass();
-    });
+    let (in_sync, go) = stop_in_syncs(&disk);
     let body = vec![1; 100 << 10];
     let parts: [&[u8]; 1] = [&body];
     let draft = RecordDraft::new(RecordKind::DATA, &parts);

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
-use common::{Gate, append, inline, threaded};
+use common::{Gate, append, inline, stop_in_syncs, threaded};
 use wal_commit::{CommitError, Ticket};
 
 /// Wakes a thread which runs one future.
@@ -91,12 +91,7 @@ fn without_threads_the_poll_itself_syncs() {
 #[test]
 fn the_last_waker_is_the_one_that_is_woken() {
     let (log, disk) = threaded();
-    let (in_sync, go) = (Gate::new(), Gate::new());
-    let (entered, wait) = (in_sync.clone(), go.clone());
-    disk.on_sync(move |_| {
-        entered.open();
-        wait.pass();
-    });
+    let (in_sync, go) = stop_in_syncs(&disk);
     let (old, new) = (Arc::new(Count::default()), Arc::new(Count::default()));
     let mut ticket = append(&log, b"x");
     assert!(poll(&mut ticket, &old).is_pending());
@@ -143,12 +138,7 @@ fn a_failed_sync_ends_a_future_with_an_error() {
 #[test]
 fn a_future_of_a_dropped_log_ends_with_an_error() {
     let (log, disk) = threaded();
-    let (in_sync, go) = (Gate::new(), Gate::new());
-    let (entered, wait) = (in_sync.clone(), go.clone());
-    disk.on_sync(move |_| {
-        entered.open();
-        wait.pass();
-    });
+    let (in_sync, go) = stop_in_syncs(&disk);
     let counter = Arc::new(Count::default());
     let mut first = append(&log, b"first");
     assert!(poll(&mut first, &counter).is_pending());

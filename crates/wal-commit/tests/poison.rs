@@ -7,7 +7,9 @@ mod common;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
-use common::{Disk, Gate, append, inline, start, superseded, threaded, try_to_append};
+use common::{
+    Disk, Gate, append, inline, start, stop_in_syncs, superseded, threaded, try_to_append,
+};
 use wal_commit::{CommitError, Durability, Fate, PoisonCause, PoisonKind, SyncPolicy};
 use wal_format::{RecordDraft, RecordKind};
 
@@ -82,12 +84,7 @@ fn appends_are_refused_and_nothing_of_them_is_written() {
 #[test]
 fn every_waiter_hears_of_one_failed_sync() {
     let (log, disk) = threaded();
-    let (in_sync, go) = (Gate::new(), Gate::new());
-    let (entered, wait) = (in_sync.clone(), go.clone());
-    disk.on_sync(move |_| {
-        entered.open();
-        wait.pass();
-    });
+    let (in_sync, go) = stop_in_syncs(&disk);
     disk.fail_sync(1);
     std::thread::scope(|scope| {
         let leader = scope.spawn(|| append(&log, b"leader").wait_durable());
@@ -138,12 +135,7 @@ fn a_panic_in_the_hook_poisons_and_goes_on() {
 #[test]
 fn a_panic_in_the_leader_poisons_and_wakes_everybody() {
     let (log, disk) = threaded();
-    let (in_sync, go) = (Gate::new(), Gate::new());
-    let (entered, wait) = (in_sync.clone(), go.clone());
-    disk.on_sync(move |_| {
-        entered.open();
-        wait.pass();
-    });
+    let (in_sync, go) = stop_in_syncs(&disk);
     disk.panic_in_sync(1);
     std::thread::scope(|scope| {
         let leader = scope.spawn(|| {

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use common::{
-    Disk, Gate, Prepare, Sink, append, inline, lsn, no_space, rename_failed, start, threaded,
-    try_to_append,
+    Disk, Gate, Prepare, Sink, append, inline, lsn, no_space, rename_failed, start, stop_in_syncs,
+    threaded, try_to_append,
 };
 use wal_commit::{CommitConfig, CommitError, Durability, Fate, GroupCommit, SyncPolicy, Threads};
 use wal_format::{Lsn, RecordDraft, RecordFlags, RecordKind};
@@ -355,12 +355,7 @@ fn kept(disk: Disk, threads: Threads) -> (GroupCommit, Arc<Disk>, Gone) {
 #[test]
 fn r15_the_sink_goes_only_after_the_sync_in_flight_has_returned() {
     let (log, disk, gone) = kept(Disk::new(1 << 20), Threads::None);
-    let (in_sync, go) = (Gate::new(), Gate::new());
-    let (entered, wait) = (in_sync.clone(), go.clone());
-    disk.on_sync(move |_| {
-        entered.open();
-        wait.pass();
-    });
+    let (in_sync, go) = stop_in_syncs(&disk);
     let ticket = append(&log, b"in flight");
     let late = append(&log, b"late");
     let leader = std::thread::spawn(move || ticket.wait_durable());

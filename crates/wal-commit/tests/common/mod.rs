@@ -412,3 +412,14 @@ impl Gate {
         }
     }
 }
+
+/// Each sync opens the first gate, and waits for the second one.
+pub fn stop_in_syncs(disk: &Disk) -> (Arc<Gate>, Arc<Gate>) {
+    let (in_sync, go) = (Gate::new(), Gate::new());
+    let (entered, wait) = (in_sync.clone(), go.clone());
+    disk.on_sync(move |_| {
+        entered.open();
+        wait.pass();
+    });
+    (in_sync, go)
+}
