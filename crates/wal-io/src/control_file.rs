@@ -158,12 +158,13 @@ impl ControlFile {
             _ => {}
         }
         let current = ControlSlot { sequence: slot.sequence.saturating_add(1), ..slot.clone() };
-        let (older, newer) = (encode(slot)?, encode(&current)?);
+        // In one piece: two of them are written as they are or copied first depending on where in
+        // memory they happen to lie, and a system call's name is not to depend on that.
+        let blocks = [encode(slot)?, encode(&current)?];
         let file = storage
             .create(&temporary, CONTROL_BYTES as u64)
             .map_err(|error| IoError::failed(IoOp::Create, &*temporary, error))?;
-        let blocks = [IoSlice::new(&older), IoSlice::new(&newer)];
-        write_full_at(file.as_ref(), &temporary, &blocks, 0)?;
+        write_full_at(file.as_ref(), &temporary, &[IoSlice::new(blocks.as_flattened())], 0)?;
         file.sync_all().map_err(|error| IoError::failed(IoOp::Sync, &*temporary, error))?;
         storage
             .rename(&temporary, CONTROL_NAME)
