@@ -1,7 +1,9 @@
 //! CRC-32C (Castagnoli), and the seed which ties a record to its log and epoch.
 //!
-//! With `std` the checksum runs at hardware speed through the `crc32c` crate; without it a
-//! table-driven one gives the same values.
+//! With `std` the checksum runs at hardware speed: of short pieces through `crc32c`, which has the
+//! processor's own instruction, and of long ones, on x86-64, through `crc-fast`, which multiplies
+//! polynomials and is several times as fast there (docs/design/0003, "What an append costs").
+//! Without it a table-driven one gives the same values.
 
 use crate::ids::{Epoch, LogId};
 
@@ -35,16 +37,61 @@ impl RecordSeed {
     }
 }
 
-/// The checksum of some bytes followed by `data`, where `crc` is the checksum of those bytes.
+/// The CRC-32C of some bytes followed by `data`, where `crc` is that of those bytes: 0 for none.
+///
+/// For files of an engine's own, and for whoever checks what it copied. That of a record starts
+/// from its [`RecordSeed`], so that none of these is one.
+///
+/// ```
+/// use wal_format::crc32c_append;
+///
+/// let whole = crc32c_append(0, b"head and body");
+/// assert_eq!(crc32c_append(crc32c_append(0, b"head"), b" and body"), whole);
+/// ```
+///
+/// # Cost
+///
+/// One pass, with the processor's instructions for it where it has them.
 #[cfg(feature = "std")]
 #[inline]
-pub(crate) fn append(crc: u32, data: &[u8]) -> u32 {
+#[must_use]
+pub fn append(crc: u32, data: &[u8]) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    if data.len() >= long::BYTES_MIN && std::arch::is_x86_feature_detected!("pclmulqdq") {
+        return long::append(crc, data);
+    }
     crc32c::crc32c_append(crc, data)
 }
 
-/// The checksum of some bytes followed by `data`, where `crc` is the checksum of those bytes.
+/// The same checksum of pieces so long that what it takes to begin counts for little.
+///
+/// Only for the kind of processor on which it was measured.
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+mod long {
+    use crc_fast::{CrcAlgorithm, Digest};
+
+    /// Here the other one takes about half as long again.
+    pub(super) const BYTES_MIN: usize = 1024;
+
+    #[inline(never)]
+    pub(super) fn append(crc: u32, data: &[u8]) -> u32 {
+        // The register starts where the finished checksum of the earlier bytes left it.
+        let mut digest = Digest::new_with_init_state(CrcAlgorithm::Crc32Iscsi, u64::from(!crc));
+        digest.update(data);
+        // 32 bits are all that this algorithm has.
+        digest.finalize() as u32
+    }
+}
+
+/// The CRC-32C of some bytes followed by `data`, where `crc` is that of those bytes: 0 for none.
+/// The same values as with the feature `std`.
+///
+/// # Cost
+///
+/// One pass, with a table in memory.
 #[cfg(not(feature = "std"))]
-pub(crate) fn append(crc: u32, data: &[u8]) -> u32 {
+#[must_use]
+pub fn append(crc: u32, data: &[u8]) -> u32 {
     portable::append(crc, data)
 }
 
@@ -67,6 +114,7 @@ mod portable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
 
     /// RFC 3720, appendix B.4.
     #[test]
@@ -91,6 +139,25 @@ mod tests {
             let (left, right) = data.split_at(cut);
             assert_eq!(append(append(0, left), right), append(0, &data));
             assert_eq!(portable::append(portable::append(0, left), right), append(0, &data));
+        }
+    }
+
+    /// What the two crates run differs by processor; the table is the same on all.
+    #[test]
+    fn every_length_gives_what_the_table_gives() {
+        let data: Vec<u8> =
+            (0..600_000_u32).map(|i| i.wrapping_mul(i).wrapping_shr(3) as u8).collect();
+        // Under an interpreter none of them runs at hardware speed.
+        let (near, far) = if cfg!(miri) { (97, 9973) } else { (1, 61) };
+        let huge = [65_536, 262_143, 599_000].into_iter().take(if cfg!(miri) { 0 } else { 3 });
+        let lengths = (0..2200).step_by(near).chain((2200..19_000).step_by(far)).chain(huge);
+        for (start, length) in lengths.enumerate() {
+            let crc = (length as u32).wrapping_mul(0x9e37_79b9);
+            let piece = &data[start % 71..][..length];
+            let expected = portable::append(crc, piece);
+            assert_eq!(append(crc, piece), expected, "{length} bytes");
+            #[cfg(all(feature = "std", target_arch = "x86_64"))]
+            assert_eq!(long::append(crc, piece), expected, "{length} bytes, as of a long one");
         }
     }
 

@@ -37,7 +37,7 @@ pub mod compress;
 pub mod payload;
 
 pub use control::{CheckpointPointer, ControlSlot};
-pub use crc::RecordSeed;
+pub use crc::{RecordSeed, append as crc32c_append};
 pub use decode::{
     ProvenRecord, RecordRef, decode_header_at, decode_record, prove_record, read_proven,
 };

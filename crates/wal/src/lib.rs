@@ -79,7 +79,7 @@ pub use wal_format::payload::PayloadCodec;
 pub use wal_format::payload::{Bincode, BincodeError};
 pub use wal_format::{
     CheckpointPointer, DecodeError, EncodeError, Epoch, LogId, Lsn, LsnRange, PageId, RecordDraft,
-    RecordFlags, RecordHeader, RecordKind, RecordRef, RecordTimes, TxnId, TxnLink,
+    RecordFlags, RecordHeader, RecordKind, RecordRef, RecordTimes, TxnId, TxnLink, crc32c_append,
 };
 #[cfg(target_os = "linux")]
 pub use wal_io::backend::DirectStorage;

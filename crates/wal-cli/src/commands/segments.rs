@@ -148,7 +148,7 @@ fn checksum(storage: &dyn Storage, name: &str, bytes: u64) -> std::io::Result<u3
         if count == 0 {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
-        sum = crc32c::crc32c_append(sum, part.get(..count).unwrap_or_default());
+        sum = wal::crc32c_append(sum, part.get(..count).unwrap_or_default());
         at += count as u64;
     }
     Ok(sum)
