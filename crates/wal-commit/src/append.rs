@@ -7,7 +7,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use wal_format::layout::BODY_BYTES_MAX;
-use wal_format::{Lsn, RecordDraft, RecordKind, encode_plain, encoded_bytes};
+use wal_format::{Lsn, RecordDraft, RecordFlags, RecordKind, encode_plain, encoded_bytes};
 
 use crate::checksum;
 use crate::config::Durability;
@@ -233,13 +233,13 @@ impl Shared {
         let (lsn, claim) = (state.cursor.end(), self.claim());
         let finishes = state.finishes(step(lsn, bytes as u64));
         let space = state.parts.peek(bytes)?;
-        if !encode_plain(kind, body, &self.seed, lsn, claim, space) {
+        if !encode_plain(kind, RecordFlags::NONE, body, &self.seed, lsn, claim, space) {
             return None;
         }
         if finishes {
             checksum::finish(&self.seed, space).ok()?;
         }
-        self.note_put(state, lsn, claim, bytes)
+        self.note_put(state, lsn, claim, (1, bytes))
     }
 
     /// As [`place_clear`](Self::place_clear), where what follows may be to be decided.
@@ -260,7 +260,7 @@ impl Shared {
         let (lsn, claim) = (state.cursor.end(), self.claim());
         let space = state.parts.peek(bytes)?;
         checksum::encode(draft, &self.seed, lsn, claim, space).ok()?;
-        self.note_put(state, lsn, claim, bytes)?;
+        self.note_put(state, lsn, claim, (1, bytes))?;
         let sync = self.counts_unasked && state.unasked.count(1, bytes as u64, &self.config);
         let prepare = state.wants_preparation() && self.has_helpers();
         let write = state.parts.pending() >= state.write_out_bytes && !state.group.is_busy();
@@ -272,15 +272,16 @@ impl Shared {
         Some((Placed { lsn, end: step(lsn, bytes as u64) }, after))
     }
 
-    /// Takes note of a record that was put into the buffer where the log ends: moves that.
+    /// Takes note of so many records, of so many bytes, that were put into the buffer where the log
+    /// ends: moves that.
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "as of those above")]
-    fn note_put(
+    pub(crate) fn note_put(
         &self,
         state: &mut State,
         lsn: Lsn,
         claim: Option<Lsn>,
-        bytes: usize,
+        (records, bytes): (u64, usize),
     ) -> Option<Lsn> {
         state.parts.extend(bytes)?;
         let end = step(lsn, bytes as u64);
@@ -288,14 +289,14 @@ impl Shared {
         state.note_claim(lsn, claim);
         state.data_end = end;
         self.marks.reserve(end);
-        state.stats.records += 1;
+        state.stats.records += records;
         state.stats.record_bytes += bytes as u64;
         Some(lsn)
     }
 
     /// Writes what waits in the buffer once it is enough to be worth a call, when nobody else uses
     /// the device: the longer it waits, the further it gets from the processor that copied it.
-    fn write_out(&self, mut state: Guard<'_>, patience: Patience) {
+    pub(crate) fn write_out(&self, mut state: Guard<'_>, patience: Patience) {
         let enough = state.parts.pending() >= state.write_out_bytes;
         if enough && patience == Patience::Wait && state.group.take() {
             // The record is in the log; a failure poisons, and whoever waits or appends is told.

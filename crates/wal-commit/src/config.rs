@@ -31,8 +31,9 @@ pub enum SyncPolicy {
     /// Every commit is durable when it returns; a leader never waits for company.
     EveryCommit,
     /// As `EveryCommit`, and a leader which had company last time lets others run before it takes
-    /// the buffer, so that they join its sync: until all are back, or a quarter of what a sync took
-    /// of late has passed. It yields and never sleeps, and a lone committer never waits.
+    /// the buffer, so that they join its sync: until all are back, or about what a sync took of late
+    /// has passed, less where many commit. Whoever comes last may lead in its place. It yields and
+    /// never sleeps, and a lone committer never waits.
     #[default]
     Group,
     /// As `Group`, but the leader waits for the `√(2·L·λ / c)` commits that the square-root rule asks

@@ -39,6 +39,7 @@ impl Shared {
         if level == Durability::Durable && !self.promises {
             return Err(CommitError::NotPromised);
         }
+        let mut relieved = false;
         loop {
             let mut state = self.lock();
             // Looked at again under the lock, for it may have changed since.
@@ -55,7 +56,13 @@ impl Shared {
             }
             // A sync cannot be interrupted, so whoever has a deadline lets the helper lead.
             let leads = limit == Limit::None || !self.has_helpers();
-            if !(leads && state.work(level) == Work::Some && state.group.take()) {
+            // Who was relieved is answered by the flush of whoever did that.
+            let could = leads && !relieved && state.work(level) == Work::Some;
+            let completes = could && self.takes_over(&mut state, level)?;
+            if completes {
+                // The leader in whose place this one goes on counts those who have come.
+                self.joined.count();
+            } else if !(could && state.group.take()) {
                 match self.sleep(state, Want::Reach { end, level }, leads, limit)? {
                     Woken::Met => return Ok(()),
                     // Another flush was quicker.
@@ -66,26 +73,23 @@ impl Shared {
                     Woken::Lead => state = self.lock(),
                 }
             }
-            match self.lead(state, level, Some(end)) {
+            let led = if completes {
+                self.fly(state, level, Some(end)).map(|()| true)
+            } else {
+                self.lead(state, level, Some(end))
+            };
+            match led {
                 // What was published before the log was poisoned was true, and stays so.
                 Err(_) if self.marks.reached(end, level) => return Ok(()),
                 Err(error) => return Err(error),
                 // Landed, and perhaps before another flush whose bytes come first.
-                Ok(()) => {}
+                Ok(led) => relieved = !led,
             }
         }
     }
 
-    /// Takes all batons, waiting for them if need be.
-    pub(crate) fn take_baton<'a>(&'a self, mut state: Guard<'a>) -> Result<Guard<'a>, CommitError> {
-        if state.group.take_alone() {
-            return Ok(state);
-        }
-        self.sleep(state, Want::Baton, true, Limit::None)?;
-        Ok(self.lock())
-    }
-
-    /// Flushes everything pending, with a baton in hand, and puts it down or hands it on.
+    /// Flushes everything pending, with a baton in hand, and puts it down or hands it on. Whether it
+    /// did: another committer may take the baton over while this one gathers, and do it instead.
     ///
     /// A committer says what it waits for; who only needs room, nothing.
     pub(crate) fn lead(
@@ -93,9 +97,22 @@ impl Shared {
         state: Guard<'_>,
         level: Durability,
         waits_for: Option<Lsn>,
-    ) -> Result<(), CommitError> {
+    ) -> Result<bool, CommitError> {
         // Nobody comes back for a write that only makes room.
-        let state = if level == Durability::Durable { self.gather(state) } else { state };
+        let gathers = level == Durability::Durable;
+        match if gathers { self.gather(state) } else { Some(state) } {
+            Some(state) => self.fly(state, level, waits_for).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// As [`lead`](Self::lead), at once.
+    fn fly(
+        &self,
+        state: Guard<'_>,
+        level: Durability,
+        waits_for: Option<Lsn>,
+    ) -> Result<(), CommitError> {
         let mut flight = Flight::begin(self, state, level, waits_for)?;
         let outcome = match level {
             Durability::Durable => flight.write_and_sync(),
@@ -403,6 +420,10 @@ impl<'a> Flight<'a> {
         let led = u64::from(self.leader.is_some_and(reached));
         state.stats.waits_led += led;
         self.commits += led;
+        // A leader that was relieved and has not run since is in no crowd.
+        let unaware = if flew && failed.is_none() { state.group.offer.answered() } else { 0 };
+        state.stats.waits_followed += unaware;
+        self.commits += unaware;
         // Another flight that ended later may have landed first.
         state.landed = state.landed.max(now);
         let flights = if flew { self.tune(&mut state) } else { None };

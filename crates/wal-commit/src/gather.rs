@@ -5,14 +5,15 @@
 
 use std::time::{Duration, Instant};
 
-use crate::config::SyncPolicy;
+use crate::config::{Durability, SyncPolicy};
+use crate::error::CommitError;
 use crate::shared::{Guard, Shared, State};
 use crate::sync::{FIXED, yield_now};
 
 impl Shared {
     /// Lets others run before the buffer is taken, as the policy says. A lone committer never
-    /// waits.
-    pub(crate) fn gather<'a>(&'a self, state: Guard<'a>) -> Guard<'a> {
+    /// waits. `None`: somebody else has taken the baton over, and leads.
+    pub(crate) fn gather<'a>(&'a self, state: Guard<'a>) -> Option<Guard<'a>> {
         let sync = state.usual_sync;
         match self.config.policy {
             // Those who were answered last time come back within microseconds and join this flush.
@@ -24,17 +25,22 @@ impl Shared {
                 let missing = batch.saturating_sub(state.group.gathered());
                 let measured = state.arrivals.window(sync, missing);
                 let window = if FIXED { Duration::ZERO } else { measured };
-                self.gather_until(state, window, |state| state.group.gathered() >= batch)
+                Some(self.gather_until(state, window, |state| state.group.gathered() >= batch))
             }
-            _ => state,
+            _ => Some(state),
         }
     }
 
-    fn gather_those_answered<'a>(&'a self, state: Guard<'a>, sync: Duration) -> Guard<'a> {
+    fn gather_those_answered<'a>(
+        &'a self,
+        mut state: Guard<'a>,
+        sync: Duration,
+    ) -> Option<Guard<'a>> {
         let missing = state.group.missing();
         if missing == 0 {
-            return state;
+            return Some(state);
         }
+        let offer = state.group.offer.make();
         let window = state.gathering.window(sync, state.group.about());
         let enough = self.joined.get() + missing;
         drop(state);
@@ -51,7 +57,21 @@ impl Shared {
         };
         let mut state = self.lock();
         state.gathering.learn(in_time);
-        state
+        offer.is_none_or(|offer| state.group.offer.keep(offer)).then_some(state)
+    }
+
+    /// Whether this committer leads in place of one that gathers. A forked child has a copy of that
+    /// one's offer, and of all that it must not write.
+    pub(crate) fn takes_over(
+        &self,
+        state: &mut Guard<'_>,
+        level: Durability,
+    ) -> Result<bool, CommitError> {
+        if level != Durability::Durable || !state.group.offer.stands() {
+            return Ok(false);
+        }
+        self.check_process()?;
+        Ok(state.group.take_over())
     }
 
     fn gather_until<'a>(

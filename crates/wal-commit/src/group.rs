@@ -11,6 +11,9 @@
 //!                 └─┘ release, handed to the first who needs it
 //! ```
 //!
+//! A leader may let others come back before it flushes; then whoever completes their number may take
+//! its baton over (`offer.rs`).
+//!
 //! Some work must be alone with the device: whoever waits for that keeps new flushes from
 //! beginning, and gets the last baton that comes back.
 //!
@@ -25,6 +28,7 @@ use smallvec::SmallVec;
 use wal_format::Lsn;
 
 use crate::config::Durability;
+use crate::offer::Offer;
 use crate::watermark::Positions;
 
 /// Names a waiter until it is woken or withdrawn.
@@ -149,6 +153,8 @@ pub(crate) struct Group<W, G> {
     next_id: u64,
     /// How many committers are about, as far as the last flush told.
     about: u64,
+    /// Of a leader that lets others come back.
+    pub(crate) offer: Offer,
 }
 
 impl<W, G: Clone> Group<W, G> {
@@ -166,6 +172,7 @@ impl<W, G: Clone> Group<W, G> {
             crowds: SmallVec::new_const(),
             next_id: 0,
             about: 0,
+            offer: Offer::new(),
         }
     }
 
@@ -376,6 +383,12 @@ impl<W, G: Clone> Group<W, G> {
     /// flushes may be in flight, each carries its share.
     pub(crate) fn missing(&self) -> u64 {
         self.about.div_ceil(u64::from(self.flights)).saturating_sub(self.gathered())
+    }
+
+    /// Takes the baton of a leader that gathers, where this committer is the last it waits for.
+    pub(crate) fn take_over(&mut self) -> bool {
+        // Neither of the two is in a crowd.
+        self.offer.stands() && self.missing() <= 1 && self.offer.accept()
     }
 
     /// How many committers the flush of a new leader, who is one of them, would answer.
@@ -603,6 +616,28 @@ mod tests {
         assert_eq!((group.gathered(), group.missing()), (3, 1));
         group.seal(lsn(4208));
         assert_eq!(group.gathered(), 1, "a flush has taken what they came for");
+    }
+
+    #[test]
+    fn only_who_completes_the_number_takes_the_baton_over() {
+        let mut group: TestGroup = Group::new(1);
+        assert!(group.take());
+        next(&mut group, 4);
+        assert!(group.take());
+        assert!(!group.take_over(), "nobody gathers");
+        let offer = group.offer.make().unwrap();
+        assert!(!group.take_over(), "two more are missing");
+        group.join(lsn(4200), || "crowd");
+        assert!(!group.take_over(), "one more is missing");
+        group.enlist(durable(4208), false, "task");
+        assert!(group.take_over());
+        assert!(!group.take_over(), "there is one baton");
+        assert!(group.is_busy() && !group.offer.keep(offer));
+        group.seal(lsn(4304));
+        assert_eq!(group.join(lsn(4216), || "relieved"), "crowd", "the flush answers it too");
+        assert_eq!(group.met(&at(4304, 4304)).commits, 3);
+        assert_eq!(next(&mut group, 4), None);
+        assert!(!group.is_busy(), "it was put down once");
     }
 
     #[test]

@@ -1,13 +1,17 @@
 //! Whether a committer lets others run before it sleeps. Decides nothing but when.
 //!
-//! To sleep and to be woken costs a committer about as much as letting others run eight times.
+//! To sleep and to be woken costs a committer about as much as letting others run eight times, and
+//! all who wake behind it are late by what its waking takes: they are woken one by one.
 //! Where many committers share few processors, each of those times lasts long, for all others
 //! have their turn; so after a few of them the flush has landed, and nobody had to be woken. Where
 //! a processor is free, one such time is over at once, and the committer sleeps: nobody spins.
 //!
 //! ```text
-//! it pays while letting others run takes at least an eighth of what a sync takes
+//! it pays while letting others run takes at least a sixteenth of what a sync takes
 //! ```
+//!
+//! So a commit costs at most as much processor time more as letting others run 32 times does,
+//! however slow the device is.
 //!
 //! Whether it paid of late is kept for the whole log, so that a log for which it does not pay
 //! tries it seldom.
@@ -16,10 +20,11 @@ use std::time::Duration;
 
 use crate::sync::{FIXED, Tally};
 
-/// How often a committer lets others run before it sleeps, at the most.
-pub(crate) const TURNS_MAX: u32 = 8;
+/// How often a committer lets others run before it sleeps, at the most: where each time is as short
+/// as can be this is two syncs, and a committer waits for the end of a gathering, a write and a sync.
+pub(crate) const TURNS_MAX: u32 = 2 * PART;
 /// What a turn must last at least: this part of a sync.
-const PART: u32 = 8;
+const PART: u32 = 16;
 /// How much of the past counts.
 const SCORE_MAX: u64 = 16;
 /// Where it does not pay, one in so many committers tries.
@@ -58,8 +63,8 @@ mod tests {
     use super::*;
 
     const SYNC: Duration = Duration::from_micros(160);
-    const LONG: Duration = Duration::from_micros(20);
-    const SHORT: Duration = Duration::from_micros(19);
+    const LONG: Duration = Duration::from_micros(10);
+    const SHORT: Duration = Duration::from_micros(9);
 
     #[test]
     fn only_a_crowded_processor_makes_it_pay() {

@@ -3,6 +3,8 @@
 //! It checks arguments, starts and stops the helper threads, and leaves the work to the files
 //! above it.
 
+mod batch;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -145,37 +147,6 @@ impl GroupCommit {
     ) -> Result<Ticket, CommitError> {
         let drafts = std::slice::from_ref(draft);
         self.append_all(drafts, &mut |_, lsn| reserved(lsn), Patience::Refuse)
-    }
-
-    /// Appends records which are replayed all, or none. The batch flags are set here.
-    ///
-    /// `reserved` is called for each record, as in [`append`](Self::append). The ticket is for
-    /// all of them.
-    ///
-    /// # Errors
-    ///
-    /// [`CommitError::Empty`]; [`CommitError::BatchTooLong`] beyond
-    /// [`batch_bytes_max`](Self::batch_bytes_max) (rule 18); else as [`append`](Self::append).
-    pub fn append_batch(
-        &self,
-        drafts: &[RecordDraft<'_>],
-        reserved: &mut dyn FnMut(usize, Lsn),
-    ) -> Result<Ticket, CommitError> {
-        self.append_all(drafts, reserved, Patience::Wait)
-    }
-
-    /// As [`append_batch`](Self::append_batch), and refuses instead of waiting.
-    ///
-    /// # Errors
-    ///
-    /// [`CommitError::WouldBlock`]: nothing changed, try again. Else as
-    /// [`append_batch`](Self::append_batch).
-    pub fn try_append_batch(
-        &self,
-        drafts: &[RecordDraft<'_>],
-        reserved: &mut dyn FnMut(usize, Lsn),
-    ) -> Result<Ticket, CommitError> {
-        self.append_all(drafts, reserved, Patience::Refuse)
     }
 
     /// Appends a record of one piece without a hook, and without a ticket: for whoever waits later, with

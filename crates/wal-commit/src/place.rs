@@ -12,7 +12,7 @@ use crate::shared::{Shared, State};
 use crate::timestamps::{Together, note_mark};
 
 /// The flags of member `index` of `count` (docs/design/0001, addresses).
-fn batch_flags(index: usize, count: usize) -> RecordFlags {
+pub(crate) fn batch_flags(index: usize, count: usize) -> RecordFlags {
     let mut flags = RecordFlags::NONE;
     if index > 0 {
         flags = flags.with(RecordFlags::BATCH_FOLLOWS);

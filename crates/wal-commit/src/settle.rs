@@ -72,13 +72,16 @@ mod tests {
     use std::io::IoSlice;
     use std::sync::Arc;
 
-    use wal_format::{Epoch, LogId, RecordKind, RecordSeed};
+    use wal_format::{Epoch, LogId, RecordKind, RecordSeed, decode_record};
     use wal_io::{IoError, LogSink, Preparer};
 
     use super::*;
+    use crate::buffer::Part;
+    use crate::bulk::FINISHED_BYTES_MAX;
     use crate::config::{CommitConfig, Start};
     use crate::error::CommitError;
     use crate::reserve::step;
+    use crate::segments::Patience;
     use crate::shared::Shared;
 
     /// Takes everything, and makes segments out of nothing.
@@ -137,9 +140,57 @@ mod tests {
             append().unwrap();
         }
         let part = shared.lock().parts.take().unwrap();
-        let has_checksum = |record: &[u8]| record[..4] != [0; 4];
+        let has_checksum = checksums(&part);
+        let at_once = has_checksum.iter().skip_while(|has| !**has);
+        assert_eq!((has_checksum.len(), at_once.count()), (enough + 10, 10));
+    }
+
+    /// Which of its records of 512 bytes have their checksum.
+    fn checksums(part: &Part) -> Vec<bool> {
         let (records, _) = part.bytes().as_chunks::<512>();
-        let at_once = records.iter().skip_while(|record| !has_checksum(&record[..]));
-        assert_eq!((records.len(), at_once.count()), (enough + 10, 10));
+        records.iter().map(|record| record[..4] != [0; 4]).collect()
+    }
+
+    #[test]
+    fn records_of_a_batch_that_took_their_checksums_are_whole() {
+        let shared = log().unwrap();
+        drop(shared.lock());
+        assert!(shared.lock().group.take(), "as if somebody wrote");
+        let waits = [(RecordKind::DATA, &[7; 4072][..]); 16];
+        let enough = shared.lock().write_out_bytes;
+        while shared.lock().parts.pending() <= enough {
+            shared.append_bulk(&waits, Patience::Wait).unwrap();
+        }
+        let mixed = [488, 600, 0, 4072, 1].map(|bytes| (RecordKind::DATA, &[9; 4072][..bytes]));
+        let placed = shared.append_bulk(&mixed, Patience::Wait).unwrap();
+        let mut part = shared.lock().parts.take().unwrap();
+        let before = part.bytes().to_vec();
+        assert_eq!(part.finished(&shared.seed).unwrap(), before, "none is left to the writer");
+        let mut at = placed.lsn.distance_from(Lsn::FIRST).unwrap() as usize;
+        for (_, body) in mixed {
+            let lsn = step(Lsn::FIRST, at as u64);
+            let record = decode_record(&before[at..], lsn, &shared.seed).unwrap();
+            assert_eq!(record.body, body);
+            at += record.encoded_bytes();
+        }
+    }
+
+    #[test]
+    fn a_batch_too_goes_where_the_log_ends_and_a_long_one_leaves_the_checksums_to_the_writer() {
+        let shared = log().unwrap();
+        let records = [(RecordKind::DATA, &[7; 488][..]); 2 * FINISHED_BYTES_MAX / 512];
+        let append = |count: usize| shared.append_bulk(&records[..count], Patience::Wait);
+        assert!(append(1).is_none(), "nobody has settled yet");
+        assert!(shared.lock().group.take(), "as if somebody wrote");
+        let enough = shared.lock().write_out_bytes / 512;
+        let (short, long) = (FINISHED_BYTES_MAX / 512, records.len());
+        for count in vec![1; enough].into_iter().chain([short, long, 1]) {
+            append(count).unwrap();
+        }
+        let expected = [(enough, false), (short, true), (long, false), (1, true)];
+        let expected: Vec<bool> =
+            expected.iter().flat_map(|(count, has)| vec![*has; *count]).collect();
+        let part = shared.lock().parts.take().unwrap();
+        assert_eq!(checksums(&part), expected);
     }
 }

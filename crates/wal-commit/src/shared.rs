@@ -146,7 +146,7 @@ pub(crate) struct Shared {
     pub(crate) serve: Bell,
     /// Tells the thread which prepares segments.
     pub(crate) prepare: Bell,
-    /// How many committers have joined a crowd or asked for a sync.
+    /// How many committers have joined a crowd, asked for a sync or relieved a leader.
     pub(crate) joined: Tally,
     pub(crate) linger: Linger,
     /// Never locked under the lock of the state: a recorder is foreign code.

@@ -125,6 +125,15 @@ impl Shared {
         }
     }
 
+    /// Takes all batons, waiting for them if need be.
+    pub(crate) fn take_baton<'a>(&'a self, mut state: Guard<'a>) -> Result<Guard<'a>, CommitError> {
+        if state.group.take_alone() {
+            return Ok(state);
+        }
+        self.sleep(state, Want::Baton, true, Limit::None)?;
+        Ok(self.lock())
+    }
+
     /// Gives away a baton that is not needed after all.
     pub(crate) fn hand_on(&self) {
         let mut wakes = Wakes::default();

@@ -19,8 +19,11 @@ use wal_commit::{
     CommitConfig, CommitError, Durability, GroupCommit, PoisonCause, Start, SyncPolicy, Threads,
     Ticket,
 };
-use wal_format::{Epoch, LogId, Lsn, RecordDraft, RecordKind, RecordSeed};
+use wal_format::{Epoch, LogId, Lsn, RecordKind, RecordSeed};
 use wal_io::{IoError, IoOp, LogSink, Preparer};
+
+#[path = "model/relief.rs"]
+mod relief;
 
 const START: u64 = 4096;
 
@@ -502,13 +505,17 @@ impl Preparer for Noted {
 }
 
 fn start_slots(bytes: Bytes, slots: usize) -> (GroupCommit, Arc<Bytes>) {
+    start_slots_by(SyncPolicy::EveryCommit, bytes, slots)
+}
+
+fn start_slots_by(policy: SyncPolicy, bytes: Bytes, slots: usize) -> (GroupCommit, Arc<Bytes>) {
     let bytes = Arc::new(bytes);
     let seed = RecordSeed::new(LogId::from_bytes([1; 16]), Epoch::FIRST);
     let (end, active_end) = (lsn(START), lsn(START + 4096));
     let at = Start { end, durable: end, active_end, ready_end: lsn(START + 8192), seed };
     let mut config = CommitConfig::default();
     config.buffer_bytes = 2 * CommitConfig::BUFFER_BYTES_MIN;
-    config.policy = SyncPolicy::EveryCommit;
+    config.policy = policy;
     config.threads = Threads::None;
     config.slow_sync = None;
     let sink = |_| Box::new(SlotSink { bytes: bytes.clone(), mine: 0 }) as Box<dyn LogSink>;

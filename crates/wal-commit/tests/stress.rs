@@ -33,6 +33,9 @@ fn work(log: &GroupCommit, disk: &Disk, thread: u8) -> u64 {
             let draft = RecordDraft::new(RecordKind::DATA, &parts);
             appended += 3;
             log.append_batch(&[draft, draft, draft], &mut |_, _| {}).unwrap()
+        } else if round % 5 == 1 {
+            appended += 3;
+            log.append_batch_unhooked(&[(RecordKind::DATA, body.as_slice()); 3]).unwrap()
         } else {
             appended += 1;
             append(log, &body)

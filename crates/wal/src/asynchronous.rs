@@ -77,14 +77,13 @@ impl Wal {
         bodies: &[B],
     ) -> Result<Ticket, Error> {
         self.append_in_polls(|wal| {
-            let parts: Vec<[&[u8]; 1]> = bodies.iter().map(|body| [body.as_ref()]).collect();
-            let drafts: Vec<RecordDraft<'_>> =
-                parts.iter().map(|parts| RecordDraft::new(RecordKind::DATA, parts)).collect();
+            let records: Vec<_> =
+                bodies.iter().map(|body| (RecordKind::DATA, body.as_ref())).collect();
             let commit = &wal.shared().commit;
             if wal.has_helpers() {
-                commit.try_append_batch(&drafts, &mut |_, _| {})
+                commit.try_append_batch_unhooked(&records)
             } else {
-                commit.append_batch(&drafts, &mut |_, _| {})
+                commit.append_batch_unhooked(&records)
             }
         })
         .await

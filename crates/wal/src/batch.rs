@@ -1,6 +1,6 @@
 //! Atomic batches whose records are of several kinds.
 
-use wal_format::{RecordDraft, RecordKind};
+use wal_format::RecordKind;
 
 use crate::error::Error;
 use crate::log::Wal;
@@ -24,10 +24,7 @@ impl Wal {
         records.iter().try_for_each(|(kind, _)| self.check_kind(*kind))?;
         self.check_redo_only()?;
         self.shared().holds.admit(self.shared().commit.reserved())?;
-        let parts: Vec<(RecordKind, [&[u8]; 1])> =
-            records.iter().map(|(kind, body)| (*kind, [body.as_ref()])).collect();
-        let drafts: Vec<RecordDraft<'_>> =
-            parts.iter().map(|(kind, parts)| RecordDraft::new(*kind, parts)).collect();
-        Ok(Ticket::new(self.shared().commit.append_batch(&drafts, &mut |_, _| {})?))
+        let records: Vec<_> = records.iter().map(|(kind, body)| (*kind, body.as_ref())).collect();
+        Ok(Ticket::new(self.shared().commit.append_batch_unhooked(&records)?))
     }
 }

@@ -156,10 +156,8 @@ impl Wal {
     pub fn append_batch<B: AsRef<[u8]>>(&self, bodies: &[B]) -> Result<Ticket, Error> {
         self.check_redo_only()?;
         self.admit(self.shared().commit.reserved())?;
-        let parts: Vec<[&[u8]; 1]> = bodies.iter().map(|body| [body.as_ref()]).collect();
-        let drafts: Vec<RecordDraft<'_>> =
-            parts.iter().map(|parts| RecordDraft::new(RecordKind::DATA, parts)).collect();
-        Ok(Ticket::new(self.shared.commit.append_batch(&drafts, &mut |_, _| {})?))
+        let records: Vec<_> = bodies.iter().map(|body| (RecordKind::DATA, body.as_ref())).collect();
+        Ok(Ticket::new(self.shared.commit.append_batch_unhooked(&records)?))
     }
 
     /// Bytes that the records of one batch may take in the log, headers included.

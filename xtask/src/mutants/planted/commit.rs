@@ -86,6 +86,54 @@ pub(super) static BUGS: &[Mutant] = &[
         ],
     },
     Mutant {
+        found_by: Finder::Model { name: "a_leader_that_was_relieved_does_not_lead_as_well" },
+        name: "relieved-leader-leads-too",
+        about: "who gathered goes on with a baton that somebody else has taken over",
+        edits: &[Edit {
+            file: "crates/wal-commit/src/gather.rs",
+            find: "offer.is_none_or(|offer| state.group.offer.keep(offer)).then_some(state)",
+            replace: "let _ = offer.is_none_or(|offer| state.group.offer.keep(offer));\n        \
+                      Some(state)",
+        }],
+    },
+    Mutant {
+        found_by: Finder::Model { name: "gathering_loses_nobody" },
+        name: "baton-taken-over-and-not-used",
+        about: "who completes the number relieves the leader that gathers, and leads nobody",
+        edits: &[Edit {
+            file: DRIVER,
+            find: "let led = if completes {\n                self.fly(state, level, Some(end))",
+            replace: "let led = if completes {\n                drop(state);\n                Ok(())",
+        }],
+    },
+    Mutant {
+        found_by: Finder::Model { name: "a_relieved_leader_gives_its_baton_and_no_other" },
+        name: "baton-lost-in-a-take-over",
+        about: "who relieves a leader takes a second baton with the first and gives one back",
+        edits: &[Edit {
+            file: "crates/wal-commit/src/group.rs",
+            find: "self.offer.stands() && self.missing() <= 1 && self.offer.accept()",
+            replace: "self.offer.stands()
+            && self.missing() <= 1
+            && self.offer.accept()
+            && self.take_more(1) < 2",
+        }],
+    },
+    Mutant {
+        found_by: Finder::Test {
+            package: "wal-commit",
+            target: "",
+            name: "group::tests::only_who_completes_the_number_takes_the_baton_over",
+        },
+        name: "one-leader-relieved-twice",
+        about: "two committers take over the one baton of a leader that gathers",
+        edits: &[Edit {
+            file: "crates/wal-commit/src/offer.rs",
+            find: "let accepted = self.standing.take();",
+            replace: "let accepted = self.standing;",
+        }],
+    },
+    Mutant {
         found_by: Finder::Model { name: "two_flushes_that_land_before_the_next_leader_runs" },
         name: "second-leader-forgotten",
         about: "a crowd that was asked for a leader twice hears it once: a baton is lost",
@@ -194,6 +242,62 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Test {
+            package: "wal-commit",
+            target: "bulk",
+            name: "a_batch_of_plain_records_is_the_batch_of_their_drafts",
+        },
+        name: "plain-batch-without-flags",
+        about: "members of a batch of plain records stand alone",
+        edits: &[Edit {
+            file: "crates/wal-commit/src/bulk.rs",
+            find: "batch_flags(index, records.len())",
+            replace: "batch_flags(index.min(0), records.len().min(1))",
+        }],
+    },
+    Mutant {
+        found_by: Finder::Test {
+            package: "wal-commit",
+            target: "bulk",
+            name: "a_batch_counts_for_a_limit",
+        },
+        name: "limit-forgotten-by-a-plain-batch",
+        about: "a batch of plain records reaches a limit, and nobody is asked for the sync",
+        edits: &[Edit {
+            file: "crates/wal-commit/src/bulk.rs",
+            find: "self.count_unasked(&mut state, count",
+            replace: "self.count_unasked(&mut state, count.min(0)",
+        }],
+    },
+    Mutant {
+        found_by: Finder::Test {
+            package: "wal-commit",
+            target: "bulk",
+            name: "what_drafts_are_refused_for_plain_records_are_too",
+        },
+        name: "plain-batch-into-a-closed-log",
+        about: "a batch of plain records goes where the log ends without a look whether it may",
+        edits: &[Edit {
+            file: "crates/wal-commit/src/bulk.rs",
+            find: "if !state.is_clear(bytes) {",
+            replace: "if state.parts.end() != state.cursor.end() {",
+        }],
+    },
+    Mutant {
+        found_by: Finder::Test {
+            package: "wal-commit",
+            target: "bulk",
+            name: "a_batch_that_the_buffer_could_take_is_refused_where_a_segment_could_not",
+        },
+        name: "plain-batch-of-any-length",
+        about: "a batch of plain records may be longer than the next segment can take (rule 18)",
+        edits: &[Edit {
+            file: "crates/wal-commit/src/bulk.rs",
+            find: "bytes as u64 <= self.batch_bytes_max;",
+            replace: "bytes as u64 <= u64::MAX;",
+        }],
+    },
+    Mutant {
         found_by: Finder::Log,
         name: "watermark-too-far",
         about: "records claim that all reserved before them was durable",
@@ -219,8 +323,8 @@ pub(super) static BUGS: &[Mutant] = &[
         about: "members of a batch stand alone",
         edits: &[Edit {
             file: "crates/wal-commit/src/place.rs",
-            find: "draft.with_flags(batch_flags(index, count))",
-            replace: "draft.with_flags(batch_flags(index.min(0), count.min(1)))",
+            find: "let mut flags = RecordFlags::NONE;",
+            replace: "let (mut flags, index, count) = (RecordFlags::NONE, index.min(0), count.min(1));",
         }],
     },
     Mutant {
