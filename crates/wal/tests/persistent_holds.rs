@@ -257,32 +257,77 @@ fn truncations_and_changes_of_holds_exclude_each_other_from_the_first_look_to_th
     assert_eq!(watched.without_lock.load(Ordering::Relaxed), 1);
 }
 
+/// Whoever waits for the lock of holds gives up after some seconds, which one truncation may take
+/// on a slow disk. Nothing has changed then, and a caller calls again.
+fn patiently<T>(mut call: impl FnMut() -> Result<T, Error>) -> T {
+    loop {
+        match call() {
+            Err(busy) if is_a_taken_lock(&busy) => {}
+            result => return result.unwrap(),
+        }
+    }
+}
+
+fn is_a_taken_lock(error: &Error) -> bool {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |by| by.source());
+    causes.filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|cause| {
+        cause.kind() == io::ErrorKind::WouldBlock // what `Storage::lock_holds` promises
+    })
+}
+
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn no_hold_is_ever_granted_on_what_a_running_writer_removes() {
     let dir = tempfile::tempdir().unwrap();
     let storage = || -> Arc<dyn Storage> { Arc::new(wal::FileStorage::open(dir.path()).unwrap()) };
     let (wal, _) = open(&storage(), small()).unwrap();
-    let stop = AtomicBool::new(false);
+    let (stop, begun, ended) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let writer = scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
                 fill(&wal, 70);
-                wal.truncate_before(wal.positions().durable).unwrap();
+                begun.fetch_add(1, Ordering::Relaxed);
+                patiently(|| wal.truncate_before(wal.positions().durable));
+                ended.fetch_add(1, Ordering::Relaxed);
             }
         });
+        let wait_for = |counter: &AtomicU64, more: u64| {
+            let enough = counter.load(Ordering::Relaxed) + more;
+            while counter.load(Ordering::Relaxed) < enough && !writer.is_finished() {
+                std::thread::yield_now();
+            }
+        };
+        // Also when an assertion below fails: else the writer would run for ever.
+        let _ends = Ends(&stop);
         for number in 0..20 {
             // A storage of its own, as another process has.
-            let hold = place(&storage(), &format!("hold-{}", number % 3), None);
+            let name = format!("hold-{}", number % 3);
+            let hold = patiently(|| PersistentHold::place_in(storage(), &name, None, None));
             let lsn = hold.lsn().unwrap().unwrap();
             for _ in 0..3 {
                 let view = LogView::open_in(storage()).unwrap();
                 assert!(view.head() <= lsn, "{} was removed under a hold at {lsn}", view.head());
             }
-            hold.release().unwrap();
+            if let Err(busy) = hold.release() {
+                assert!(is_a_taken_lock(&busy), "{busy}");
+                patiently(|| drop_persistent_hold_in(storage().as_ref(), &name));
+            }
+            if number % 2 == 0 {
+                // The second one that ends has begun without a hold, and removes what it kept.
+                wait_for(&ended, 2);
+                assert!(wal.head() > lsn, "nothing was truncated beyond {lsn}");
+            }
+            // The next hold is placed while the writer truncates.
+            wait_for(&begun, 1);
         }
-        stop.store(true, Ordering::Relaxed);
     });
-    assert!(wal.head() > Lsn::FIRST, "nothing was truncated meanwhile");
 }
 
 /// What the owner of a hold knows: where it certainly stands, and where it may.
