@@ -129,7 +129,7 @@ fn crc_of(source: &LogSource, range: LsnRange) -> u32 {
         while left > 0 {
             let want = left.min(buffer.len());
             let read = file.read_at(&mut buffer[..want], offset).unwrap();
-            crc = crc32c::crc32c_append(crc, &buffer[..read]);
+            crc = wal_format::crc32c_append(crc, &buffer[..read]);
             (left, offset) = (left - read, offset + read as u64);
         }
     }

@@ -268,7 +268,7 @@ fn print(rows: &[Row], read: bool) {
 }
 
 /// The rows of our log.
-const OURS: [&str; 4] = ["wal", "wal-one", "wal-once", "wal-reusing"];
+const OURS: [&str; 5] = ["wal", "wal-batches", "wal-one", "wal-once", "wal-reusing"];
 
 /// A figure of a row.
 type Rate = fn(&Row) -> Option<f64>;
@@ -292,7 +292,8 @@ fn over_the_best(rows: &[Row]) -> Vec<(&'static str, &'static str, &'static str,
 
 /// What more threads are worth, of each log which ran with one and with more.
 fn print_speedups(all: &[Row]) {
-    for row in all.iter().filter(|row| row.threads > 1 && matches!(row.log, "raw" | "wal")) {
+    let is_told = |row: &&Row| row.threads > 1 && (row.log == "raw" || OURS.contains(&row.log));
+    for row in all.iter().filter(is_told) {
         let alone =
             |one: &&Row| one.threads == 1 && one.log == row.log && one.body_bytes == row.body_bytes;
         let alone = all.iter().find(alone).and_then(Row::appended);
@@ -337,7 +338,7 @@ mod tests {
     #[test]
     fn a_mebibyte_is_appended_and_read_back_by_each() {
         let [two, once] = ours::READINGS;
-        for entry in bare::APPENDS.iter().chain(&[ours::ENTRY, two, once]) {
+        for entry in bare::APPENDS.iter().chain(&[ours::ENTRY, ours::BATCHES, two, once]) {
             let dir = tempfile::tempdir().unwrap();
             let plan = Plan {
                 log: entry.name.to_owned(),

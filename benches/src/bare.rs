@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use crate::baseline::{prepared_file, raw_commit};
+use crate::baseline::{FOR_SYNCS_BYTES, FOR_WRITES_BYTES, prepared_file, raw_commit};
+use crate::checksums::{Checksum, quicker};
 use crate::peer::{Clock, Committer, Committers, Entry, Failure, Load, Peer};
 
 /// One thread which writes and syncs: what every ratio is of.
@@ -141,7 +142,7 @@ fn open(dir: &Path, load: Load, way: Way) -> Result<Box<dyn Peer>, Failure> {
     let (files, stretches) = if way.one_file { (1, load.threads) } else { (load.threads, 1) };
     let paths = paths(dir, files);
     for path in &paths {
-        prepared_file(path, SPACE_BYTES * stretches as u64)?;
+        prepared_file(path, SPACE_BYTES * stretches as u64, FOR_SYNCS_BYTES)?;
     }
     Ok(Box::new(Durable { paths, way }))
 }
@@ -268,7 +269,7 @@ fn append_to(dir: &Path, load: Load, work: Work) -> Result<Box<dyn Peer>, Failur
         if work.fresh {
             reserved_file(path, bytes)?;
         } else {
-            prepared_file(path, if work.write { bytes } else { 0 })?;
+            prepared_file(path, if work.write { bytes } else { 0 }, FOR_WRITES_BYTES)?;
         }
     }
     Ok(Box::new(Appended { paths, work }))
@@ -289,14 +290,18 @@ impl Peer for Appended {
 
     fn scan(self: Box<Self>, _: &Path, clock: &mut Clock) -> Result<u64, Failure> {
         clock.start();
-        read_files(&self.paths, u64::MAX, true)?;
+        read_files(&self.paths, u64::MAX, Some(quicker))?;
         Ok(u64::MAX)
     }
 }
 
-/// Reads the files, at most so many bytes, and checksums them if asked to; they are not taken
-/// apart. How many bytes there were.
-pub(crate) fn read_files(paths: &[PathBuf], bytes_max: u64, checksum: bool) -> io::Result<u64> {
+/// Reads the files, at most so many bytes, and checksums them if told how; they are not taken apart.
+/// How many bytes there were.
+pub(crate) fn read_files(
+    paths: &[PathBuf],
+    bytes_max: u64,
+    checksum: Option<Checksum>,
+) -> io::Result<u64> {
     let mut buffer = vec![0_u8; READ_BYTES];
     let (mut sum, mut bytes) = (0, 0);
     for path in paths {
@@ -307,8 +312,8 @@ pub(crate) fn read_files(paths: &[PathBuf], bytes_max: u64, checksum: bool) -> i
                 break;
             }
             bytes += read as u64;
-            if checksum {
-                sum = crc32c::crc32c_append(sum, buffer.get(..read).unwrap_or_default());
+            if let Some(checksum) = checksum {
+                sum = checksum(sum, buffer.get(..read).unwrap_or_default());
             }
         }
     }
@@ -320,7 +325,7 @@ pub(crate) fn read_files(paths: &[PathBuf], bytes_max: u64, checksum: bool) -> i
 pub(crate) fn checksum_memory(bytes: u64) {
     let buffer = vec![1_u8; READ_BYTES];
     let times = bytes.div_ceil(READ_BYTES as u64);
-    std::hint::black_box((0..times).fold(0, |sum, _| crc32c::crc32c_append(sum, &buffer)));
+    std::hint::black_box((0..times).fold(0, |sum, _| quicker(sum, &buffer)));
 }
 
 struct Buffered {
@@ -352,7 +357,7 @@ impl Committer for Buffered {
         if self.used + bytes > self.buffer.len() {
             self.write()?;
         }
-        let sum = if self.work.checksum { crc32c::crc32c(body) } else { 1 };
+        let sum = if self.work.checksum { quicker(0, body) } else { 1 };
         if !self.work.copy {
             std::hint::black_box(sum);
         } else if let Some(record) = self.buffer.get_mut(self.used..self.used + bytes) {
@@ -442,7 +447,7 @@ mod tests {
     #[test]
     fn a_round_goes_back_to_its_own_beginning() {
         let dir = tempfile::tempdir().unwrap();
-        let file = prepared_file(&dir.path().join("f"), 2 * SPACE_BYTES).unwrap();
+        let file = prepared_file(&dir.path().join("f"), 2 * SPACE_BYTES, FOR_SYNCS_BYTES).unwrap();
         let at = SPACE_BYTES - 10;
         let begin = SPACE_BYTES;
         let mut synced = Synced { file, way: CACHED, record: Record::default(), begin, at };

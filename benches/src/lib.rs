@@ -15,8 +15,10 @@ mod sheet;
 mod usage;
 
 mod peer;
+mod batches;
 mod in_use;
 mod latencies;
+mod checksums;
 mod child;
 mod results;
 mod bare;
@@ -45,6 +47,7 @@ pub use bare::{
     TWO as BARE_TWO,
 };
 pub use baseline::{BODY_BYTES, body, options};
+pub use batches::Batches;
 pub use child::Common;
 pub use commits::{print_options, run as measure_commits};
 #[cfg(feature = "metrics")]
@@ -54,9 +57,9 @@ pub use memory_pages::{MemoryPages, PAGE_BYTES, look_at};
 pub use once::Once;
 pub use openings::{Arguments as OpeningArguments, run as measure_openings};
 pub use ours::{
-    ENTRY as OURS, FLIGHTS as OUR_FLIGHTS, IN_TASKS as OURS_IN_TASKS, NEW as OURS_NEW,
-    POLICIES as OUR_POLICIES, READINGS as OUR_READINGS, RECYCLING as OURS_RECYCLING,
-    REUSING as OURS_REUSING,
+    BATCHES as OURS_IN_BATCHES, ENTRY as OURS, FLIGHTS as OUR_FLIGHTS, IN_TASKS as OURS_IN_TASKS,
+    NEW as OURS_NEW, POLICIES as OUR_POLICIES, READINGS as OUR_READINGS,
+    RECYCLING as OURS_RECYCLING, REUSING as OURS_REUSING,
 };
 pub use peer::{Awaited, Clock, Committer, Committers, Entry, Failure, Load, Open, Peer};
 pub use recovery::{Arguments as RecoveryArguments, run as measure_recovery};

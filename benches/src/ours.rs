@@ -12,9 +12,10 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use wal::{LogView, Options, ReplayRecord, SyncMethod, SyncPolicy, Wal};
+use wal::{LogView, Options, RecordRef, ReplayRecord, SyncMethod, SyncPolicy, Wal};
 
 use crate::baseline;
+use crate::batches::Batches;
 use crate::in_use::{self, Checkpoints};
 use crate::peer::{Awaited, Clock, Committer, Committers, Entry, Failure, Load, Peer};
 
@@ -67,6 +68,14 @@ pub const REUSING: Entry = Entry {
     name: "wal-reusing",
     appends: "as wal, with recycled_segments so many that all goes into files which were written before",
     open: open_reusing,
+    ..ENTRY
+};
+
+/// This log, its appends in batches, each of which is there whole or not at all after a crash.
+pub const BATCHES: Entry = Entry {
+    name: "wal-batches",
+    appends: "append_batch, batches of 256, SyncPolicy::Never; read as wal",
+    open: open_batches,
     ..ENTRY
 };
 
@@ -166,6 +175,10 @@ fn open_to_read(dir: &Path, load: Load, reads: Reads) -> Result<Box<dyn Peer>, F
     let mut log = Log::new(open_log(dir, load)?, load);
     log.reads = reads;
     Ok(Box::new(log))
+}
+
+fn open_batches(dir: &Path, load: Load) -> Result<Box<dyn Peer>, Failure> {
+    Ok(Box::new(InBatches(Log::new(open_log(dir, load)?, load))))
 }
 
 fn open_recycling(dir: &Path, load: Load) -> Result<Box<dyn Peer>, Failure> {
@@ -269,7 +282,32 @@ impl Drop for Log {
     }
 }
 
-/// A way to read all records of the log in a directory; how many of an engine's it met.
+/// The same log, whose threads append in batches.
+struct InBatches(Log);
+
+impl Peer for InBatches {
+    fn committer(&self, _: usize) -> Result<Box<dyn Committer + '_>, Failure> {
+        Ok(Box::new(Batches::new(|bodies| {
+            let _ordered = self.0.wal.append_batch(bodies)?;
+            Ok(())
+        })))
+    }
+
+    fn written(&self) -> Result<(), Failure> {
+        self.0.written()
+    }
+
+    fn scan(self: Box<Self>, dir: &Path, clock: &mut Clock) -> Result<u64, Failure> {
+        Box::new(self.0).scan(dir, clock)
+    }
+}
+
+/// 1 for a record that was appended as a body: those that wait for all others are empty.
+fn counts(record: &RecordRef<'_>) -> u64 {
+    u64::from(record.kind().is_engine() && !record.body.is_empty())
+}
+
+/// A way to read all records of the log in a directory; how many bodies it met.
 type Reads = fn(&Path, &mut Clock) -> Result<u64, Failure>;
 
 /// With the helper that a scan has by default, of a log which is opened before the clock starts.
@@ -289,7 +327,7 @@ fn read_view(view: &LogView, clock: &mut Clock) -> Result<u64, Failure> {
     clock.start();
     let mut records = 0;
     view.for_each(view.range(), |record| {
-        records += u64::from(record.kind().is_engine());
+        records += counts(record);
         ControlFlow::<()>::Continue(())
     })?;
     Ok(records)
@@ -300,7 +338,7 @@ pub(crate) fn read_once(log: &Path, clock: &mut Clock) -> Result<u64, Failure> {
     clock.start();
     let mut records = 0;
     let view = LogView::scan(log, 2, |record| {
-        records += u64::from(record.kind().is_engine());
+        records += counts(record);
         ControlFlow::<()>::Continue(())
     })?;
     match view {

@@ -15,6 +15,7 @@ use wal::{ReplayRecord, Wal};
 
 use crate::bare;
 use crate::baseline;
+use crate::checksums::quicker;
 use crate::child::{Common, Turn, fresh};
 use crate::made::{self, Made};
 use crate::peer::Failure;
@@ -65,11 +66,11 @@ const OPENING_BYTES: u64 = 1 << 20;
 pub(crate) fn run_once(plan: &Plan) -> Result<Measured, Failure> {
     let started = Instant::now();
     let zeros = plan.log.with_extension("zeros");
-    baseline::prepared_file(&zeros, OPENING_BYTES)?;
+    baseline::prepared_file(&zeros, OPENING_BYTES, baseline::FOR_WRITES_BYTES)?;
     let make_seconds = started.elapsed().as_secs_f64();
     fs::remove_file(zeros)?;
     let started = Instant::now();
-    bare::read_files(&made::segments(&plan.log)?, plan.bytes, true)?;
+    bare::read_files(&made::segments(&plan.log)?, plan.bytes, Some(quicker))?;
     let raw_seconds = started.elapsed().as_secs_f64();
     let mut records = 0;
     let replay = |_: &ReplayRecord<'_>| {

@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use crate::bare;
+use crate::checksums::{self, Checksum};
 use crate::child::{Common, Turn, fresh, in_turns};
 use crate::made::{self, Made};
 use crate::ours;
@@ -38,6 +39,9 @@ pub struct Arguments {
 enum Way {
     /// A serial read of its files, and CRC-32C
     Raw,
+    /// The same with the checksum by the crate `crc32c`, as it was before
+    #[value(name = "raw-by-crc32c")]
+    RawByCrc32c,
     /// A serial read of its files
     RawRead,
     /// CRC-32C of as many bytes which are near
@@ -52,8 +56,15 @@ enum Way {
 }
 
 impl Way {
-    const ALL: [Self; 6] =
-        [Self::Raw, Self::RawRead, Self::RawCrc32c, Self::Wal, Self::WalOne, Self::WalOnce];
+    const ALL: [Self; 7] = [
+        Self::Raw,
+        Self::RawByCrc32c,
+        Self::RawRead,
+        Self::RawCrc32c,
+        Self::Wal,
+        Self::WalOne,
+        Self::WalOnce,
+    ];
 
     /// Whether it takes the log apart.
     const fn is_ours(self) -> bool {
@@ -63,6 +74,7 @@ impl Way {
     const fn name(self) -> &'static str {
         match self {
             Self::Raw => "raw",
+            Self::RawByCrc32c => "raw-by-crc32c",
             Self::RawRead => "raw-read",
             Self::RawCrc32c => "raw-crc32c",
             Self::Wal => "wal",
@@ -113,9 +125,14 @@ pub(crate) fn run_once(plan: &Plan) -> Result<Measured, Failure> {
             clock.start();
             bare::checksum_memory(plan.bytes);
         }
-        Way::Raw | Way::RawRead => {
+        Way::Raw | Way::RawByCrc32c | Way::RawRead => {
+            let checksum: Option<Checksum> = match plan.way {
+                Way::Raw => Some(checksums::quicker),
+                Way::RawByCrc32c => Some(checksums::by_crc32c),
+                _ => None,
+            };
             clock.start();
-            bare::read_files(&paths, plan.bytes, plan.way == Way::Raw)?;
+            bare::read_files(&paths, plan.bytes, checksum)?;
         }
     }
     let seconds = clock.seconds();

@@ -88,7 +88,7 @@ mod tests {
     fn time_and_bytes_only_grow() {
         let dir = tempfile::tempdir().unwrap();
         let before = Usage::now(dir.path());
-        crate::baseline::prepared_file(&dir.path().join("f"), 1 << 20).unwrap();
+        crate::baseline::prepared_file(&dir.path().join("f"), 1 << 20, 1 << 20).unwrap();
         let used = before.until(&Usage::now(dir.path()));
         assert!(used.seconds >= 0.0 && used.cpu_seconds >= 0.0);
         // A directory in memory has no device.

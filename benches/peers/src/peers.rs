@@ -25,7 +25,10 @@ mod sqlite;
 #[cfg(feature = "wal-db")]
 mod wal_db;
 
-use wal_bench::{BARE, BARE_APPENDS, BARE_TWO, Entry, OUR_READINGS, OURS, OURS_IN_TASKS, OURS_NEW};
+use wal_bench::{
+    BARE, BARE_APPENDS, BARE_TWO, Entry, OUR_READINGS, OURS, OURS_IN_BATCHES, OURS_IN_TASKS,
+    OURS_NEW,
+};
 
 /// The libraries which this program was built with.
 const LIBRARIES: &[Entry] = &[
@@ -63,8 +66,8 @@ pub fn commits() -> Vec<Entry> {
     [&[BARE, BARE_TWO, OURS, OURS_IN_TASKS, OURS_NEW], LIBRARIES].concat()
 }
 
-/// What appends are measured of: the same, what each part of an append costs bare, and ours read in
-/// three ways.
+/// What appends are measured of: the same, what each part of an append costs bare, and ours appended
+/// to in two ways and read in three.
 pub fn appends() -> Vec<Entry> {
-    [&BARE_APPENDS[..], &[OURS], &OUR_READINGS, LIBRARIES].concat()
+    [&BARE_APPENDS[..], &[OURS, OURS_IN_BATCHES], &OUR_READINGS, LIBRARIES].concat()
 }

@@ -8,10 +8,11 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use wal_bench::{
     AppendArguments, BARE, BARE_APPENDS, BARE_DIRECT, BARE_DSYNC, BARE_TWO, CommitArguments,
-    Common, Entry, Failure, IN_FLIGHT, OUR_FLIGHTS, OUR_POLICIES, OURS, OURS_IN_TASKS, OURS_NEW,
-    OURS_RECYCLING, OURS_REUSING, Once, OpeningArguments, RecoveryArguments, RotationArguments,
-    ScanArguments, ShareArguments, measure_appends, measure_commits, measure_openings,
-    measure_recovery, measure_rotations, measure_scans, measure_tasks, measure_watched,
+    Common, Entry, Failure, IN_FLIGHT, OUR_FLIGHTS, OUR_POLICIES, OURS, OURS_IN_BATCHES,
+    OURS_IN_TASKS, OURS_NEW, OURS_RECYCLING, OURS_REUSING, Once, OpeningArguments,
+    RecoveryArguments, RotationArguments, ScanArguments, ShareArguments, measure_appends,
+    measure_commits, measure_openings, measure_recovery, measure_rotations, measure_scans,
+    measure_tasks, measure_watched,
 };
 
 /// Our log against the bare device.
@@ -79,9 +80,9 @@ const FLIGHTS: [Entry; 5] = {
     [BARE, OURS, flights, direct, direct_flights]
 };
 const ROTATIONS: [Entry; 3] = [BARE, OURS, OURS_RECYCLING];
-const APPENDS: [Entry; 7] = {
+const APPENDS: [Entry; 8] = {
     let [all, fresh, copy, checksum, write] = BARE_APPENDS;
-    [all, fresh, copy, checksum, write, OURS, OURS_REUSING]
+    [all, fresh, copy, checksum, write, OURS, OURS_IN_BATCHES, OURS_REUSING]
 };
 const AT_ONCE: [Entry; 7] = {
     let [files, one_file, dsync, direct, one_file_direct] = IN_FLIGHT;

@@ -127,7 +127,8 @@ fn by_threads(sheet: &Sheet, columns: &[(&str, &str)]) -> String {
 }
 
 /// The rows of our log.
-const OURS: [&str; 6] = ["wal", "wal-tasks", "wal-new", "wal-one", "wal-once", "wal-reusing"];
+const OURS: [&str; 7] =
+    ["wal", "wal-tasks", "wal-new", "wal-batches", "wal-one", "wal-once", "wal-reusing"];
 
 /// The best of the other logs which are durable under a load, and its figure.
 fn best<'a>(sheet: &'a Sheet, load: &[(&str, u64)], column: &str) -> Option<(&'a str, f64)> {

@@ -98,12 +98,12 @@ fn tables(arguments: &Arguments) -> Vec<Tables> {
     tables
 }
 
+/// The rows of our log.
+const OURS: [&str; 6] = ["wal", "wal-batches", "wal-new", "wal-once", "wal-one", "wal-tasks"];
+
 /// The features of the peers' package that `logs` need; ours and the bare device need none.
 fn features(logs: &[String], rocksdb: bool) -> Vec<&str> {
-    let is_here = |log: &&str| {
-        matches!(*log, "wal" | "wal-tasks" | "wal-new" | "wal-one" | "wal-once")
-            || log.starts_with("raw")
-    };
+    let is_here = |log: &&str| log.starts_with("raw") || OURS.contains(log);
     let named = logs.iter().map(String::as_str).filter(|log| !is_here(log));
     // One library may be run in two ways: "motedb", "motedb-recommended".
     let named = named.map(|log| log.strip_suffix("-recommended").unwrap_or(log));
@@ -155,9 +155,8 @@ fn words(arguments: &Arguments, tables: Tables) -> Vec<String> {
 fn is_in(log: &str, tables: Tables) -> bool {
     let only = match log {
         "raw-two" | "wal-tasks" | "wal-new" => Some(Tables::Commits),
-        "wal-one" | "wal-once" | "raw-fresh" | "raw-copy" | "raw-crc32c" | "raw-write" => {
-            Some(Tables::Appends)
-        }
+        "wal-batches" | "wal-one" | "wal-once" | "raw-fresh" | "raw-copy" | "raw-crc32c"
+        | "raw-write" => Some(Tables::Appends),
         _ => None,
     };
     only.is_none_or(|only| only == tables)
@@ -173,7 +172,8 @@ mod tests {
 
     #[test]
     fn only_the_logs_which_are_named_are_built() {
-        let logs = owned(&["wal", "raw-two", "motedb-recommended", "motedb", "okaywal"]);
+        let logs =
+            owned(&["wal", "wal-batches", "raw-two", "motedb-recommended", "motedb", "okaywal"]);
         assert_eq!(features(&logs, false), ["motedb", "okaywal"]);
         assert_eq!(features(&[], true), ["rocksdb"]);
         assert!(features(&[], false).is_empty());
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn what_is_asked_for_is_handed_on() {
         let mut arguments = Arguments {
-            logs: owned(&["wal", "wal-tasks", "wal-once"]),
+            logs: owned(&["wal", "wal-tasks", "wal-batches"]),
             rocksdb: true,
             commits: false,
             appends: false,
@@ -199,7 +199,7 @@ mod tests {
         let expected = "table --logs wal,wal-tasks,rocksdb --threads 1,8 --rounds 5 --millis 300 --warm-up-millis 100 --skip-syncs";
         assert_eq!(words(&arguments, Tables::Commits).join(" "), expected);
         let expected =
-            "appends --logs wal,wal-once,rocksdb --threads 1,8 --rounds 5 --mebibytes 64";
+            "appends --logs wal,wal-batches,rocksdb --threads 1,8 --rounds 5 --mebibytes 64";
         assert_eq!(words(&arguments, Tables::Appends).join(" "), expected);
         assert_eq!(tables(&arguments), [Tables::Commits, Tables::Appends]);
         arguments.appends = true;

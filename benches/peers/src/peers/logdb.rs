@@ -4,7 +4,7 @@ use std::path::Path;
 
 use logdb::{Config, DurabilityMode, LogDb, WaitStrategy};
 
-use wal_bench::{Clock, Committer, Committers, Entry, Failure, Load, Peer};
+use wal_bench::{Batches, Clock, Committer, Committers, Entry, Failure, Load, Peer};
 
 /// This log.
 pub const ENTRY: Entry = Entry {
@@ -34,52 +34,13 @@ struct Log {
     durable: bool,
 }
 
-/// Records of a batch that need not be durable: a small part of its ring.
-const BATCH: usize = 256;
-
-/// What a thread appends with where bodies need not be durable; they are all the same.
-struct Batches<'a> {
-    database: &'a LogDb,
-    body: Vec<u8>,
-    waiting: usize,
-}
-
-impl Batches<'_> {
-    fn append(&mut self) -> Result<(), Failure> {
-        if self.waiting > 0 {
-            self.database.append_batch(&vec![self.body.as_slice(); self.waiting])?;
-            self.waiting = 0;
-        }
-        Ok(())
-    }
-}
-
-impl Committer for Batches<'_> {
-    fn commit(&mut self, body: &[u8]) -> Result<(), Failure> {
-        if self.body != body {
-            self.append()?;
-            self.body = body.to_vec();
-        }
-        self.waiting += 1;
-        if self.waiting >= BATCH { self.append() } else { Ok(()) }
-    }
-}
-
-impl Drop for Batches<'_> {
-    fn drop(&mut self) {
-        // What it did not take is missing when all is read back.
-        let _ = self.append();
-    }
-}
-
 impl Peer for Log {
     fn committer(&self, _: usize) -> Result<Box<dyn Committer + '_>, Failure> {
         if !self.durable {
-            return Ok(Box::new(Batches {
-                database: &self.database,
-                body: Vec::new(),
-                waiting: 0,
-            }));
+            return Ok(Box::new(Batches::new(|bodies| {
+                self.database.append_batch(bodies)?;
+                Ok(())
+            })));
         }
         // To watch its durable end instead takes it ten milliseconds: nobody asks it to sync then.
         Ok(Box::new(|body: &[u8]| {
