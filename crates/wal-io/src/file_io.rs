@@ -284,12 +284,27 @@ mod tests {
     #[test]
     fn a_backend_that_writes_nothing_or_more_than_it_was_given_is_not_believed() {
         for reported in [0, 3] {
-            let error = write_full_at(&Lying(reported), "file", &[IoSlice::new(b"ab")], 7);
+            let (file, bufs) = (Lying(reported), [IoSlice::new(b"ab")]);
+            let error = write_full_at(&file, "file", &bufs, 7);
             assert!(
                 matches!(&error, Err(IoError::Failed { op: IoOp::Write, offset: Some(7), .. })),
                 "{error:?}"
             );
+            let error = write_durable_full_at(&file, "file", &bufs, 7);
+            assert!(
+                matches!(&error, Err(IoError::Failed { op: IoOp::WriteSync, offset: Some(7), .. })),
+                "{error:?}"
+            );
         }
+    }
+
+    #[test]
+    fn a_backend_that_reads_more_than_it_was_asked_is_not_believed() {
+        let error = read_full_at(&Lying(3), "file", &mut [0; 2], 7);
+        assert!(
+            matches!(&error, Err(IoError::Failed { op: IoOp::Read, offset: Some(7), .. })),
+            "{error:?}"
+        );
     }
 
     #[test]
