@@ -36,7 +36,7 @@ pub enum SyncPolicy {
     /// never sleeps, and a lone committer never waits.
     #[default]
     Group,
-    /// As `Group`, but the leader waits for the `√(2·L·λ / c)` commits that the square-root rule asks
+    /// As `Group`, but nobody leads in a leader's place, and it waits for the `√(2·L·λ / c)` commits that the square-root rule asks
     /// for: L is what a sync takes and λ how many commits arrive, both as measured of late. It
     /// waits for at most one sync's time, yields and never sleeps, and a lone committer never
     /// waits. `docs/design/0007-n-star.md` says when this is better than `Group`: seldom.

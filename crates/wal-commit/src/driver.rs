@@ -14,7 +14,7 @@ use wal_io::LogSink;
 use crate::buffer::Part;
 use crate::config::{Durability, SyncPolicy};
 use crate::error::CommitError;
-use crate::group::{Want, Work};
+use crate::group::Want;
 use crate::meters::{Landing, Meters};
 use crate::poison::PoisonCause;
 use crate::runway::{LegId, SlotSet, slot_set};
@@ -56,8 +56,8 @@ impl Shared {
             }
             // A sync cannot be interrupted, so whoever has a deadline lets the helper lead.
             let leads = limit == Limit::None || !self.has_helpers();
-            // Who was relieved is answered by the flush of whoever did that.
-            let could = leads && !relieved && state.work(level) == Work::Some;
+            // Who was relieved is answered, or called, by those who have batons, if anybody has one.
+            let could = leads && (!relieved || state.group.is_idle()) && state.work().serves(level);
             let completes = could && self.takes_over(&mut state, level)?;
             if completes {
                 // The leader in whose place this one goes on counts those who have come.
@@ -100,7 +100,7 @@ impl Shared {
     ) -> Result<bool, CommitError> {
         // Nobody comes back for a write that only makes room.
         let gathers = level == Durability::Durable;
-        match if gathers { self.gather(state) } else { Some(state) } {
+        match if gathers { self.gather(state, waits_for) } else { Some(state) } {
             Some(state) => self.fly(state, level, waits_for).map(|()| true),
             None => Ok(false),
         }
@@ -416,12 +416,14 @@ impl<'a> Flight<'a> {
             state.answering.end(end);
         }
         let failed = state.poison.clone();
+        let durable = self.shared.marks.positions().durable;
         let reached = |(end, level)| self.shared.marks.reached(end, level);
         let led = u64::from(self.leader.is_some_and(reached));
         state.stats.waits_led += led;
         self.commits += led;
         // A leader that was relieved and has not run since is in no crowd.
-        let unaware = if flew && failed.is_none() { state.group.offer.answered() } else { 0 };
+        let unaware =
+            if flew && failed.is_none() { state.group.offer.answered(durable) } else { 0 };
         state.stats.waits_followed += unaware;
         self.commits += unaware;
         // Another flight that ended later may have landed first.

@@ -5,19 +5,26 @@
 
 use std::time::{Duration, Instant};
 
+use wal_format::Lsn;
+
 use crate::config::{Durability, SyncPolicy};
 use crate::error::CommitError;
 use crate::shared::{Guard, Shared, State};
 use crate::sync::{FIXED, yield_now};
 
 impl Shared {
-    /// Lets others run before the buffer is taken, as the policy says. A lone committer never
-    /// waits. `None`: somebody else has taken the baton over, and leads.
-    pub(crate) fn gather<'a>(&'a self, state: Guard<'a>) -> Option<Guard<'a>> {
+    /// Lets others run before the buffer is taken, as the policy says, for a leader that
+    /// `waits_for` the end of its commit, if it has one. A lone committer never waits. `None`:
+    /// somebody else has taken the baton over, and leads.
+    pub(crate) fn gather<'a>(
+        &'a self,
+        state: Guard<'a>,
+        waits_for: Option<Lsn>,
+    ) -> Option<Guard<'a>> {
         let sync = state.usual_sync;
         match self.config.policy {
             // Those who were answered last time come back within microseconds and join this flush.
-            SyncPolicy::Group => self.gather_those_answered(state, sync),
+            SyncPolicy::Group => self.gather_those_answered(state, sync, waits_for),
             SyncPolicy::SquareRoot { wait_cost_percent } => {
                 // A model has no clock, and so no rate: two, that one may wait for another.
                 let measured = state.arrivals.batch(sync, wait_cost_percent);
@@ -35,12 +42,13 @@ impl Shared {
         &'a self,
         mut state: Guard<'a>,
         sync: Duration,
+        waits_for: Option<Lsn>,
     ) -> Option<Guard<'a>> {
         let missing = state.group.missing();
         if missing == 0 {
             return Some(state);
         }
-        let offer = state.group.offer.make();
+        let offer = state.group.offer.make(waits_for);
         let window = state.gathering.window(sync, state.group.about());
         let enough = self.joined.get() + missing;
         drop(state);

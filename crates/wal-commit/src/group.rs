@@ -68,8 +68,14 @@ impl Want {
         matches!(self, Self::Reach { level: Durability::Durable, .. })
     }
 
-    const fn needs_flush(self) -> bool {
-        matches!(self, Self::Reach { .. } | Self::Room | Self::Baton)
+    /// Whether a flush that does this `work` could bring it about.
+    fn is_served_by(self, work: Work) -> bool {
+        match self {
+            Self::Reach { level, .. } => work.serves(level),
+            Self::Room => work == Work::Write,
+            Self::Baton => true,
+            Self::Beyond(_) | Self::Segment => false,
+        }
     }
 }
 
@@ -116,8 +122,21 @@ pub(crate) struct Answered<W, G> {
 pub(crate) enum Work {
     /// Nothing: whatever is not durable is in flight.
     None,
-    /// Something is pending, or written and waiting for a sync.
-    Some,
+    /// Nothing is pending; something was written, and waits for a sync.
+    Sync,
+    /// Something is pending.
+    Write,
+}
+
+impl Work {
+    /// Whether it could help those who wait for `level`.
+    pub(crate) fn serves(self, level: Durability) -> bool {
+        match self {
+            Self::None => false,
+            Self::Sync => level == Durability::Durable,
+            Self::Write => true,
+        }
+    }
 }
 
 /// Who leads next.
@@ -352,14 +371,17 @@ impl<W, G: Clone> Group<W, G> {
             self.about = commits + self.crowd_size();
         }
         let idle = self.held > 0 && (work == Work::None || self.held >= self.flights);
-        let next = if idle { None } else { self.first(flown) };
+        // With nothing in flight whoever waits finds out for itself.
+        let work = if self.held > 0 { work } else { Work::Write };
+        let next = if idle { None } else { self.first(work, flown) };
         self.held += u32::from(next.is_some());
         next
     }
 
-    /// The first who needs a flush, taken out.
-    fn first(&mut self, flown: Lsn) -> Option<Next<W, G>> {
-        let needy = |waiter: &Waiter<W>| waiter.leads && waiter.want.needs_flush();
+    /// The first whom a flush that does this `work` could help, taken out. Another one would land
+    /// at once, and call the next who is in the same case.
+    fn first(&mut self, work: Work, flown: Lsn) -> Option<Next<W, G>> {
+        let needy = |waiter: &Waiter<W>| waiter.leads && waiter.want.is_served_by(work);
         let waiter = self.waiters.iter().position(needy);
         let first = waiter.and_then(|index| self.waiters.get(index)).map(|w| (w.id.0, w.want));
         let in_flight = |crowd: &Crowd<G>| crowd.sealed_at.is_some_and(|end| end <= flown);
@@ -400,6 +422,12 @@ impl<W, G: Clone> Group<W, G> {
     /// How many committers are about, as far as the last flush told.
     pub(crate) const fn about(&self) -> u64 {
         self.about
+    }
+
+    /// Takes so many committers for those about, as if the last flush had told it.
+    #[cfg(loom)]
+    pub(crate) const fn expect(&mut self, about: u64) {
+        self.about = about;
     }
 
     /// Lets up to `flights` flushes, no more than there are slots, be in flight from now on.
@@ -452,7 +480,11 @@ mod tests {
     }
 
     fn next(group: &mut TestGroup, commits: u64) -> Option<&'static str> {
-        group.release(1, commits, Work::Some, Lsn::NONE).map(|next| match next {
+        next_for(group, commits, Work::Write)
+    }
+
+    fn next_for(group: &mut TestGroup, commits: u64, work: Work) -> Option<&'static str> {
+        group.release(1, commits, work, Lsn::NONE).map(|next| match next {
             Next::Waiter(waiter) => waiter.wake,
             Next::Member(gate) => gate,
         })
@@ -490,6 +522,22 @@ mod tests {
         group.enlist(Want::Segment, true, "append without a segment");
         assert_eq!(next(&mut group, 1), None);
         assert!(!group.is_busy());
+    }
+
+    #[test]
+    fn while_others_write_nobody_is_called_for_a_flush_that_would_not_help() {
+        let mut group: TestGroup = Group::new(2);
+        assert!(group.take() && group.take());
+        group.enlist(written(80), true, "its bytes are in the air");
+        group.enlist(Want::Room, true, "nothing waits to be written");
+        assert_eq!(next_for(&mut group, 0, Work::Sync), None);
+        assert!(group.take());
+        group.enlist(durable(80), true, "what was written can be synced");
+        assert_eq!(next_for(&mut group, 0, Work::Sync), Some("what was written can be synced"));
+        assert_eq!(next_for(&mut group, 0, Work::Write), Some("its bytes are in the air"));
+        // Nobody else has a baton: whoever waits looks for itself.
+        assert_eq!(next_for(&mut group, 0, Work::None), None);
+        assert_eq!(next_for(&mut group, 0, Work::None), Some("nothing waits to be written"));
     }
 
     #[test]
@@ -625,7 +673,7 @@ mod tests {
         next(&mut group, 4);
         assert!(group.take());
         assert!(!group.take_over(), "nobody gathers");
-        let offer = group.offer.make().unwrap();
+        let offer = group.offer.make(None).unwrap();
         assert!(!group.take_over(), "two more are missing");
         group.join(lsn(4200), || "crowd");
         assert!(!group.take_over(), "one more is missing");

@@ -263,6 +263,13 @@ impl GroupCommit {
         Room::new(Arc::clone(self.shared()))
     }
 
+    /// Lets the next leader expect as many others as if `committers` had been about: a model has no
+    /// time to find that out.
+    #[cfg(loom)]
+    pub fn expect(&self, committers: u64) {
+        self.shared().lock().group.expect(committers);
+    }
+
     /// Makes everything appended so far durable; returns the end of it.
     ///
     /// # Errors

@@ -3,7 +3,8 @@
 //! A leader that waits for others to come back gives way to them. Where many committers share few
 //! processors it runs again only after all of them had their turn, also those who have come already
 //! and give way in their turn. The committer that completes the number runs now: so it takes the
-//! baton over, and the one that gathered is answered like everybody else.
+//! baton over, and the one that gathered is answered like everybody else; or, where several flushes
+//! are in flight and its bytes are in another one, waits for that like everybody else.
 //!
 //! ```text
 //! none --make--> standing --accept, by who completes the number--> none: that one leads
@@ -12,6 +13,8 @@
 //!
 //! Pure, and only ever touched under the lock: an offer is accepted or kept, never both.
 
+use wal_format::Lsn;
+
 /// Names an offer to whoever made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OfferId(u64);
@@ -19,10 +22,11 @@ pub(crate) struct OfferId(u64);
 /// At most one offer stands, however many leaders gather.
 #[derive(Debug)]
 pub(crate) struct Offer {
-    standing: Option<OfferId>,
+    standing: Option<(OfferId, Option<Lsn>)>,
     made: u64,
-    /// Of leaders which were relieved and have not run since: nobody else knows of their commits.
-    unaware: Vec<OfferId>,
+    /// Of leaders which were relieved and have not run since, and up to where they commit: nobody
+    /// else knows of that.
+    unaware: Vec<(OfferId, Lsn)>,
 }
 
 impl Offer {
@@ -30,15 +34,15 @@ impl Offer {
         Self { standing: None, made: 0, unaware: Vec::new() }
     }
 
-    /// A leader begins to gather. `None` while the offer of another one stands: then nobody can
-    /// take its place.
-    pub(crate) const fn make(&mut self) -> Option<OfferId> {
+    /// A leader begins to gather, which commits everything before `end` or has nothing of its own.
+    /// `None` while the offer of another one stands: then nobody can take its place.
+    pub(crate) const fn make(&mut self, end: Option<Lsn>) -> Option<OfferId> {
         if self.standing.is_some() {
             return None;
         }
         self.made += 1;
-        self.standing = Some(OfferId(self.made));
-        self.standing
+        self.standing = Some((OfferId(self.made), end));
+        Some(OfferId(self.made))
     }
 
     /// Whether somebody could take the place of a leader.
@@ -49,25 +53,26 @@ impl Offer {
     /// Takes the baton of the leader whose offer stands.
     pub(crate) fn accept(&mut self) -> bool {
         let accepted = self.standing.take();
-        self.unaware.extend(accepted);
+        self.unaware.extend(accepted.and_then(|(id, end)| Some((id, end?))));
         accepted.is_some()
     }
 
     /// The leader that made it has gathered; whether the baton is still in its hand.
     pub(crate) fn keep(&mut self, offer: OfferId) -> bool {
-        self.unaware.retain(|other| *other != offer);
-        let kept = self.standing == Some(offer);
+        self.unaware.retain(|(other, _)| *other != offer);
+        let kept = self.standing.is_some_and(|(standing, _)| standing == offer);
         if kept {
             self.standing = None;
         }
         kept
     }
 
-    /// A flush has landed: how many relieved leaders it answers before they have run again.
-    pub(crate) fn answered(&mut self) -> u64 {
-        let answered = self.unaware.len() as u64;
-        self.unaware.clear();
-        answered
+    /// A flush has landed, and all before `durable` is: how many relieved leaders that answers
+    /// before they have run again.
+    pub(crate) fn answered(&mut self, durable: Lsn) -> u64 {
+        let before = self.unaware.len();
+        self.unaware.retain(|(_, end)| *end > durable);
+        (before - self.unaware.len()) as u64
     }
 }
 
@@ -75,14 +80,20 @@ impl Offer {
 mod tests {
     use super::*;
 
+    const END: Option<Lsn> = Lsn::new(80);
+
+    fn lsn(raw: u64) -> Lsn {
+        Lsn::new(raw).unwrap()
+    }
+
     #[test]
     fn an_offer_is_kept_or_accepted_and_never_both() {
         let mut offer = Offer::new();
         assert!(!offer.accept(), "nobody gathers");
-        let first = offer.make().unwrap();
+        let first = offer.make(END).unwrap();
         assert!(offer.stands() && offer.keep(first));
         assert!(!offer.accept() && !offer.keep(first));
-        let second = offer.make().unwrap();
+        let second = offer.make(END).unwrap();
         assert!(offer.accept());
         assert!(!offer.stands() && !offer.keep(second));
     }
@@ -90,9 +101,9 @@ mod tests {
     #[test]
     fn who_was_relieved_does_not_take_the_offer_of_the_next_leader_for_its_own() {
         let mut offer = Offer::new();
-        let relieved = offer.make().unwrap();
+        let relieved = offer.make(END).unwrap();
         assert!(offer.accept());
-        let next = offer.make().unwrap();
+        let next = offer.make(END).unwrap();
         assert!(!offer.keep(relieved));
         assert!(offer.keep(next));
     }
@@ -100,23 +111,30 @@ mod tests {
     #[test]
     fn a_relieved_leader_is_answered_by_a_landing_or_comes_back_before_it() {
         let mut offer = Offer::new();
-        let late = offer.make().unwrap();
+        let late = offer.make(END).unwrap();
         assert!(offer.accept());
-        assert_eq!(offer.answered(), 1, "it has not run since");
-        assert_eq!(offer.answered(), 0, "it is counted once");
+        assert_eq!(offer.answered(lsn(72)), 0, "another flush has its bytes");
+        assert_eq!(offer.answered(lsn(80)), 1, "it has not run since");
+        assert_eq!(offer.answered(lsn(88)), 0, "it is counted once");
         assert!(!offer.keep(late));
-        let early = offer.make().unwrap();
+        let early = offer.make(END).unwrap();
         assert!(offer.accept());
         assert!(!offer.keep(early));
-        assert_eq!(offer.answered(), 0, "it waits with the others, and is counted with them");
+        assert_eq!(
+            offer.answered(lsn(80)),
+            0,
+            "it waits with the others, and is counted with them"
+        );
+        assert!(offer.make(None).is_some() && offer.accept());
+        assert_eq!(offer.answered(lsn(80)), 0, "it commits nothing");
     }
 
     #[test]
     fn while_one_offer_stands_another_leader_makes_none() {
         let mut offer = Offer::new();
-        let first = offer.make().unwrap();
-        assert_eq!(offer.make(), None);
+        let first = offer.make(END).unwrap();
+        assert_eq!(offer.make(END), None);
         assert!(offer.keep(first));
-        assert!(offer.make().is_some());
+        assert!(offer.make(END).is_some());
     }
 }

@@ -317,7 +317,7 @@ impl Shared {
         }
         state.stats.largest_group = state.stats.largest_group.max(commits);
         let flown = state.answering.furthest();
-        let work = state.work(Durability::Durable);
+        let work = state.work();
         match state.group.release(batons, commits, work, flown) {
             Some(Next::Waiter(waiter)) => wakes.lead(waiter.wake),
             Some(Next::Member(gate)) => wakes.lead_member(gate),
@@ -453,11 +453,15 @@ impl State {
         }
     }
 
-    /// What a flush to `level` could do now.
-    pub(crate) fn work(&self, level: Durability) -> Work {
-        let syncs = level == Durability::Durable;
-        let waiting = || self.runway.unsynced() & self.idle_slots() != 0;
-        if !self.parts.is_empty() || syncs && waiting() { Work::Some } else { Work::None }
+    /// What a flush could do now.
+    pub(crate) fn work(&self) -> Work {
+        if !self.parts.is_empty() {
+            Work::Write
+        } else if self.runway.unsynced() & self.idle_slots() != 0 {
+            Work::Sync
+        } else {
+            Work::None
+        }
     }
 
     /// A flush to `level` takes everything pending: up to where it answers those who wait for

@@ -105,7 +105,7 @@ impl Shared {
         }
     }
 
-    /// Lets others run while that costs no more than to sleep and to be woken.
+    /// Lets others run for a while before it sleeps: what that costs and saves is told in `linger.rs`.
     fn linger(&self, gate: &Gate, sync: Duration) {
         let mut begun = Instant::now();
         for _ in 0..TURNS_MAX {

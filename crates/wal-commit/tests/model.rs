@@ -436,6 +436,8 @@ struct Bytes {
     syncs: AtomicU64,
     fail_sync: u64,
     device: loom::sync::atomic::AtomicU64,
+    /// Two writes that are in the air together, where a scenario is about that.
+    together: Option<relief::Together>,
 }
 
 impl Bytes {
@@ -459,6 +461,9 @@ struct SlotSink {
 impl LogSink for SlotSink {
     fn write(&mut self, at: Lsn, bufs: &[IoSlice<'_>]) -> Result<(), IoError> {
         self.bytes.work();
+        if let Some(together) = &self.bytes.together {
+            together.meet();
+        }
         let written: usize = bufs.iter().map(|buf| buf.len()).sum();
         let mask = ((1 << (written / 8)) - 1) << ((at.get() - START) / 8);
         assert_eq!(self.bytes.written.fetch_or(mask, SeqCst) & mask, 0, "bytes are written once");

@@ -107,3 +107,77 @@ fn with_two_slots_a_relieved_leader_gives_its_baton_and_no_other() {
         assert_eq!(log.positions().durable, log.positions().reserved);
     });
 }
+
+/// Something that happens once, and somebody who waits for it: no choice for the model.
+#[derive(Debug, Default)]
+struct Once(loom::sync::Mutex<bool>, loom::sync::Condvar);
+
+impl Once {
+    fn happen(&self) {
+        *self.0.lock().unwrap() = true;
+        self.1.notify_all();
+    }
+
+    fn wait(&self) {
+        let mut happened = self.0.lock().unwrap();
+        while !*happened {
+            happened = self.1.wait(happened).unwrap();
+        }
+    }
+}
+
+/// The first write is in the air until the second one is.
+#[derive(Debug, Default)]
+pub(crate) struct Together {
+    writes: AtomicU64,
+    first: Once,
+    second: Once,
+}
+
+impl Together {
+    pub(crate) fn meet(&self) {
+        match self.writes.fetch_add(1, SeqCst) {
+            0 => {
+                self.first.happen();
+                self.second.wait();
+            }
+            1 => self.second.happen(),
+            _ => {}
+        }
+    }
+}
+
+/// Whoever relieves a leader may go home before the leader's bytes, which another flush has written
+/// without a sync, are durable. Nobody calls the leader then: it must see for itself.
+#[test]
+fn a_relieved_leader_is_not_left_with_what_nobody_syncs() {
+    model(2, || {
+        let bytes = Bytes { together: Some(Together::default()), ..Bytes::default() };
+        let (log, bytes) = start_slots_by(SyncPolicy::Group, bytes, 2);
+        let together = bytes.together.as_ref().unwrap();
+        let landed = Arc::new(Once::default());
+        let first = append(&log, 8).unwrap();
+        // Through one slot: written, then durable.
+        let relieves = {
+            let landed = landed.clone();
+            thread::spawn(move || {
+                first.wait_written().unwrap();
+                landed.happen();
+                first.wait_durable().unwrap();
+            })
+        };
+        together.first.wait();
+        let second = append(&log, 8).unwrap();
+        // Through the other one, with the leader's bytes.
+        let writes = {
+            let log = log.clone();
+            thread::spawn(move || append(&log, 8).unwrap().wait_written().unwrap())
+        };
+        landed.wait();
+        // Two for each slot: the leader gathers, and one other completes the number.
+        log.expect(4);
+        second.wait_durable().unwrap();
+        assert!(log.positions().durable >= second.end());
+        [relieves, writes].into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}

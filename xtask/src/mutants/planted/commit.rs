@@ -97,6 +97,30 @@ pub(super) static BUGS: &[Mutant] = &[
         }],
     },
     Mutant {
+        found_by: Finder::Model { name: "a_relieved_leader_is_not_left_with_what_nobody_syncs" },
+        name: "relieved-leader-waits-for-nobody",
+        about: "a relieved leader waits although nobody is left who would call it",
+        edits: &[Edit {
+            file: DRIVER,
+            find: "(!relieved || state.group.is_idle())",
+            replace: "!relieved",
+        }],
+    },
+    Mutant {
+        found_by: Finder::Test {
+            package: "wal-commit",
+            target: "",
+            name: "group::tests::while_others_write_nobody_is_called",
+        },
+        name: "called-for-a-flush-that-helps-nobody",
+        about: "those whose bytes are in the air call each other until they are written",
+        edits: &[Edit {
+            file: "crates/wal-commit/src/group.rs",
+            find: "let work = if self.held > 0 { work } else { Work::Write };",
+            replace: "let work = Work::Write;",
+        }],
+    },
+    Mutant {
         found_by: Finder::Model { name: "gathering_loses_nobody" },
         name: "baton-taken-over-and-not-used",
         about: "who completes the number relieves the leader that gathers, and leads nobody",
