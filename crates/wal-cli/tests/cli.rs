@@ -275,7 +275,8 @@ fn a_reader_that_goes_away_ends_a_reading_command_quietly_and_an_appending_one_w
         let (exit, errors) = shell(format!("set -o pipefail; {wal} {command} {name} | true"));
         assert_eq!((exit, errors.contains("panicked")), (Some(0), false), "{command}: {errors}");
     }
-    let script = format!("set -o pipefail; seq 1 5000 | {wal} append {name} --ack | true");
+    // More acknowledgements than fit into a pipe.
+    let script = format!("set -o pipefail; seq 1 50000 | {wal} append {name} --ack | true");
     assert_eq!(shell(script).0, Some(1));
 }
 

@@ -2,6 +2,8 @@
 //! and how they end.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod signal;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -10,8 +12,6 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
-
-const SIGINT: &str = "-INT";
 
 fn wal(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_wal")).args(args).stdin(Stdio::null()).output().unwrap()
@@ -587,25 +587,12 @@ fn scrub_beside_a_writer_leaves_its_segment_alone() {
     assert_eq!(rows.last().unwrap()["damaged"], 0);
 }
 
-/// Sends a signal to a child until it ends by it.
+/// Sends a signal to a child, once: a second one would end it at once, whatever it has to finish.
 fn interrupt(mut child: Child) -> Output {
-    let pid = child.id().to_string();
-    while child.try_wait().unwrap().is_none() {
-        assert!(Command::new("kill").args([SIGINT, &pid]).status().unwrap().success());
-        // The first signal must have its time: the second one ends a process at once.
-        let _ended = wait_briefly(&mut child);
+    if child.try_wait().unwrap().is_none() {
+        signal::send(&child, signal::SIGINT);
     }
     child.wait_with_output().unwrap()
-}
-
-fn wait_briefly(child: &mut Child) -> bool {
-    for _ in 0..100 {
-        if child.try_wait().unwrap().is_some() {
-            return true;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
-    false
 }
 
 #[test]

@@ -1,16 +1,18 @@
 //! `wal probe` as a shell meets it: what it tells, what it leaves behind, how it ends.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod signal;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
+use signal::SIGINT;
 
 const WAYS: usize = 23;
-const SIGINT: i32 = 2;
 const SIGTERM: i32 = 15;
 
 fn wal(args: &[&str], dir: &Path) -> Command {
@@ -177,12 +179,6 @@ fn a_senseless_time_is_code_2() {
     assert!(is_empty(dir.path()));
 }
 
-/// Sends `signal`, as a shell does.
-fn send(child: &Child, signal: i32) {
-    let arguments = [format!("-{signal}"), child.id().to_string()];
-    assert!(Command::new("kill").args(arguments).status().unwrap().success());
-}
-
 #[test]
 fn a_signal_ends_it_by_that_signal_and_nothing_is_left_behind() {
     for signal in [SIGINT, SIGTERM] {
@@ -196,7 +192,7 @@ fn a_signal_ends_it_by_that_signal_and_nothing_is_left_behind() {
         while is_empty(dir.path()) && child.try_wait().unwrap().is_none() {
             std::thread::yield_now();
         }
-        send(&child, signal);
+        signal::send(&child, signal);
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.signal(), Some(signal), "{}", stderr(&output));
         assert!(stderr(&output).contains("nothing is left behind"), "{}", stderr(&output));

@@ -1,6 +1,8 @@
 //! `bench`, `top` and `demo`, as a shell meets them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod signal;
+
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -57,8 +59,7 @@ fn bench_that_is_interrupted_removes_what_it_made_and_ends_by_the_signal() {
         assert!(child.try_wait().unwrap().is_none(), "it ended before it made anything");
         std::thread::sleep(Duration::from_millis(5));
     }
-    let pid = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    signal::send(&child, signal::SIGINT);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.signal(), Some(2), "{}", text(&output.stderr));
     assert!(is_empty(dir.path()));

@@ -69,9 +69,8 @@ impl<W: Write> RecordPrinter<W> {
         let Some(decoder) = &mut self.decoder else { return self.write(line) };
         let is_asked = !record.kind().is_housekeeping();
         let asked = is_asked.then(|| decoder.ask(record));
-        let is_full = decoder.is_full();
         self.waiting.push_back(Waiting { lsn: record.lsn(), asked, line });
-        self.settle(is_full)
+        self.settle(false)
     }
 
     /// Everything printed so far is with the reader.
@@ -93,14 +92,19 @@ impl<W: Write> RecordPrinter<W> {
         Ok(self.out)
     }
 
-    /// Prints the lines whose answers are there; all of them if `must`.
+    /// Prints the lines whose answers are there; all of them if `must`. Where much is unanswered it
+    /// waits for some, never for all: a decoder may answer in blocks, and has the last one only
+    /// when it is asked more.
     fn settle(&mut self, must: bool) -> Result<(), Failure> {
         while let Some(first) = self.waiting.front() {
             let answer = match (first.asked, &mut self.decoder) {
-                (Some(bytes), Some(decoder)) => match decoder.take(first.lsn, bytes, must)? {
-                    Some(answer) => Some(answer),
-                    None => return Ok(()),
-                },
+                (Some(bytes), Some(decoder)) => {
+                    let must = must || decoder.is_full();
+                    match decoder.take(first.lsn, bytes, must)? {
+                        Some(answer) => Some(answer),
+                        None => return Ok(()),
+                    }
+                }
                 _ => None,
             };
             let Some(Waiting { line, .. }) = self.waiting.pop_front() else { return Ok(()) };
