@@ -20,11 +20,12 @@ use std::time::Duration;
 
 use crate::sync::{FIXED, Tally};
 
-/// How often a committer lets others run before it sleeps, at the most: where each time is as short
-/// as can be this is two syncs, and a committer waits for the end of a gathering, a write and a sync.
-pub(crate) const TURNS_MAX: u32 = 2 * PART;
 /// What a turn must last at least: this part of a sync.
 const PART: u32 = 16;
+/// The same where few are about: there what is saved is most of what passes between two syncs.
+const PART_OF_FEW: u32 = 32;
+/// So many are few.
+const FEW: u64 = 12;
 /// How much of the past counts.
 const SCORE_MAX: u64 = 16;
 /// Where it does not pay, one in so many committers tries.
@@ -49,9 +50,21 @@ impl Linger {
         !FIXED && !usual_sync.is_zero() && tries
     }
 
+    /// What part of a sync a turn must last at least, where so many are `about`.
+    pub(crate) const fn part(about: u64) -> u32 {
+        if about <= FEW { PART_OF_FEW } else { PART }
+    }
+
+    /// How often a committer lets others run before it sleeps, at the most: where each time is as
+    /// short as can be this is two syncs, and a committer waits for the end of a gathering, a write
+    /// and a sync.
+    pub(crate) const fn turns_max(part: u32) -> u32 {
+        2 * part
+    }
+
     /// Others ran for `turn`; whether to let them run once more.
-    pub(crate) fn pays(&self, turn: Duration, usual_sync: Duration) -> bool {
-        let pays = turn >= usual_sync / PART;
+    pub(crate) fn pays(&self, turn: Duration, usual_sync: Duration, part: u32) -> bool {
+        let pays = turn >= usual_sync / part;
         let score = self.score.get();
         self.score.set(if pays { (score + 1).min(SCORE_MAX) } else { score.saturating_sub(1) });
         pays
@@ -69,9 +82,18 @@ mod tests {
     #[test]
     fn only_a_crowded_processor_makes_it_pay() {
         let linger = Linger::new();
-        assert!(linger.pays(LONG, SYNC));
-        assert!(!linger.pays(SHORT, SYNC));
-        assert!(!linger.pays(Duration::ZERO, SYNC), "nobody else had anything to do");
+        assert!(linger.pays(LONG, SYNC, PART));
+        assert!(!linger.pays(SHORT, SYNC, PART));
+        assert!(!linger.pays(Duration::ZERO, SYNC, PART), "nobody else had anything to do");
+    }
+
+    #[test]
+    fn where_few_are_about_less_makes_it_pay_and_it_is_done_for_no_more_than_two_syncs() {
+        let (few, many) = (Linger::part(FEW), Linger::part(FEW + 1));
+        assert!(Linger::new().pays(SHORT, SYNC, few) && !Linger::new().pays(SHORT, SYNC, many));
+        assert!(
+            [few, many].into_iter().all(|part| SYNC / part * Linger::turns_max(part) == 2 * SYNC)
+        );
     }
 
     #[test]
@@ -79,19 +101,19 @@ mod tests {
         let linger = Linger::new();
         let tries = |linger: &Linger| (1..=320).filter(|n| linger.tries(*n, SYNC)).count();
         assert_eq!(tries(&linger), 10);
-        linger.pays(LONG, SYNC);
+        linger.pays(LONG, SYNC, PART);
         assert_eq!(tries(&linger), 320);
-        linger.pays(SHORT, SYNC);
+        linger.pays(SHORT, SYNC, PART);
         assert_eq!(tries(&linger), 10);
-        assert!((0..1000).all(|_| linger.pays(LONG, SYNC)));
-        assert!(!(0..SCORE_MAX).any(|_| linger.pays(SHORT, SYNC)));
+        assert!((0..1000).all(|_| linger.pays(LONG, SYNC, PART)));
+        assert!(!(0..SCORE_MAX).any(|_| linger.pays(SHORT, SYNC, PART)));
         assert_eq!(tries(&linger), 10, "the past is forgotten");
     }
 
     #[test]
     fn nothing_is_tried_before_a_sync_was_measured() {
         let linger = Linger::new();
-        linger.pays(LONG, SYNC);
+        linger.pays(LONG, SYNC, PART);
         assert!(!linger.tries(32, Duration::ZERO));
     }
 }

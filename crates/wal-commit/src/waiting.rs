@@ -12,7 +12,7 @@ use crate::config::Durability;
 use crate::error::CommitError;
 use crate::gate::Gate;
 use crate::group::Want;
-use crate::linger::TURNS_MAX;
+use crate::linger::Linger;
 use crate::shared::{Guard, Shared};
 use crate::signal::Signal;
 use crate::sync::yield_now;
@@ -70,9 +70,10 @@ impl Shared {
         {
             let gate = state.group.join(end, Gate::new);
             let (arrival, sync) = (self.joined.count(), state.usual_sync);
+            let part = Linger::part(state.group.about());
             drop(state);
             if self.linger.tries(arrival, sync) {
-                self.linger(&gate, sync);
+                self.linger(&gate, sync, part);
             }
             return woken(gate.pass());
         }
@@ -106,12 +107,12 @@ impl Shared {
     }
 
     /// Lets others run for a while before it sleeps: what that costs and saves is told in `linger.rs`.
-    fn linger(&self, gate: &Gate, sync: Duration) {
+    fn linger(&self, gate: &Gate, sync: Duration, part: u32) {
         let mut begun = Instant::now();
-        for _ in 0..TURNS_MAX {
+        for _ in 0..Linger::turns_max(part) {
             yield_now();
             let now = Instant::now();
-            if gate.has_news() || !self.linger.pays(now - begun, sync) {
+            if gate.has_news() || !self.linger.pays(now - begun, sync, part) {
                 return;
             }
             begun = now;
