@@ -4,11 +4,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use wal::{Options, Progress, Storage, Threads};
 
 use crate::error::BankError;
 use crate::story::{Account, Books, Serial};
+
+/// How long an opening waits for whoever has the log. A bank that is dropped waits for nothing: its
+/// log is let go once the last sync returns, and a busy disk takes long over one.
+const LOCK_WAIT: Duration = Duration::from_secs(60);
 
 /// How a bank is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +43,7 @@ impl Shape {
             .threads(threads)
             .slow_sync(None)
             .idle_after(None)
+            .lock_wait(LOCK_WAIT)
     }
 }
 

@@ -5,7 +5,7 @@
 //! later, so that there is something to lose on a slow machine too; sometimes earlier, in its own
 //! restart. Then the directory is opened here, and judged.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -161,15 +161,22 @@ impl Kills {
             .arg("--dir")
             .arg(&self.dir)
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .stdin(Stdio::null())
             .spawn()
             .map_err(process)?;
-        let out = child.stdout.take();
+        let (out, errors) = (child.stdout.take(), child.stderr.take());
         let (promised, promises) = channel();
         let reader = std::thread::spawn(move || -> Vec<String> {
             let lines = out.into_iter().flat_map(|out| BufReader::new(out).split(b'\n'));
             let lines = lines.map_while(Result::ok);
             lines.map(|line| heard(&line, &promised)).collect()
+        });
+        let errors = std::thread::spawn(move || -> String {
+            let mut said = Vec::new();
+            // What came before a failure to read is still worth telling.
+            let _ = errors.map(|mut errors| errors.read_to_end(&mut said));
+            String::from_utf8_lossy(&said).trim().to_owned()
         });
         for _ in 0..moment.promises {
             // It has ended, or takes too long: then it is killed as it is.
@@ -181,13 +188,21 @@ impl Kills {
         child.kill().map_err(process)?;
         let status = child.wait().map_err(process)?;
         let lines = reader.join().unwrap_or_default();
-        match status.code() {
-            Some(code) if code != 0 => {
-                Err(BankError::Books(format!("the process ended by itself, with {code}")))
-            }
-            _ => Ok(lines),
-        }
+        let said = errors.join().unwrap_or_default();
+        ended(status.code(), &said).map(|()| lines)
     }
+}
+
+/// Whether it was killed, or all was done: then what it `said` of errors is passed on.
+fn ended(code: Option<i32>, said: &str) -> Result<(), BankError> {
+    if let Some(code) = code.filter(|code| *code != 0) {
+        let reason = format!("the process ended by itself, with {code}, and said `{said}`");
+        return Err(BankError::Books(reason));
+    }
+    if !said.is_empty() {
+        eprintln!("{said}");
+    }
+    Ok(())
 }
 
 /// A line that the process said; passes on that it is a promise.
@@ -254,6 +269,14 @@ mod tests {
         let mut rng = SimRng::new(1);
         let early = (0..10).filter(|number| Moment::draw(*number, &mut rng).promises == 0).count();
         assert_eq!(early, 2);
+    }
+
+    #[test]
+    fn what_a_process_said_that_ended_by_itself_is_told() {
+        let error = ended(Some(1), "error: the log is locked").unwrap_err().to_string();
+        assert!(error.contains("by itself") && error.contains("log is locked"), "{error}");
+        assert!(ended(None, "killed while it spoke").is_ok());
+        assert!(ended(Some(0), "").is_ok());
     }
 
     #[test]

@@ -469,7 +469,9 @@ fn rows_of_tables_keep_their_kinds_in_a_batch() {
 fn writers_of_all_partitions_and_batches_among_them_lose_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let places = Directories::new(dir.path().join("root"));
-    let opener = Opener::new(options().threads(Threads::Helper));
+    // The logs that are dropped below are let go once their helpers come by.
+    let patient = options().threads(Threads::Helper).lock_wait(Duration::from_secs(60));
+    let opener = Opener::new(patient);
     let nothing = |_: usize, _: &ReplayRecord<'_>| Ok::<(), io::Error>(());
     let partitions = Arc::new(opener.open(&places, ["a", "b", "c"], nothing).unwrap());
     std::thread::scope(|scope| {

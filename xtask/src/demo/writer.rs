@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::{JoinHandle, spawn};
 use std::time::Duration;
 
@@ -14,6 +14,9 @@ use crate::outcome::{Failure, Outcome};
 /// A writer that says nothing for so long is stuck.
 const SILENCE_MAX: Duration = Duration::from_secs(120);
 const SIGKILL: i32 = 9;
+/// Acknowledgements read ahead of whoever takes them. So few that the writer soon waits for its pipe,
+/// and does not finish while the moment of its kill is still on its way to be noticed.
+const READ_AHEAD: usize = 64;
 
 /// A running `wal append`; killed and waited for when dropped.
 pub(super) struct Writer {
@@ -60,8 +63,9 @@ impl Writer {
         let missing = || Failure::new("the writer has no standard output");
         let stdout = child.stdout.take().ok_or_else(missing)?;
         let stderr = child.stderr.take().ok_or_else(missing)?;
-        let (sender, acknowledgements) = channel();
-        // Both ends when the child does, at the latest: their pipes close with it.
+        let (sender, acknowledgements) = sync_channel(READ_AHEAD);
+        // Both end when the child does, at the latest: their pipes close with it, and whoever drops
+        // this drops the receiver.
         spawn(move || {
             let mut lines = BufReader::new(stdout);
             let mut line = Vec::new();
