@@ -234,15 +234,10 @@ fn has_target(target: &str) -> bool {
     )
 }
 
-/// The demonstrations, small: long enough to meet flushes, short enough for every change.
+/// The demonstrations, small: few kills, short enough for every change. The lines are as many as
+/// always: what is left to each writer must be more than its pipe takes ahead of the kill.
 fn short_demo() -> Outcome {
-    demo::run(&demo::Arguments {
-        lines: Some(20_000),
-        kills: 3,
-        threads: 8,
-        seed: None,
-        ..demo::Arguments::default()
-    })?;
+    demo::run(&demo::Arguments { kills: 3, threads: 8, seed: None, ..demo::Arguments::default() })?;
     demo::run(&demo::Arguments { kills: 6, aries: true, ..demo::Arguments::default() })
 }
 

@@ -14,8 +14,8 @@ use crate::outcome::{Failure, Outcome};
 /// A writer that says nothing for so long is stuck.
 const SILENCE_MAX: Duration = Duration::from_secs(120);
 const SIGKILL: i32 = 9;
-/// Acknowledgements read ahead of whoever takes them. So few that the writer soon waits for its pipe,
-/// and does not finish while the moment of its kill is still on its way to be noticed.
+/// Acknowledgements read ahead of whoever takes them. So few that a writer whose acknowledgements are
+/// not taken soon waits for its pipe, and does not finish before it is killed.
 const READ_AHEAD: usize = 64;
 
 /// A running `wal append`; killed and waited for when dropped.
@@ -205,6 +205,18 @@ mod tests {
         let ending = writer.finish().unwrap();
         ending.expect_killed().unwrap();
         assert!(ending.expect_success().is_err());
+    }
+
+    #[test]
+    fn a_writer_whose_acknowledgements_nobody_takes_waits_to_be_killed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = script(dir.path(), "exec seq -f '%.0f 8' 100000");
+        assert_eq!(writer.next().unwrap(), Some((1, 8)));
+        // Time enough to print them all, if it could.
+        std::thread::sleep(Duration::from_millis(200));
+        writer.kill().unwrap();
+        while writer.next().unwrap().is_some() {}
+        writer.finish().unwrap().expect_killed().unwrap();
     }
 
     #[test]
