@@ -1,6 +1,8 @@
 //! The storage on real directories: the contract of backends, what becomes of flushes, refusals.
 //!
-//! Where the kernel refuses io_uring each test says so and checks nothing.
+//! Where the kernel refuses io_uring each test says so and checks nothing. One test runs at a time:
+//! rings and registered memory count against the limit of locked memory of the user, whatever process
+//! has them, and are given back a while after they are closed.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -8,8 +10,10 @@ use std::cell::Cell;
 use std::fs;
 use std::io::{ErrorKind, IoSlice, Write};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use wal_io::backend::FileStorage;
@@ -17,10 +21,48 @@ use wal_io::{Access, Storage};
 use wal_sim::contract;
 use wal_uring::{Joining, UringError, UringOptions, UringStorage};
 
-/// A storage, unless this system refuses io_uring, or its file system direct I/O.
+/// How long memory of rings that are closed may take to be given back.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Whether waiting for memory has been in vain: then nobody waits again.
+static IN_VAIN: AtomicBool = AtomicBool::new(false);
+
+/// Held by the test that runs.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether the limit of locked memory is what was met.
+fn is_limit(error: &UringError) -> bool {
+    use UringError::{Registration, Unavailable};
+    matches!(error, Registration { source, .. } | Unavailable { source }
+        if source.kind() == ErrorKind::OutOfMemory)
+}
+
+/// Opens, and tries again while the memory of rings before may still be on its way back.
+fn open_patiently(path: &Path, options: UringOptions) -> Result<UringStorage, UringError> {
+    let began = Instant::now();
+    let waits = || !IN_VAIN.load(Ordering::Relaxed) && began.elapsed() < PATIENCE;
+    loop {
+        match UringStorage::open_with(path, options) {
+            Err(error) if is_limit(&error) && waits() => thread::sleep(Duration::from_millis(5)),
+            opened => return opened,
+        }
+    }
+}
+
+/// A storage, unless this system refuses io_uring, or its file system direct I/O, or its limit of
+/// locked memory even the smallest storage.
 fn open(path: &Path, options: UringOptions) -> Option<UringStorage> {
-    let why = match UringStorage::open_with(path, options) {
+    let smallest = || UringStorage::open_with(path, options.lanes(1).lane_bytes(4096));
+    let why = match open_patiently(path, options) {
         Ok(storage) => return Some(storage),
+        Err(error) if is_limit(&error) => {
+            assert!(smallest().is_err_and(|error| is_limit(&error)), "{error}");
+            IN_VAIN.store(true, Ordering::Relaxed);
+            error.to_string()
+        }
         Err(error @ UringError::Unavailable { .. }) => error.to_string(),
         Err(error) if error.to_string().contains("refuses direct I/O") => error.to_string(),
         Err(error) => panic!("{error}"),
@@ -29,6 +71,11 @@ fn open(path: &Path, options: UringOptions) -> Option<UringStorage> {
     let said = format!("SKIPPED, nothing was checked: {why}\n");
     std::io::stderr().write_all(said.as_bytes()).unwrap();
     None
+}
+
+/// Nothing here needs more of a lane than this, and locked memory is scarce.
+fn small() -> UringOptions {
+    UringOptions::default().lanes(2).lane_bytes(16 << 10)
 }
 
 fn fresh(options: UringOptions) -> Option<(TempDir, UringStorage)> {
@@ -43,8 +90,7 @@ fn ways() -> Vec<UringOptions> {
     for direct in [false, true] {
         for joining in [Joining::Durable, Joining::Linked] {
             for registered in [true, false] {
-                let options = UringOptions::default().direct(direct).joining(joining);
-                ways.push(options.registered(registered).lanes(2));
+                ways.push(small().direct(direct).joining(joining).registered(registered));
             }
         }
     }
@@ -60,7 +106,7 @@ fn keeps_the_contract(options: UringOptions) {
     let make = || -> Arc<dyn Storage> {
         made.set(made.get() + 1);
         let path = root.path().join(made.get().to_string());
-        Arc::new(UringStorage::open_with(path, options.lanes(1)).unwrap())
+        Arc::new(open_patiently(&path, options.lanes(1)).unwrap())
     };
     if let Err(broken) = contract::run(make) {
         panic!("{options:?}: {broken}");
@@ -69,16 +115,19 @@ fn keeps_the_contract(options: UringOptions) {
 
 #[test]
 fn buffered_storage_keeps_the_contract() {
-    keeps_the_contract(UringOptions::default());
+    let _alone = alone();
+    keeps_the_contract(small());
 }
 
 #[test]
 fn direct_storage_keeps_the_contract() {
-    keeps_the_contract(UringOptions::default().direct(true));
+    let _alone = alone();
+    keeps_the_contract(small().direct(true));
 }
 
 #[test]
 fn durable_writes_of_every_way_are_read_back_by_every_backend() {
+    let _alone = alone();
     for options in ways() {
         let Some((dir, storage)) = fresh(options) else { continue };
         drop(storage.create("a", 1 << 20).unwrap());
@@ -104,6 +153,7 @@ fn durable_writes_of_every_way_are_read_back_by_every_backend() {
 
 #[test]
 fn threads_flush_at_once_more_than_there_are_lanes() {
+    let _alone = alone();
     for options in ways() {
         let Some((_dir, storage)) = fresh(options) else { continue };
         drop(storage.create("a", 1 << 20).unwrap());
@@ -134,7 +184,8 @@ fn threads_flush_at_once_more_than_there_are_lanes() {
 
 #[test]
 fn what_is_longer_than_a_lane_is_durable_all_the_same() {
-    let Some((_dir, storage)) = fresh(UringOptions::default().lane_bytes(4096)) else { return };
+    let _alone = alone();
+    let Some((_dir, storage)) = fresh(small().lane_bytes(4096)) else { return };
     let file = storage.create("a", 0).unwrap();
     let bytes = vec![3; 5000];
     assert_eq!(file.write_durable_at(&[IoSlice::new(&bytes)], 0).unwrap(), 5000);
@@ -143,7 +194,8 @@ fn what_is_longer_than_a_lane_is_durable_all_the_same() {
 
 #[test]
 fn a_misaligned_direct_write_is_refused_in_the_words_of_the_file_below() {
-    let Some((_dir, storage)) = fresh(UringOptions::default().direct(true)) else { return };
+    let _alone = alone();
+    let Some((_dir, storage)) = fresh(small().direct(true)) else { return };
     let file = storage.create("a", 8192).unwrap();
     for (bytes, offset) in [(100, 0), (4096, 100)] {
         let bytes = vec![1; bytes];
@@ -155,7 +207,8 @@ fn a_misaligned_direct_write_is_refused_in_the_words_of_the_file_below() {
 
 #[test]
 fn a_file_opened_for_reading_takes_no_durable_write() {
-    let Some((_dir, storage)) = fresh(UringOptions::default()) else { return };
+    let _alone = alone();
+    let Some((_dir, storage)) = fresh(small()) else { return };
     drop(storage.create("a", 100).unwrap());
     let file = storage.open("a", Access::Read).unwrap();
     let error = file.write_durable_at(&[IoSlice::new(b"x")], 0).unwrap_err();
@@ -164,7 +217,8 @@ fn a_file_opened_for_reading_takes_no_durable_write() {
 
 #[test]
 fn a_full_device_is_an_error_and_not_a_short_success() {
-    let Some((dir, _)) = fresh(UringOptions::default()) else { return };
+    let _alone = alone();
+    let Some((dir, _)) = fresh(small()) else { return };
     let full = Path::new("/dev/full");
     if !full.exists() {
         return;
@@ -172,7 +226,7 @@ fn a_full_device_is_an_error_and_not_a_short_success() {
     // A link to the device that is always full, as a file of the log.
     std::os::unix::fs::symlink(full, dir.path().join("full")).unwrap();
     for joining in [Joining::Durable, Joining::Linked] {
-        let storage = open(dir.path(), UringOptions::default().joining(joining)).unwrap();
+        let Some(storage) = open(dir.path(), small().joining(joining)) else { return };
         let file = storage.open("full", Access::Write).unwrap();
         let error = file.write_durable_at(&[IoSlice::new(b"x")], 0).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::StorageFull, "{joining:?}: {error}");
@@ -182,19 +236,21 @@ fn a_full_device_is_an_error_and_not_a_short_success() {
 
 #[test]
 fn a_path_that_is_a_file_is_refused_as_by_the_backend_below() {
+    let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
-    if open(dir.path(), UringOptions::default()).is_none() {
+    if open(dir.path(), small()).is_none() {
         return;
     }
     let path = dir.path().join("file");
     fs::write(&path, b"").unwrap();
-    let error = UringStorage::open(&path).unwrap_err();
+    let error = open_patiently(&path, small()).unwrap_err();
     assert!(matches!(error, UringError::Storage(_)), "{error}");
 }
 
 #[test]
 fn opening_leaves_nothing_in_the_directory() {
-    let Some((dir, storage)) = fresh(UringOptions::default().direct(true)) else { return };
+    let _alone = alone();
+    let Some((dir, storage)) = fresh(small().direct(true)) else { return };
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     assert_eq!(storage.path(), dir.path().canonicalize().unwrap());
     assert_eq!((storage.counts().joined, storage.counts().apart), (0, 0));
