@@ -6,6 +6,7 @@ mod common;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use common::{
     Disk, Gate, Prepare, Sink, append, inline, lsn, no_space, rename_failed, start, stop_in_syncs,
@@ -343,6 +344,15 @@ impl Preparer for Kept<Prepare> {
 
 type Gone = Arc<Mutex<Vec<&'static str>>>;
 
+/// Waits until so many of a log are gone: its helper lets go of its share when it comes to run.
+fn wait_gone(gone: &Gone, count: usize) {
+    let began = Instant::now();
+    while gone.lock().unwrap().len() < count {
+        assert!(began.elapsed() < Duration::from_secs(60), "{:?} of {count}", gone.lock().unwrap());
+        std::thread::yield_now();
+    }
+}
+
 fn kept(disk: Disk, threads: Threads) -> (GroupCommit, Arc<Disk>, Gone) {
     let (disk, gone) = (Arc::new(disk), Gone::default());
     let sink = Box::new(Kept(Sink(disk.clone()), gone.clone(), "sink"));
@@ -384,11 +394,10 @@ fn r15_the_preparer_goes_only_after_the_preparation_in_flight_has_returned() {
     }
     began.pass();
     drop(log);
+    wait_gone(&gone, 1);
     assert_eq!(*gone.lock().unwrap(), ["sink"], "the helper is still preparing");
     go.open();
-    while gone.lock().unwrap().len() < 2 {
-        std::thread::yield_now();
-    }
+    wait_gone(&gone, 2);
     assert_eq!(*gone.lock().unwrap(), ["sink", "preparer"]);
 }
 
@@ -402,9 +411,7 @@ fn r15_dropping_never_syncs_and_tells_those_who_wait() {
         let error = ticket.wait_durable().unwrap_err();
         assert!(matches!(error, CommitError::Abandoned), "{error}");
         assert_eq!(error.fate(), Fate::Unknown);
-        while gone.lock().unwrap().len() < 2 {
-            std::thread::yield_now();
-        }
+        wait_gone(&gone, 2);
     }
 }
 
