@@ -54,10 +54,11 @@ fn an_append_alone_and_a_batch_of_many_cost_nothing_and_one_flush() {
 }
 
 #[test]
-fn a_thousand_committers_never_need_a_thousand_syncs() {
+fn three_hundred_committers_never_need_three_hundred_syncs() {
     let (disk, wal) = disk_and(Options::default().segment_bytes(64 << 10));
     // All records are ordered before anybody waits, so that the count depends on no timing.
-    let tickets: Vec<_> = (0..1000).map(|number| wal.append(&body(number % 20)).unwrap()).collect();
+    // No more of them: a container may have a limit of a thousand threads.
+    let tickets: Vec<_> = (0..300).map(|number| wal.append(&body(number % 20)).unwrap()).collect();
     let before = wal.stats().commit.syncs;
     std::thread::scope(|scope| {
         for ticket in &tickets {
@@ -65,6 +66,6 @@ fn a_thousand_committers_never_need_a_thousand_syncs() {
         }
     });
     let syncs = wal.stats().commit.syncs - before;
-    assert!(syncs <= 10, "{syncs} syncs for a thousand committers");
+    assert!(syncs <= 10, "{syncs} syncs for three hundred committers");
     assert!(disk.ops() > 0);
 }
