@@ -14,6 +14,9 @@ use wal_commit::{GroupCommit, SyncPolicy, Ticket};
 
 use common::{Disk, append, append_unhooked, start};
 
+/// The line of a thread's status that says how often it went to sleep.
+const SLEEPS: &str = "voluntary_ctxt_switches:";
+
 /// How often the serving thread of the newest log went to sleep so far.
 fn sleeps() -> u64 {
     let tasks = fs::read_dir("/proc/self/task").unwrap();
@@ -25,7 +28,7 @@ fn sleeps() -> u64 {
         .max();
     // It has its name a moment after it began.
     let Some((_, status)) = found else { return 0 };
-    let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches:")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(SLEEPS)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
@@ -55,6 +58,13 @@ const TICK: Duration = Duration::from_millis(10);
 
 #[test]
 fn an_idle_log_sleeps_for_good_until_it_is_appended_to_or_synced() {
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    if !status.lines().any(|line| line.starts_with(SLEEPS)) {
+        eprintln!(
+            "SKIPPED, nothing was checked: this system does not say how often a thread sleeps"
+        );
+        return;
+    }
     let ways: [fn(&GroupCommit, &[u8]) -> Ticket; 2] = [append, append_unhooked];
     for (period, append) in [None, Some(TICK)].into_iter().flat_map(|p| ways.map(|way| (p, way))) {
         let (log, disk) = start(Disk::new(1 << 20), |config| {
