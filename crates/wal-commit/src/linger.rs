@@ -7,11 +7,11 @@
 //! a processor is free, one such time is over at once, and the committer sleeps: nobody spins.
 //!
 //! ```text
-//! it pays while letting others run takes at least a sixteenth of what a sync takes
+//! it pays while letting others run takes, in the mean, at least a sixteenth of what a sync takes
 //! ```
 //!
-//! So a commit costs at most as much processor time more as letting others run 32 times does,
-//! however slow the device is.
+//! So a commit costs at most as much processor time more as letting others run 32 times does, or 64
+//! times where few are about, however slow the device is.
 //!
 //! Whether it paid of late is kept for the whole log, so that a log for which it does not pay
 //! tries it seldom.
@@ -62,9 +62,16 @@ impl Linger {
         2 * part
     }
 
-    /// Others ran for `turn`; whether to let them run once more.
-    pub(crate) fn pays(&self, turn: Duration, usual_sync: Duration, part: u32) -> bool {
-        let pays = turn >= usual_sync / part;
+    /// Others ran `turns` times, for `spent` in all; whether to let them run once more. It is the
+    /// mean that counts: a single time is short when all others happen to be on another processor.
+    pub(crate) fn pays(
+        &self,
+        spent: Duration,
+        turns: u32,
+        usual_sync: Duration,
+        part: u32,
+    ) -> bool {
+        let pays = spent >= (usual_sync / part).saturating_mul(turns);
         let score = self.score.get();
         self.score.set(if pays { (score + 1).min(SCORE_MAX) } else { score.saturating_sub(1) });
         pays
@@ -82,15 +89,25 @@ mod tests {
     #[test]
     fn only_a_crowded_processor_makes_it_pay() {
         let linger = Linger::new();
-        assert!(linger.pays(LONG, SYNC, PART));
-        assert!(!linger.pays(SHORT, SYNC, PART));
-        assert!(!linger.pays(Duration::ZERO, SYNC, PART), "nobody else had anything to do");
+        assert!(linger.pays(LONG, 1, SYNC, PART));
+        assert!(!linger.pays(SHORT, 1, SYNC, PART));
+        assert!(!linger.pays(Duration::ZERO, 1, SYNC, PART), "nobody else had anything to do");
+    }
+
+    #[test]
+    fn it_is_the_mean_of_the_turns_that_counts() {
+        let linger = Linger::new();
+        assert!(linger.pays(SHORT + (LONG + LONG - SHORT), 2, SYNC, PART), "a long one makes up");
+        assert!(!linger.pays(SHORT + LONG, 2, SYNC, PART));
+        assert!(!linger.pays(LONG, 2, SYNC, PART), "one long turn and one of nothing");
     }
 
     #[test]
     fn where_few_are_about_less_makes_it_pay_and_it_is_done_for_no_more_than_two_syncs() {
         let (few, many) = (Linger::part(FEW), Linger::part(FEW + 1));
-        assert!(Linger::new().pays(SHORT, SYNC, few) && !Linger::new().pays(SHORT, SYNC, many));
+        assert!(
+            Linger::new().pays(SHORT, 1, SYNC, few) && !Linger::new().pays(SHORT, 1, SYNC, many)
+        );
         assert!(
             [few, many].into_iter().all(|part| SYNC / part * Linger::turns_max(part) == 2 * SYNC)
         );
@@ -101,19 +118,19 @@ mod tests {
         let linger = Linger::new();
         let tries = |linger: &Linger| (1..=320).filter(|n| linger.tries(*n, SYNC)).count();
         assert_eq!(tries(&linger), 10);
-        linger.pays(LONG, SYNC, PART);
+        linger.pays(LONG, 1, SYNC, PART);
         assert_eq!(tries(&linger), 320);
-        linger.pays(SHORT, SYNC, PART);
+        linger.pays(SHORT, 1, SYNC, PART);
         assert_eq!(tries(&linger), 10);
-        assert!((0..1000).all(|_| linger.pays(LONG, SYNC, PART)));
-        assert!(!(0..SCORE_MAX).any(|_| linger.pays(SHORT, SYNC, PART)));
+        assert!((0..1000).all(|_| linger.pays(LONG, 1, SYNC, PART)));
+        assert!(!(0..SCORE_MAX).any(|_| linger.pays(SHORT, 1, SYNC, PART)));
         assert_eq!(tries(&linger), 10, "the past is forgotten");
     }
 
     #[test]
     fn nothing_is_tried_before_a_sync_was_measured() {
         let linger = Linger::new();
-        linger.pays(LONG, SYNC, PART);
+        linger.pays(LONG, 1, SYNC, PART);
         assert!(!linger.tries(32, Duration::ZERO));
     }
 }

@@ -108,14 +108,12 @@ impl Shared {
 
     /// Lets others run for a while before it sleeps: what that costs and saves is told in `linger.rs`.
     fn linger(&self, gate: &Gate, sync: Duration, part: u32) {
-        let mut begun = Instant::now();
-        for _ in 0..Linger::turns_max(part) {
+        let begun = Instant::now();
+        for turns in 1..=Linger::turns_max(part) {
             yield_now();
-            let now = Instant::now();
-            if gate.has_news() || !self.linger.pays(now - begun, sync, part) {
+            if gate.has_news() || !self.linger.pays(begun.elapsed(), turns, sync, part) {
                 return;
             }
-            begun = now;
         }
     }
 
