@@ -16,7 +16,7 @@ const WHOLE: u32 = 16;
 /// The least share: so little that a wait in vain does not show.
 const LEAST: u32 = 1;
 /// What this many wait for together is at most as many syncs: so more wait for a shorter time.
-const TOGETHER: u32 = 8;
+const TOGETHER: u32 = 32;
 
 /// For how long it is worth while to wait for those who were answered last time.
 #[derive(Debug)]
@@ -66,7 +66,8 @@ mod tests {
     #[test]
     fn many_wait_for_a_quarter_of_a_sync_at_most() {
         let gathering = Gathering::new();
-        assert_eq!(gathering.window(SYNC, 16), SYNC / 2);
+        assert_eq!(gathering.window(SYNC, 32), SYNC);
+        assert_eq!(gathering.window(SYNC, 64), SYNC / 2);
         assert_eq!(gathering.window(SYNC, 1_000), SYNC / 4);
         assert_eq!(gathering.window(SYNC, u64::MAX), SYNC / 4);
         assert_eq!(gathering.window(SYNC, 0), SYNC);
