@@ -23,6 +23,11 @@ use crate::sync::FIXED;
 use crate::waiting::Limit;
 use crate::wake::Wakes;
 
+/// So many syncs are left alone before a segment is begun.
+const FIRST_REST_SYNCS: u32 = 4;
+/// A slow device must not make it late.
+const FIRST_REST_MAX: Duration = Duration::from_millis(20);
+
 /// Whether an append waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Patience {
@@ -177,8 +182,15 @@ impl Shared {
         let surplus = size.may_be_normal(self.segment_bytes)
             && base == state.cursor.ready_end()
             && self.earmarks.is_surplus(state.held_back);
+        let first = first_rest(state.usual_sync);
         drop(state);
         let preparation = Preparation { shared: self, ended: false };
+        if let Size::Next(Some(rest)) = size
+            && !first.is_zero()
+        {
+            // However it ends: a preparer whose log is at its end says so itself.
+            rest(first);
+        }
         let outcome = match size {
             _ if surplus => preparer.prepare_from_held(base),
             Size::Exactly(capacity_bytes) => preparer.prepare(base, capacity_bytes),
@@ -186,6 +198,14 @@ impl Shared {
         };
         Ok(preparation.end(base, size, outcome.map_err(Arc::new), preparer))
     }
+}
+
+/// For how long a segment is not begun, where a sync usually takes `usual_sync`.
+///
+/// It is wanted when the log enters the last one, and whoever enters that syncs two files, which is
+/// the slowest commit there is even with the device to itself.
+fn first_rest(usual_sync: Duration) -> Duration {
+    usual_sync.saturating_mul(FIRST_REST_SYNCS).min(FIRST_REST_MAX)
 }
 
 /// How long a segment is to be.
@@ -299,5 +319,17 @@ impl Drop for Preparation<'_> {
         push_all(&mut wakes, state.group.waiting_for(Want::Segment), &Signal::Met);
         drop(state);
         self.shared.deliver(wakes);
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flush_that_enters_a_segment_has_the_device_to_itself_however_slow_that_is() {
+        assert_eq!(first_rest(Duration::from_micros(80)), Duration::from_micros(320));
+        assert_eq!(first_rest(Duration::from_secs(1)), FIRST_REST_MAX);
+        assert_eq!(first_rest(Duration::ZERO), Duration::ZERO, "nothing was synced yet");
     }
 }
