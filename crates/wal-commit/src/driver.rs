@@ -218,12 +218,8 @@ impl<'a> Flight<'a> {
             CommitError::in_doubt(cause)
         };
         let pending = !state.parts.is_empty();
-        // Each flush of a direct backend ends on a block boundary: no two share a block.
-        if pending
-            && shared.block_bytes > 1
-            && let Some(range) = state.cursor.block_padding(shared.block_bytes)
-        {
-            shared.pad(state, range).map_err(|cause| broken(state, cause))?;
+        if pending {
+            shared.pad_flush(state, level).map_err(|cause| broken(state, cause))?;
         }
         let answers = state.seal(level);
         let due = state.runway.unsynced();

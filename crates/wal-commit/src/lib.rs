@@ -45,6 +45,7 @@ mod earmark;
 mod limits;
 mod clearance;
 mod shared;
+mod flush_padding;
 mod settle;
 mod slots;
 mod waiting;

@@ -234,6 +234,12 @@ impl Cursor {
         Some(LsnRange::new(self.end, target))
     }
 
+    /// What is left of the active segment, if that is at most `bytes_max` and the next one is there.
+    pub(crate) fn scrap(&self, bytes_max: u64) -> Option<LsnRange> {
+        let is_scrap = !self.wants_segment() && (1..=bytes_max).contains(&self.left());
+        is_scrap.then(|| LsnRange::new(self.end, self.active_end))
+    }
+
     /// Where a record of `bytes`, too large for the buffer, goes.
     pub(crate) fn plan_large(&self, bytes: u64, segment_bytes: u64) -> LargePlan {
         if fits(self.left(), bytes) {
@@ -414,6 +420,16 @@ mod tests {
             }
         }
         assert_eq!(cursor(64, 0).block_padding(1), None);
+    }
+
+    #[test]
+    fn r13_what_is_left_is_scrap_if_it_is_little_and_a_segment_follows() {
+        let whole = |cursor: &Cursor| Some(LsnRange::new(cursor.end, cursor.active_end));
+        let little = cursor(152, 4096);
+        assert_eq!(little.scrap(152), whole(&little));
+        assert_eq!(little.scrap(151), None);
+        assert_eq!(cursor(0, 4096).scrap(4096), None, "nothing is left");
+        assert_eq!(cursor(152, 0).scrap(4096), None, "a record may yet need it");
     }
 
     #[test]
