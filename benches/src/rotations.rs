@@ -1,8 +1,9 @@
 //! Commits over many rotations: whether any waits for a segment.
 //!
-//! Segments are so small that more than one commit in a thousand meets a rotation, so that p99.9
-//! tells of them; the bare device makes as many commits in the same round. What counts is p99.9
-//! over p50, ours beside the bare device's.
+//! In the smallest segments more than one commit in a thousand enters one, so that p99.9 tells of
+//! that. In longer ones fewer do, and what p99.9 tells of is the making of the next segment beside
+//! the commits. The bare device makes as many commits in the same round. What counts is p99.9 over
+//! p50, ours beside the bare device's.
 
 use clap::Args;
 use serde::Serialize;
@@ -26,31 +27,37 @@ pub struct Arguments {
     #[arg(long, default_value_t = 128)]
     pub body_bytes: usize,
     /// Kibibytes of a segment
-    #[arg(long, default_value_t = 64)]
-    pub segment_kib: u64,
+    #[arg(long, value_delimiter = ',', default_values_t = [64, 1024])]
+    pub segment_kib: Vec<u64>,
     /// Rotations which are to be crossed at least
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 20)]
     pub rotations: u64,
+    /// Commits that are to be made at least, so that p99.9 is not that of a handful
+    #[arg(long, default_value_t = 30_000)]
+    pub commits: u64,
     /// Rounds and places
     #[command(flatten)]
     pub common: Common,
 }
 
 impl Arguments {
-    fn segment_bytes(&self) -> u64 {
-        self.segment_kib << 10
-    }
-
     /// Commits of all threads together after which so many segments are full, whatever a log adds
     /// to a body.
-    fn commits(&self) -> u64 {
-        (self.rotations + 1) * self.segment_bytes() / self.body_bytes as u64
+    fn commits_over(&self, segment_bytes: u64) -> u64 {
+        let full = (self.rotations + 1).saturating_mul(segment_bytes);
+        (full / self.body_bytes as u64).max(self.commits)
     }
+}
 
-    /// Rotations which a log crossed that grew so much.
-    fn crossed(&self, stored_bytes: u64) -> u64 {
-        stored_bytes / self.segment_bytes()
-    }
+/// Rotations which a log crossed that grew so much.
+const fn crossed(stored_bytes: u64, segment_bytes: u64) -> u64 {
+    stored_bytes / segment_bytes
+}
+
+/// All logs of one load.
+struct Load {
+    segment_bytes: u64,
+    cases: Vec<Case>,
 }
 
 /// p99.9 over p50.
@@ -75,32 +82,35 @@ pub fn run(arguments: &Arguments, entries: &[Entry]) -> Result<(), Failure> {
     let common = &arguments.common;
     let report = Report::begin("rotations", common);
     let mut all = Vec::new();
-    for &threads in &arguments.threads {
-        let case = |entry: &Entry| Case::new(*entry, threads, arguments.body_bytes);
-        let mut cases: Vec<Case> = entries.iter().map(case).collect();
-        for round in 0..common.rounds {
-            in_turns(round, &mut cases, |case| {
-                case.take_turn(|case| one_turn(arguments, case));
-            });
+    for segment_bytes in arguments.segment_kib.iter().map(|kib| kib << 10) {
+        for &threads in &arguments.threads {
+            let case = |entry: &Entry| Case::new(*entry, threads, arguments.body_bytes);
+            let mut cases: Vec<Case> = entries.iter().map(case).collect();
+            for round in 0..common.rounds {
+                in_turns(round, &mut cases, |case| {
+                    case.take_turn(|case| one_turn(arguments, segment_bytes, case));
+                });
+            }
+            println!("\n{threads} threads, segments of {} KiB", segment_bytes >> 10);
+            let load = Load { segment_bytes, cases };
+            print(&load);
+            all.push(load);
         }
-        println!("\n{threads} threads, segments of {} KiB", arguments.segment_kib);
-        print(arguments, &cases);
-        all.push(cases);
     }
-    report.write_json(&all.iter().flatten().map(Load::from).collect::<Vec<_>>())?;
+    report.write_json(&all.iter().flat_map(Load::rows).collect::<Vec<_>>())?;
     let how = format!(
-        "medians of {} rounds in turns; segments of {} KiB, bodies of {} bytes",
-        common.rounds, arguments.segment_kib, arguments.body_bytes
+        "medians of {} rounds in turns; bodies of {} bytes",
+        common.rounds, arguments.body_bytes
     );
     report.write_csv("", &how, sheet(arguments, &all))
 }
 
-fn one_turn(arguments: &Arguments, case: &Case) -> Result<Measured, Failure> {
+fn one_turn(arguments: &Arguments, segment_bytes: u64, case: &Case) -> Result<Measured, Failure> {
     let dir = fresh(arguments.common.dir.as_deref())?;
-    let each = arguments.commits().div_ceil(case.committers() as u64);
+    let each = arguments.commits_over(segment_bytes).div_ceil(case.committers() as u64);
     let turn = case.turn(dir.path())?.with("commits", each);
-    let measured: Measured = turn.with("segment-bytes", arguments.segment_bytes()).take()?;
-    match measured.stored_bytes.map(|bytes| arguments.crossed(bytes)) {
+    let measured: Measured = turn.with("segment-bytes", segment_bytes).take()?;
+    match measured.stored_bytes.map(|bytes| crossed(bytes, segment_bytes)) {
         Some(crossed) if crossed < arguments.rotations => {
             Err(format!("only {crossed} rotations were crossed").into())
         }
@@ -108,20 +118,32 @@ fn one_turn(arguments: &Arguments, case: &Case) -> Result<Measured, Failure> {
     }
 }
 
-fn rotations(arguments: &Arguments, case: &Case) -> Option<f64> {
-    case.median_of(|round| Some(arguments.crossed(round.stored_bytes?) as f64))
-}
-
 fn device(case: &Case) -> Option<f64> {
     case.median_of(|round| Some(round.per_commit(round.device_bytes? as f64)))
 }
 
-fn print(arguments: &Arguments, cases: &[Case]) {
-    let Some(raw) = cases.first() else { return };
+impl Load {
+    fn rotations(&self, case: &Case) -> Option<f64> {
+        case.median_of(|round| Some(crossed(round.stored_bytes?, self.segment_bytes) as f64))
+    }
+
+    fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        self.cases.iter().map(|case| Row {
+            log: case.entry.name,
+            threads: case.threads,
+            segment_bytes: self.segment_bytes,
+            failure: case.failure.as_deref(),
+            rounds: case.rounds.iter().map(Round::from).collect(),
+        })
+    }
+}
+
+fn print(load: &Load) {
+    let Some(raw) = load.cases.first() else { return };
     let cells = |case: &Case| {
         vec![
             case.entry.name.to_owned(),
-            cell(rotations(arguments, case), 0),
+            cell(load.rotations(case), 0),
             cell(ratio(case.rate(), raw.rate()), 2),
             cell(case.micros(0.5), 0),
             cell(case.micros(0.999), 0),
@@ -142,10 +164,10 @@ fn print(arguments: &Arguments, cases: &[Case]) {
         "device B/commit",
         "",
     ];
-    print_table(&head, cases.iter().map(cells).collect());
+    print_table(&head, load.cases.iter().map(cells).collect());
 }
 
-fn sheet(arguments: &Arguments, all: &[Vec<Case>]) -> Sheet {
+fn sheet(arguments: &Arguments, all: &[Load]) -> Sheet {
     let mut sheet = Sheet::new(&[
         "log",
         "threads",
@@ -160,16 +182,16 @@ fn sheet(arguments: &Arguments, all: &[Vec<Case>]) -> Sheet {
         "spread_of_raw",
         "device_bytes_per_commit",
     ]);
-    for cases in all {
-        for case in cases {
-            let spread_of_raw = cases.first().and_then(|raw| of_raw(case, raw));
+    for load in all {
+        for case in &load.cases {
+            let spread_of_raw = load.cases.first().and_then(|raw| of_raw(case, raw));
             sheet.push([
                 case.entry.name.to_owned(),
                 case.threads.to_string(),
-                case.body_bytes.to_string(),
-                arguments.segment_bytes().to_string(),
+                arguments.body_bytes.to_string(),
+                load.segment_bytes.to_string(),
                 case.rounds.len().to_string(),
-                number(rotations(arguments, case)),
+                number(load.rotations(case)),
                 number(case.rate()),
                 number(case.micros(0.5)),
                 number(case.micros(0.999)),
@@ -183,19 +205,12 @@ fn sheet(arguments: &Arguments, all: &[Vec<Case>]) -> Sheet {
 }
 
 #[derive(Serialize)]
-struct Load<'a> {
+struct Row<'a> {
     log: &'a str,
     threads: usize,
+    segment_bytes: u64,
     failure: Option<&'a str>,
     rounds: Vec<Round>,
-}
-
-impl<'a> From<&'a Case> for Load<'a> {
-    fn from(case: &'a Case) -> Self {
-        let rounds = case.rounds.iter().map(Round::from).collect();
-        let failure = case.failure.as_deref();
-        Self { log: case.entry.name, threads: case.threads, failure, rounds }
-    }
 }
 
 #[cfg(test)]
@@ -208,7 +223,8 @@ mod tests {
 
     fn arguments() -> Arguments {
         let common = Common { rounds: 2, dir: None, results: None };
-        Arguments { threads: vec![1], body_bytes: 128, segment_kib: 64, rotations: 20, common }
+        let (threads, segment_kib) = (vec![1], vec![64, 1024]);
+        Arguments { threads, body_bytes: 128, segment_kib, rotations: 20, commits: 30_000, common }
     }
 
     fn round(median: u64, slow: u64) -> Measured {
@@ -229,8 +245,11 @@ mod tests {
     #[test]
     fn enough_commits_are_made_for_the_rotations() {
         let arguments = arguments();
-        let least = arguments.commits() * 128;
-        assert!(arguments.crossed(least) >= arguments.rotations);
+        for segment_bytes in [64 << 10, 1 << 20] {
+            let commits = arguments.commits_over(segment_bytes);
+            assert!(commits >= arguments.commits);
+            assert!(crossed(commits * 128, segment_bytes) >= arguments.rotations);
+        }
     }
 
     #[test]
@@ -240,7 +259,8 @@ mod tests {
         cases[1].rounds = vec![round(100, 2_000), round(100, 400)];
         let found = of_raw(&cases[1], &cases[0]).unwrap();
         assert!((found - 2.0).abs() < 0.01, "{found}");
-        let text = sheet(&arguments(), &[cases.into()]).to_text();
+        let load = Load { segment_bytes: 65_536, cases: cases.into() };
+        let text = sheet(&arguments(), &[load]).to_text();
         let sheet = Sheet::from_text(&text);
         assert_eq!(sheet.rows().nth(1).unwrap().number("rotations"), Some(22.0));
     }

@@ -267,10 +267,19 @@ fn bytes(sheet: &Sheet) -> String {
 }
 
 fn rotations(sheet: &Sheet) -> String {
-    let head = ["log", "threads", "rotations", "p99.9/p50, of raw's", "device bytes a commit"];
+    let head = [
+        "segment, KiB",
+        "log",
+        "threads",
+        "rotations",
+        "p99.9/p50, of raw's",
+        "device bytes a commit",
+    ];
     let rows = sheet.rows().map(|line| {
         let whole = |column| line.number(column).map_or_else(String::new, |at| format!("{at:.0}"));
+        let segment = line.number("segment_bytes").map(|bytes| (bytes / 1024.0).to_string());
         vec![
+            segment.unwrap_or_default(),
             line.text("log").to_owned(),
             line.text("threads").to_owned(),
             whole("rotations"),

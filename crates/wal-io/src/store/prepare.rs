@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use wal_format::{Lsn, SegmentFlags, SegmentHeader};
 
 use super::directory::{HEADER_BYTES, Naming, make_segment};
+use super::gradual::Pieces;
 use super::segment_store::{ChainState, SegmentStore, Work, WorkGuard, predecessor_of};
 use crate::chain::ChainLink;
 use crate::error::IoError;
@@ -230,11 +231,13 @@ impl SegmentStore {
         naming: Naming,
     ) -> Result<ChainLink, IoError> {
         let header = self.header_after(after, wish.capacity_bytes);
-        let preparation = self.preparation_for(wish.capacity_bytes);
+        let usage = self.usage_since_the_last(wish.capacity_bytes);
+        let preparation = usage.preparation(wish.capacity_bytes);
         let make = |work: &mut WorkGuard<'_>| {
             let made = match (preparation, wish.rest) {
                 (Preparation::Zeroed, Some(rest)) => {
-                    self.make_segment_gradually(work, header, naming, rest)
+                    let pieces = Pieces::beside(usage.bytes_per_sync(), rest);
+                    self.make_segment_gradually(work, header, naming, pieces)
                 }
                 _ => make_segment(self.storage.as_ref(), header, naming, preparation),
             };
@@ -244,23 +247,44 @@ impl SegmentStore {
         if self.makes_room(work, &made)? { make(work) } else { made }
     }
 
-    /// Zeros written ahead save each sync the journal's work. Where syncs are as few as they were
-    /// since the last segment was made, they would cost more than that.
-    fn preparation_for(&self, capacity_bytes: u64) -> Preparation {
+    /// How the log was used since a segment was made last; the count begins anew.
+    fn usage_since_the_last(&self, capacity_bytes: u64) -> Usage {
         let durable = self.noted_durable().get();
         let syncs = self.syncs.swap(0, Ordering::Relaxed);
         let before = self.durable_then.swap(durable, Ordering::Relaxed);
         // Where nothing tells how much was written, it was a segment.
         let bytes = Some(durable.saturating_sub(before)).filter(|bytes| *bytes > 0);
-        let expected = u128::from(syncs) * u128::from(capacity_bytes)
-            / u128::from(bytes.unwrap_or(capacity_bytes));
-        let worth_it = expected >= u128::from(capacity_bytes / ZEROS_WORTH_A_SYNC_BYTES);
-        if worth_it { Preparation::Zeroed } else { Preparation::Reserved }
+        Usage { syncs, bytes: bytes.unwrap_or(capacity_bytes) }
     }
 
     fn header_after(&self, after: &ChainLink, capacity_bytes: u64) -> SegmentHeader {
         let predecessor = Some(predecessor_of(after, after.cap));
         let flags = SegmentFlags::NONE;
         self.new_header(after.cap, capacity_bytes, flags, predecessor, self.head())
+    }
+}
+
+/// What a log did in a while.
+struct Usage {
+    syncs: u64,
+    /// More than none.
+    bytes: u64,
+}
+
+impl Usage {
+    /// Zeros written ahead save each sync the journal's work. Where syncs are as few as they were,
+    /// they would cost more than that.
+    fn preparation(&self, capacity_bytes: u64) -> Preparation {
+        let expected =
+            u128::from(self.syncs) * u128::from(capacity_bytes) / u128::from(self.bytes.max(1));
+        let worth_it = expected >= u128::from(capacity_bytes / ZEROS_WORTH_A_SYNC_BYTES);
+        if worth_it { Preparation::Zeroed } else { Preparation::Reserved }
+    }
+
+    const fn bytes_per_sync(&self) -> u64 {
+        match self.bytes.checked_div(self.syncs) {
+            Some(bytes) => bytes,
+            None => self.bytes,
+        }
     }
 }
