@@ -1,6 +1,6 @@
 //! A real directory through the page cache of the system: the default, on every platform.
 //!
-//! Bytes go to the page cache with positional writes, one system call each, and to the device
+//! Bytes go to the page cache with positional writes, one system call for each mebibyte, and to the device
 //! with `fdatasync` (`F_FULLFSYNC` on Apple systems, which is what `std` calls there). Knows no
 //! alignment: any offset and length may be written. What the names and the lock do is in
 //! `directory`, what preallocation does in `space`.
@@ -13,7 +13,15 @@ use super::directory::Directory;
 use super::filesystem::FilesystemKind;
 use super::{positional, space};
 use crate::error::IoError;
+use crate::file_io::slices_between;
 use crate::storage::{Access, LogFile, Preparation, Storage};
+
+/// Bytes that one call writes into the page cache; who gave more goes on, as after any short write.
+///
+/// A kernel keeps the new pages of a call together, so a longer one asks for the longest runs of free
+/// memory there are. These a guest has given back to its host, and each page waits for the host again;
+/// shorter runs are what was freed last. See "The length of a write" in `docs/design/0002-storage-backends.md`.
+const CALL_BYTES: usize = 1 << 20;
 
 /// A directory of the file system, read and written through the page cache.
 ///
@@ -121,12 +129,8 @@ struct BufferedFile {
     passes_holes: bool,
 }
 
-impl LogFile for BufferedFile {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        positional::read_at(&self.file, buf, offset)
-    }
-
-    fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+impl BufferedFile {
+    fn write_in_one_call(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         self.access.check_writable()?;
         let written = positional::write_at(&self.file, bufs, offset);
         let written = positional::reported(self.access, written)?;
@@ -134,6 +138,31 @@ impl LogFile for BufferedFile {
         #[cfg(not(target_os = "linux"))]
         if self.access == Access::WriteThrough {
             positional::sync_data(&self.file)?;
+        }
+        Ok(written)
+    }
+}
+
+impl LogFile for BufferedFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        positional::read_at(&self.file, buf, offset)
+    }
+
+    fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        let is_long = bufs.iter().map(|buf| buf.len()).sum::<usize>() > CALL_BYTES;
+        // A handle that writes through syncs once a call.
+        if is_long && self.access != Access::WriteThrough {
+            self.write_in_one_call(&slices_between(bufs, 0, CALL_BYTES), offset)
+        } else {
+            self.write_in_one_call(bufs, offset)
+        }
+    }
+
+    /// One sync for all, however long.
+    fn write_durable_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        let written = self.write_in_one_call(bufs, offset)?;
+        if written != 0 {
+            self.sync_data()?;
         }
         Ok(written)
     }
@@ -231,6 +260,30 @@ mod tests {
         assert_eq!(file.read_at(&mut [0; 10], 0).unwrap(), 10);
         assert_eq!(std::fs::metadata(storage.path()).unwrap().modified().unwrap(), before);
         assert_eq!(std::fs::read_dir(storage.path()).unwrap().count(), 1, "no lock file");
+    }
+
+    #[test]
+    fn a_long_write_is_cut_unless_it_syncs() {
+        let (_dir, storage) = fresh();
+        drop(storage.create("a", 4 << 20).unwrap());
+        let bytes = vec![7; CALL_BYTES - 1];
+        let bufs = [IoSlice::new(&bytes), IoSlice::new(b"ab"), IoSlice::new(&bytes)];
+        let wrote = |access, bufs: &[IoSlice<'_>]| {
+            storage.open_file("a", access).unwrap().write_at(bufs, 5).unwrap()
+        };
+        assert_eq!(wrote(Access::Write, &bufs), CALL_BYTES);
+        assert_eq!(wrote(Access::Write, &bufs[..1]), CALL_BYTES - 1);
+        let mut read = [0; 3];
+        let file = storage.open_file("a", Access::Write).unwrap();
+        file.read_at(&mut read, CALL_BYTES as u64 + 3).unwrap();
+        assert_eq!(read, [7, b'a', 0], "the rest is left to the caller");
+        crate::file_io::write_full_at(&file, "a", &bufs, 5).unwrap();
+        file.read_at(&mut read, CALL_BYTES as u64 + 3).unwrap();
+        assert_eq!(read, [7, b'a', b'b']);
+        #[cfg(target_os = "linux")]
+        assert_eq!(wrote(Access::WriteThrough, &bufs), 2 * CALL_BYTES);
+        #[cfg(unix)]
+        assert_eq!(file.write_durable_at(&bufs, 5).unwrap(), 2 * CALL_BYTES);
     }
 
     #[test]
