@@ -7,6 +7,7 @@
 use std::io::{self, ErrorKind, IoSlice};
 
 use crate::error::{IoError, IoOp};
+use crate::slices::slices_between;
 use crate::storage::LogFile;
 
 /// Fills `buf` from `offset` on; returns fewer bytes than asked only at the end of the file.
@@ -144,25 +145,6 @@ pub(crate) fn write_durable_full_at(
         return Err(IoError::failed_at(IoOp::WriteSync, name, at, cause));
     }
     Ok(())
-}
-
-/// The bytes `start..end` of the concatenation of `bufs`, without copying them.
-pub(crate) fn slices_between<'a>(
-    bufs: &'a [IoSlice<'_>],
-    start: usize,
-    end: usize,
-) -> Vec<IoSlice<'a>> {
-    let mut slices = Vec::with_capacity(bufs.len());
-    let mut at = 0_usize;
-    for buf in bufs {
-        let from = start.saturating_sub(at).min(buf.len());
-        let to = end.saturating_sub(at).min(buf.len());
-        if let Some(part) = buf.get(from..to).filter(|part| !part.is_empty()) {
-            slices.push(IoSlice::new(part));
-        }
-        at += buf.len();
-    }
-    slices
 }
 
 fn lying_backend() -> io::Error {
@@ -341,17 +323,5 @@ mod tests {
         let error = write_full_at(file.as_ref(), "file", &[IoSlice::new(b"x")], 5).unwrap_err();
         assert!(matches!(&error, IoError::Failed { op: IoOp::Write, name, offset: Some(5), .. }
             if name == "file"));
-    }
-
-    #[test]
-    fn slices_are_cut_without_copying() {
-        let bufs = [b"abc".as_slice(), b"", b"def"].map(IoSlice::new);
-        for start in 0..=6 {
-            for end in start..=6 {
-                let cut: Vec<u8> =
-                    slices_between(&bufs, start, end).iter().flat_map(|s| s.to_vec()).collect();
-                assert_eq!(cut, b"abcdef"[start..end]);
-            }
-        }
     }
 }

@@ -6,6 +6,7 @@
 //! The modules below are in reading order: each uses only those above it.
 
 mod error;
+mod slices;
 mod storage;
 mod pass_on;
 mod sync_method;

@@ -13,7 +13,7 @@ use super::directory::Directory;
 use super::filesystem::FilesystemKind;
 use super::{positional, space};
 use crate::error::IoError;
-use crate::file_io::slices_between;
+use crate::slices::slices_between;
 use crate::storage::{Access, LogFile, Preparation, Storage};
 
 /// Bytes that one call writes into the page cache; who gave more goes on, as after any short write.

@@ -14,8 +14,9 @@ use wal_format::Lsn;
 use super::segment_store::SegmentStore;
 use crate::chain::ChainLink;
 use crate::error::{IoError, IoOp};
-use crate::file_io::{slices_between, write_durable_full_at, write_full_at};
+use crate::file_io::{write_durable_full_at, write_full_at};
 use crate::sink::LogSink;
+use crate::slices::slices_between;
 use crate::storage::{Access, LogFile};
 use crate::sync_method::SyncMethod;
 
