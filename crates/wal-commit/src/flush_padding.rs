@@ -8,7 +8,7 @@ use crate::shared::{Shared, State};
 
 /// What is left of a segment is not worth another sync if it is at most so much.
 const SCRAP_BYTES: u64 = BLOCK_BYTES as u64;
-/// The same, as a part of a segment.
+/// The same, as a part of a normal segment.
 const SCRAP_PART: u64 = 32;
 
 impl Shared {

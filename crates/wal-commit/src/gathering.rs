@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn many_wait_for_a_quarter_of_a_sync_at_most() {
+    fn the_more_wait_the_shorter_and_none_less_than_a_quarter_of_a_sync() {
         let gathering = Gathering::new();
         assert_eq!(gathering.window(SYNC, 32), SYNC);
         assert_eq!(gathering.window(SYNC, 64), SYNC / 2);

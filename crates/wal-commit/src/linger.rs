@@ -7,7 +7,8 @@
 //! a processor is free, one such time is over at once, and the committer sleeps: nobody spins.
 //!
 //! ```text
-//! it pays while letting others run takes, in the mean, at least a sixteenth of what a sync takes
+//! it pays while letting others run takes, in the mean, at least a sixteenth of what a sync takes,
+//! or a 32nd where few are about
 //! ```
 //!
 //! So a commit costs at most as much processor time more as letting others run 32 times does, or 64
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use crate::sync::{FIXED, Tally};
 
-/// What a turn must last at least: this part of a sync.
+/// What a turn must last at least in the mean: this part of a sync.
 const PART: u32 = 16;
 /// The same where few are about: there what is saved is most of what passes between two syncs.
 const PART_OF_FEW: u32 = 32;

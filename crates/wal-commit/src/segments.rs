@@ -25,8 +25,10 @@ use crate::wake::Wakes;
 
 /// So many syncs are left alone before a segment is begun.
 const FIRST_REST_SYNCS: u32 = 4;
-/// A slow device must not make it late.
+/// A slow device must not make it late, nor a log that is through this part of what it has left by
+/// then.
 const FIRST_REST_MAX: Duration = Duration::from_millis(20);
+const PART_LEFT_ALONE: u64 = 4;
 
 /// Whether an append waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,16 +184,20 @@ impl Shared {
         let surplus = size.may_be_normal(self.segment_bytes)
             && base == state.cursor.ready_end()
             && self.earmarks.is_surplus(state.held_back);
-        let first = first_rest(state.usual_sync);
+        let (each, left) = (first_rest(state.usual_sync), state.cursor.left());
         drop(state);
         let preparation = Preparation { shared: self, ended: false };
-        if let Size::Next(Some(rest)) = size
-            && !first.is_zero()
-        {
-            // However it ends: a preparer whose log is at its end says so itself.
-            rest(first);
-        }
+        let begun_at = self.marks.reserved();
+        let is_fast = || {
+            let gone = self.marks.reserved().distance_from(begun_at);
+            gone.is_some_and(|bytes| bytes > left / PART_LEFT_ALONE)
+        };
+        let rested = match size {
+            Size::Next(Some(rest)) => rest_first(rest, each, is_fast),
+            _ => Rested::Over,
+        };
         let outcome = match size {
+            _ if rested == Rested::Stop => Err(IoError::Closed { place: "the log".to_owned() }),
             _ if surplus => preparer.prepare_from_held(base),
             Size::Exactly(capacity_bytes) => preparer.prepare(base, capacity_bytes),
             Size::Next(rest) => preparer.prepare_next(base, rest),
@@ -200,12 +206,25 @@ impl Shared {
     }
 }
 
-/// For how long a segment is not begun, where a sync usually takes `usual_sync`.
+/// Each of the [`FIRST_REST_SYNCS`] rests before a segment is begun, where a sync usually takes
+/// `usual_sync`.
 ///
 /// It is wanted when the log enters the last one, and whoever enters that syncs two files, which is
 /// the slowest commit there is even with the device to itself.
 fn first_rest(usual_sync: Duration) -> Duration {
-    usual_sync.saturating_mul(FIRST_REST_SYNCS).min(FIRST_REST_MAX)
+    usual_sync.min(FIRST_REST_MAX / FIRST_REST_SYNCS)
+}
+
+/// Rests before a segment is begun, but for a log that `is_fast`.
+fn rest_first(rest: Rest<'_>, each: Duration, is_fast: impl Fn() -> bool) -> Rested {
+    let mut rested = Rested::Over;
+    for _ in 0..FIRST_REST_SYNCS {
+        if each.is_zero() || rested != Rested::Over || is_fast() {
+            break;
+        }
+        rested = rest(each);
+    }
+    rested
 }
 
 /// How long a segment is to be.
@@ -324,12 +343,45 @@ impl Drop for Preparation<'_> {
 
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
 
+    const SYNC: Duration = Duration::from_micros(80);
+
+    /// The rests of a log that is through a quarter after so many of them, and in which they end so.
+    fn rests(each: Duration, fast_after: usize, end: Rested) -> (Vec<Duration>, Rested) {
+        let rests = RefCell::new(Vec::new());
+        let rest = |time| {
+            rests.borrow_mut().push(time);
+            end
+        };
+        let rested = rest_first(&rest, each, || rests.borrow().len() >= fast_after);
+        (rests.into_inner(), rested)
+    }
+
     #[test]
-    fn the_flush_that_enters_a_segment_has_the_device_to_itself_however_slow_that_is() {
-        assert_eq!(first_rest(Duration::from_micros(80)), Duration::from_micros(320));
-        assert_eq!(first_rest(Duration::from_secs(1)), FIRST_REST_MAX);
-        assert_eq!(first_rest(Duration::ZERO), Duration::ZERO, "nothing was synced yet");
+    fn a_segment_is_begun_four_syncs_after_it_is_wanted_but_for_a_slow_device() {
+        assert_eq!(rests(first_rest(SYNC), 9, Rested::Over), (vec![SYNC; 4], Rested::Over));
+        assert_eq!(first_rest(Duration::from_secs(1)), Duration::from_millis(5));
+        let at_once = (Vec::new(), Rested::Over);
+        assert_eq!(
+            rests(first_rest(Duration::ZERO), 9, Rested::Over),
+            at_once,
+            "none was seen yet"
+        );
+    }
+
+    #[test]
+    fn r12_a_log_that_will_need_it_soon_is_not_waited_for() {
+        assert_eq!(rests(SYNC, 1, Rested::Over), (vec![SYNC], Rested::Over));
+        assert_eq!(rests(SYNC, 0, Rested::Over), (Vec::new(), Rested::Over));
+    }
+
+    #[test]
+    fn whoever_waits_or_ends_is_heard_in_the_first_rest() {
+        for end in [Rested::Hurry, Rested::Stop] {
+            assert_eq!(rests(SYNC, 9, end), (vec![SYNC], end));
+        }
     }
 }

@@ -185,7 +185,7 @@ impl LogFile for BufferedFile {
 
     fn fill(&self, offset: u64, bytes: u64) -> io::Result<bool> {
         if self.unfilled {
-            space::write_zeros(&self.file, offset, bytes, 1)?;
+            space::write_zeros_giving_way(&self.file, offset, bytes)?;
             // Now, or all of them wait for one sync, and every commit beside it.
             positional::sync_data(&self.file)?;
         }

@@ -9,6 +9,7 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice};
+use std::time::{Duration, Instant};
 
 use super::aligned::ALIGNMENT_BYTES;
 use super::filesystem::FilesystemKind;
@@ -25,6 +26,10 @@ const ZERO_CALL_BYTES: usize = 16 * ZERO_BYTES;
 /// each later sync of a few bytes then works on the whole of one: two to three microseconds more
 /// of processor time where it was measured.
 const ZERO_CACHED_CALL_BYTES: usize = 8 * 1024;
+
+/// Where others compute all the time, each giving way takes milliseconds, and a segment would never
+/// be filled. A committer is back at the device long before this.
+const GIVEN_WAY_MAX: Duration = Duration::from_millis(1);
 
 /// Aligned, so that direct I/O takes them as they are.
 #[repr(align(4096))]
@@ -141,7 +146,24 @@ pub(super) fn write_zeros(file: &File, from: u64, len: u64, block_bytes: usize) 
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
-        give_way();
+    }
+    Ok(())
+}
+
+/// As [`write_zeros`], through the page cache and beside commits: others may have the processor after
+/// each call, until they had it for [`GIVEN_WAY_MAX`].
+pub(super) fn write_zeros_giving_way(file: &File, from: u64, len: u64) -> io::Result<()> {
+    let end = from.checked_add(len).ok_or(io::ErrorKind::FileTooLarge)?;
+    let (mut at, mut given) = (from, Duration::ZERO);
+    while at < end {
+        let bytes = (end - at).min(ZERO_CACHED_CALL_BYTES as u64);
+        write_zeros(file, at, bytes, 1)?;
+        at += bytes;
+        if given < GIVEN_WAY_MAX {
+            let begun = Instant::now();
+            give_way();
+            given += begun.elapsed();
+        }
     }
     Ok(())
 }

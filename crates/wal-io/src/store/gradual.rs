@@ -8,8 +8,9 @@
 //! every sync of a commit with it. So they go in pieces, as long as what some syncs write: one sync
 //! in [`SYNCS_PER_PIECE`] meets one, and waits for little more than for another sync. A piece is
 //! due when the log has gone its share of the way to the segment, so that this holds however fast
-//! or slow commits come, or when the log stands still and nobody meets it. Nobody rests while
-//! somebody waits for the segment.
+//! or slow commits come, or when the log stands still and nobody meets it. What is not filled when
+//! the log is about to need the segment, or somebody waits for it, stays reserved: the first sync
+//! of each part of it then also writes what the file system notes, which is less than to wait.
 //!
 //! In a rest the store is everybody's: truncations, checkpoints and a close wait for a piece at
 //! most. A log that closes gives the unfinished file up.
@@ -31,10 +32,11 @@ use crate::storage::{LogFile, Preparation};
 /// Zeros that go to the device at a time are what so many syncs of the log write, within bounds.
 ///
 /// With eight committers of 128 bytes pieces of 1 MiB were met by one sync in 860, which took ten
-/// times as long as others: that was p99.9. In pieces of 16 to 64 KiB it is three times.
-const SYNCS_PER_PIECE: u64 = 16;
+/// times as long as others: that was p99.9. In pieces of 16 to 64 KiB it is three times. With eight
+/// of 4 KiB, whose zeros are always late, pieces of 1 MiB made p99.9 nine times p50; of 256 KiB four.
+const SYNCS_PER_PIECE: u64 = 8;
 const PIECE_MIN_BYTES: u64 = 16 << 10;
-const PIECE_MAX_BYTES: u64 = 1 << 20;
+const PIECE_MAX_BYTES: u64 = 256 << 10;
 
 /// A filled segment must still be synced, named and registered, each beside commits.
 const SYNCS_TO_FINISH: u64 = 32;
@@ -43,9 +45,12 @@ const SYNCS_TO_FINISH: u64 = 32;
 /// [`REST_MIN`]; each that finds the log on its way and not far enough is twice as long as the one
 /// before, up to [`REST_MAX`] and to a share of the time in which the log will need the segment.
 const REST_PER_PIECE: u32 = 4;
-const REST_MIN: Duration = Duration::from_micros(500);
+const REST_MIN: Duration = Duration::from_micros(100);
 const REST_MAX: Duration = Duration::from_millis(160);
 const RESTS_ON_THE_WAY: u32 = 16;
+
+/// A log of which nothing became durable for so long stands still.
+const STILL: Duration = Duration::from_millis(5);
 
 impl SegmentStore {
     /// As [`make_segment`](super::directory::make_segment), with zeros, in `pieces` and rests, in
@@ -91,12 +96,10 @@ impl SegmentStore {
         pieces: Pieces<'_>,
     ) -> Result<(), IoError> {
         let race = Race::begin(self.noted_durable(), link.name.base, pieces.bytes_per_sync);
-        let (mut piece, mut hurried) = (pieces.bytes, false);
+        let mut piece = pieces.bytes;
         let mut at = HEADER_BYTES;
-        while at < link.file_bytes {
-            // Who waits for it waits for one sync, not for one a piece.
-            let left = link.file_bytes - at;
-            let bytes = if hurried { left } else { piece.min(left) };
+        while at < link.file_bytes && !race.is_lost(self.noted_durable()) {
+            let bytes = piece.min(link.file_bytes - at);
             let begun = Instant::now();
             let filled = file.fill(at, bytes);
             if !filled.map_err(|e| IoError::failed(IoOp::Write, link.name.temporary(), e))? {
@@ -105,24 +108,28 @@ impl SegmentStore {
             at += bytes;
             let first = begun.elapsed().saturating_mul(REST_PER_PIECE).clamp(REST_MIN, REST_MAX);
             let is_close = |now, filled| race.is_close(now, filled, link.file_bytes);
-            let due = |now| hurried || at >= link.file_bytes || is_close(now, at);
-            // Who is late by more than a piece cannot catch up by syncs as many as the log's own.
-            let late = is_close(self.noted_durable(), at + piece);
-            piece = if late { (2 * piece).min(PIECE_MAX_BYTES) } else { pieces.bytes };
+            let due = |now| at >= link.file_bytes || is_close(now, at);
+            let before = self.noted_durable();
+            let late = is_close(before, at + piece);
             let rest = || self.rest_until(due, first, &race, pieces.rest);
             let rested = MutexGuard::unlocked(work, rest);
-            match rested {
-                Rested::Over => {}
-                Rested::Hurry => hurried = true,
-                Rested::Stop => return Err(IoError::Closed { place: self.storage.place() }),
-            }
             // Others had the store meanwhile.
             self.check_usable(work)?;
+            match rested {
+                Rested::Over => {}
+                Rested::Hurry => break,
+                Rested::Stop => return Err(IoError::Closed { place: self.storage.place() }),
+            }
+            // Who is late by more than a piece cannot catch up by syncs as many as the log's own,
+            // and a log that stands still meets none.
+            let longer = late || self.noted_durable() == before;
+            piece = if longer { (2 * piece).min(PIECE_MAX_BYTES) } else { pieces.bytes };
         }
         Ok(())
     }
 
-    /// Rests until the next piece is `due` with the log where it is, or the log stands still.
+    /// Rests until the next piece is `due` with the log where it is, or the log stands still. Where it
+    /// is due at once there is no rest, but who waits or ends is heard all the same.
     fn rest_until(
         &self,
         due: impl Fn(Lsn) -> bool,
@@ -130,17 +137,18 @@ impl SegmentStore {
         race: &Race,
         rest: Rest<'_>,
     ) -> Rested {
-        let mut time = first;
         let mut at = self.noted_durable();
-        while !due(at) {
+        if due(at) {
+            return rest(Duration::ZERO);
+        }
+        let (mut time, mut still) = (first, Duration::ZERO);
+        while !due(at) && still < STILL {
             match rest(time) {
                 Rested::Over => {}
                 early => return early,
             }
             let before = std::mem::replace(&mut at, self.noted_durable());
-            if at == before {
-                break;
-            }
+            still = if at == before { still + time } else { Duration::ZERO };
             let late = race.time_left(at, race.begun.elapsed()) / RESTS_ON_THE_WAY;
             time = time.saturating_mul(2).min(REST_MAX).min(late.max(REST_MIN));
         }
@@ -192,6 +200,12 @@ impl Race {
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
+    /// Whether the log, which is at `now`, has so little of its way left that it would wait for a
+    /// segment which is not finished now.
+    fn is_lost(&self, now: Lsn) -> bool {
+        self.base.distance_from(now).unwrap_or(0) < self.margin_bytes / 2
+    }
+
     /// Whether the log, which is at `now`, has gone so far that more than `filled` of `bytes` are
     /// to be there: all of them are when it has gone five sixths of its way, or half of a short
     /// one.
@@ -235,9 +249,19 @@ mod tests {
         let bytes = |per_sync| Pieces::beside(per_sync, &rest).bytes;
         assert_eq!(bytes(0), PIECE_MIN_BYTES);
         assert_eq!(bytes(152), PIECE_MIN_BYTES, "of one committer");
-        assert_eq!(bytes(1216), 20 << 10, "of eight");
-        assert_eq!(bytes(4096), 64 << 10);
+        assert_eq!(bytes(1216), PIECE_MIN_BYTES, "of eight");
+        assert_eq!(bytes(4096), 32 << 10);
         assert_eq!(bytes(u64::MAX), PIECE_MAX_BYTES);
+    }
+
+    #[test]
+    fn a_log_which_is_about_to_need_the_segment_has_lost_the_race() {
+        let at = |gone: u64| Lsn::new(4096 + 8 * gone).unwrap();
+        // A sixth of the way is to be left when all is filled, and half of that to finish it.
+        let race = Race::begin(at(0), at(1200), 1);
+        assert!(!race.is_lost(at(0)) && !race.is_lost(at(1100)));
+        assert!(race.is_lost(at(1101)) && race.is_lost(at(1200)) && race.is_lost(at(1300)));
+        assert!(!Race::begin(at(0), at(0), 4096).is_lost(at(0)), "it is there, and stands still");
     }
 
     #[test]

@@ -231,7 +231,7 @@ impl SegmentStore {
         naming: Naming,
     ) -> Result<ChainLink, IoError> {
         let header = self.header_after(after, wish.capacity_bytes);
-        let usage = self.usage_since_the_last(wish.capacity_bytes);
+        let (usage, durable) = self.usage_since_the_last(wish.capacity_bytes);
         let preparation = usage.preparation(wish.capacity_bytes);
         let make = |work: &mut WorkGuard<'_>| {
             let made = match (preparation, wish.rest) {
@@ -244,17 +244,23 @@ impl SegmentStore {
             work.watch(made)
         };
         let made = make(work);
-        if self.makes_room(work, &made)? { make(work) } else { made }
+        let made = if self.makes_room(work, &made)? { make(work) } else { made };
+        if made.is_ok() {
+            // The count begins anew.
+            self.syncs.fetch_sub(usage.syncs, Ordering::Relaxed);
+            self.durable_then.store(durable.get(), Ordering::Relaxed);
+        }
+        made
     }
 
-    /// How the log was used since a segment was made last; the count begins anew.
-    fn usage_since_the_last(&self, capacity_bytes: u64) -> Usage {
-        let durable = self.noted_durable().get();
-        let syncs = self.syncs.swap(0, Ordering::Relaxed);
-        let before = self.durable_then.swap(durable, Ordering::Relaxed);
+    /// How the log was used since a segment was made last, and how far it is durable.
+    fn usage_since_the_last(&self, capacity_bytes: u64) -> (Usage, Lsn) {
+        let durable = self.noted_durable();
+        let syncs = self.syncs.load(Ordering::Relaxed);
+        let before = self.durable_then.load(Ordering::Relaxed);
         // Where nothing tells how much was written, it was a segment.
-        let bytes = Some(durable.saturating_sub(before)).filter(|bytes| *bytes > 0);
-        Usage { syncs, bytes: bytes.unwrap_or(capacity_bytes) }
+        let bytes = Some(durable.get().saturating_sub(before)).filter(|bytes| *bytes > 0);
+        (Usage { syncs, bytes: bytes.unwrap_or(capacity_bytes) }, durable)
     }
 
     fn header_after(&self, after: &ChainLink, capacity_bytes: u64) -> SegmentHeader {

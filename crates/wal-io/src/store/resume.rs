@@ -1,5 +1,7 @@
 //! Where appending goes on after an opening: in place, or after the end of an unclean one.
 
+use std::sync::atomic::Ordering;
+
 use wal_format::{Lsn, Predecessor, SegmentFlags, SegmentHeader};
 
 use super::directory::{HEADER_BYTES, Naming, file_bytes, make_segment, recycle_segment, shrink};
@@ -235,6 +237,8 @@ impl SegmentStore {
 
     /// Lets appenders in: everything they may write to is durable and registered.
     fn place(&self, end: Lsn, active: ChainLink, successor: Option<ChainLink>) -> Placement {
+        // Addresses that were jumped over are not what the log wrote.
+        self.durable_then.store(end.get(), Ordering::Relaxed);
         let mut chain = self.chain.lock();
         let index = chain.position(active.name).unwrap_or(0);
         chain.links.truncate(index + 1);

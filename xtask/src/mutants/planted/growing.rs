@@ -76,4 +76,46 @@ pub(super) static BUGS: &[Mutant] = &[
             replace: "if work.closed || !work.closed {",
         }],
     },
+    Mutant {
+        found_by: Finder::Test {
+            package: "wal-io",
+            target: "",
+            name: "store::tests::growing::r12_whoever_waits",
+        },
+        name: "hurry-unheard-while-late",
+        about: "a segment whose zeros are late is filled to its end, a sync a piece, although appends wait for it",
+        edits: &[Edit {
+            file: "crates/wal-io/src/store/gradual.rs",
+            find: "return rest(Duration::ZERO);",
+            replace: "return Rested::Over;",
+        }],
+    },
+    Mutant {
+        found_by: Finder::Test {
+            package: "wal-io",
+            target: "",
+            name: "store::tests::growing::r12_whoever_waits",
+        },
+        name: "zeros-before-whoever-waits",
+        about: "an append that waits for the next segment waits for all of its zeros",
+        edits: &[Edit {
+            file: "crates/wal-io/src/store/gradual.rs",
+            find: "Rested::Hurry => break,",
+            replace: "Rested::Hurry => {}",
+        }],
+    },
+    Mutant {
+        found_by: Finder::Test {
+            package: "wal-io",
+            target: "",
+            name: "store::tests::growing::r12_what_is_not_filled",
+        },
+        name: "lost-race-run-to-its-end",
+        about: "the next segment is filled on although the log will need it before it can be finished",
+        edits: &[Edit {
+            file: "crates/wal-io/src/store/gradual.rs",
+            find: "< self.margin_bytes / 2",
+            replace: "< self.margin_bytes / 100_000_000",
+        }],
+    },
 ];
